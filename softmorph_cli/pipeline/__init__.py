@@ -1,4 +1,4 @@
-"""What is done to a file: operations by name, one after another, between one read and one write."""
+"""The pipeline that processes a file: it reads a map, applies one or several operations, and writes the result."""
 
 __all__ = [
     "apply_filter",

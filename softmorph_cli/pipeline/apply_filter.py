@@ -1,4 +1,4 @@
-"""Applies a filter to a map, if memory is enough for it."""
+"""`perform` applies a filter to a map, if memory is enough for this."""
 
 from __future__ import annotations
 
@@ -23,23 +23,25 @@ def perform(
     memory: int | None = None,
     place: str = COMMAND,
 ) -> tuple[Volume, Volume, Result]:
-    """Apply a filter to a map.
+    """Apply a filter to a map, if memory is enough for this.
 
     Args:
         step: The filter.
         volume: The map.
-        name: The map's name in messages.
-        progress: Called after every sub-iteration.
-        memory: Bytes that may be used, if this is one of several workers; None for what the machine allows.
-        place: Where the filter is typed: `COMMAND` or `CHAIN`.
+        name: The map's name in messages, such as the path of the file.
+        progress: A callback that is called after every sub-iteration.
+        memory: Bytes of memory that may be used, if this process is one of several workers; None for what the machine
+            allows.
+        place: Where the user typed the filter, for warnings: as a command (`COMMAND`) or in a chain (`CHAIN`).
 
     Returns:
-        The filtered map, of labels whether there is one (1) or none (0); the map that the filter was applied to,
-        after `Filter.prepare`; the filter's result, whose warnings include those about the map.
+        The filtered map (where the filter returns labels: 1 for voxels with a label, else 0); the map that
+        `Filter.prepare` returned and the filter was applied to; and the filter's result, whose warnings include
+        warnings about the map.
 
     Raises:
         InputError: If the filter does not fit the map, or the map does not fit into memory; the message begins with
-            the map's name.
+            `name`.
     """
     settings = step.settings or Settings()
     try:
@@ -57,16 +59,17 @@ def perform(
 
 
 def check_memory(volume: Volume, settings: Settings, memory: int | None, *, tiled: str | None = None) -> None:
-    """Refuse a map that does not fit into memory, instead of being killed by the system later.
+    """Raise an error if a map with its filter needs too much memory, before the system would kill the process.
 
     Args:
         volume: The map.
-        settings: How it is filtered.
-        memory: Bytes that may be used, if this is one of several workers; None for what the machine allows.
-        tiled: The command that does the same tile by tile, if there is one.
+        settings: The settings of the filter, which determine the bytes per voxel.
+        memory: Bytes of memory that may be used, if this process is one of several workers; None for what the machine
+            allows.
+        tiled: The softmorph command that applies this filter tile by tile; None if the filter cannot run on tiles.
 
     Raises:
-        InputError: If it does not fit.
+        InputError: If filtering the map needs more memory than may be used.
     """
     image = prod(volume.array.shape[-volume.spatial_dims :])
 

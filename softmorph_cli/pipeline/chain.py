@@ -1,4 +1,4 @@
-"""Steps of a chain as text: on the command line, and in a TOML file."""
+"""The parser for the steps of a chain: filters that are given as text on the command line, or in a TOML file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from softmorph_cli.system.parameters import Declared
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Return the operation and the parameters of a step such as `close:iterations=2,connectivity=26`.
+    """Parse a step such as `close:iterations=2,connectivity=26`, and return its operation and parameters.
 
     A flag has no value, as in `skeletonize:hard` and `skeletonize:no-finish`. A value may contain commas, as in
-    `resample:spacing=2mm,1mm,1mm`: text after a comma that has no = belongs to the value before. Keys have dashes or
-    underscores.
+    `resample:spacing=2mm,1mm,1mm`: text after a comma that contains no `=` belongs to the value before the comma.
+    Parameter names may be written with dashes or underscores.
 
     Raises:
-        UsageError: If the operation or a key is unknown, or a value has the wrong type.
+        UsageError: If the operation or a parameter is unknown, or a value has the wrong type.
     """
     name, _, rest = text.partition(":")
     keys = _operation(name.strip(), text).keys()
@@ -55,21 +55,29 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def filters(texts: Sequence[str], settings: Settings) -> list[Filter]:
-    """Return the filters of a chain, from steps as for `parse`, and settings for those that have none of their own.
+    """Return the filters of a chain.
+
+    Args:
+        texts: The steps, such as "close:iterations=2", which `parse` parses.
+        settings: Default settings for parameters that a step does not set.
 
     Raises:
-        UsageError: If a step is wrong, or one before the last gives labels.
+        UsageError: If a step is wrong, or a step before the last returns labels.
     """
     return _checked([_made(*parse(text), text, settings) for text in texts], list(texts))
 
 
 def pipeline(path: Path, settings: Settings) -> list[Filter]:
-    """Return the filters of a TOML file: tables `[[step]]` with `operation` and its parameters.
+    """Return the filters of a chain in a TOML file: tables `[[step]]` with the key `operation` and its parameters.
+
+    Args:
+        path: The TOML file.
+        settings: Default settings for parameters that a step does not set.
 
     Raises:
-        FileError: If it cannot be read.
-        RuleError: If it is not TOML, or contains anything else.
-        UsageError: As `filters`.
+        FileError: If the file cannot be read.
+        RuleError: If the file is not TOML, or contains anything but such tables.
+        UsageError: If a step is wrong, or a step before the last returns labels.
     """
     try:
         held = parse_toml(path.read_text(encoding="utf-8"))
@@ -110,10 +118,10 @@ def _made(name: str, given: Mapping[str, Any], where: str, settings: Settings) -
 
 
 def check(chosen: Sequence[Filter]) -> None:
-    """Refuse a chain without a step.
+    """Raise an error if a chain has no steps.
 
     Raises:
-        UsageError: If it has none.
+        UsageError: If the chain has no steps.
     """
     if not chosen:
         names = ", ".join(OPERATIONS)
@@ -128,7 +136,7 @@ def _checked(made: list[Filter], places: list[str]) -> list[Filter]:
 
 
 def as_text(chosen: Filter, settings: Settings | None = None) -> str:
-    """Return a filter as text for `parse`, without parameters that are those of the settings."""
+    """Return a filter as text that `parse` accepts, without parameters that equal their defaults or `settings`."""
     typed = []
     for key, value in chosen.given(settings).items():
         name = key.replace("_", "-")

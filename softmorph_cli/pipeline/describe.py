@@ -1,4 +1,4 @@
-"""Describes steps and files: in the JSON document, in a file's provenance, in the title of a picture."""
+"""Descriptions of steps and files for the JSON document, the provenance in a file, and the title of a picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ _DRAWN: Final = ("levels", "lowest", "prune_contrast", "smooth_levels")
 
 
 def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict[str, Any]:
-    """Return a step's entry in the document; `unit` is that of the map's voxel size."""
+    """Return the entry of a step in the JSON document.
+
+    Args:
+        step: The filter.
+        result: The result of the filter.
+        unit: The unit of the map's voxel size; None if it is unknown.
+        seconds: The run time of the filter.
+    """
     chosen = step.in_force
     if "finish" in chosen and result.finished is not None:
         # A skeletonization that the cap has ended is not finished, whatever was asked for.
@@ -35,7 +42,7 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
 
 
 def which(volume: Volume, time: int | None) -> str:
-    """Return the channel and the chosen time of a map, to follow the file's name in a title: ", vein, time 1"."""
+    """Return text such as ", vein, time 1" (channel and chosen time index of a map), to append to a name in a title."""
     words = (volume.source.channel if volume.source else None, None if time is None else f"time {time}")
     return "".join(f", {word}" for word in words if word)
 
@@ -43,7 +50,13 @@ def which(volume: Volume, time: int | None) -> str:
 def provenance(
     command: str, reports: Sequence[Mapping[str, Any]], read_with: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return a file's provenance: the command and its parameters; of a chain those of each step."""
+    """Return the provenance of a result: the command, the version, and the parameters of the command or of each step.
+
+    Args:
+        command: Name of the command, such as "skeletonize" or "chain".
+        reports: The entries of the steps in the JSON document.
+        read_with: The options that the input was read with, which are added to the parameters.
+    """
     steps = [
         {
             "operation": report["operation"],
@@ -84,7 +97,13 @@ def words(steps: Sequence[Filter]) -> str:
 
 
 def output(target: Path, volume: Volume, stored: str | None) -> dict[str, Any]:
-    """Return the JSON's `output`."""
+    """Return the entry `output` of the JSON document, which describes the result file.
+
+    Args:
+        target: The path of the result.
+        volume: A map with the shape and geometry of the result.
+        stored: The type that the result is stored as, such as "mask" or "uint8"; None for the default of the format.
+    """
     default = str(volume.array.dtype) if target.suffix.lower() == ".npy" else default_type(target)
     return {
         "path": str(target),

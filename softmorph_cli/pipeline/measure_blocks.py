@@ -1,4 +1,4 @@
-"""Statistics of a map that is read in blocks, with a bounded number of voxels in memory."""
+"""Statistics of a map that is read in slabs, so that a bounded number of voxels is in memory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BYTES_PER_VOXEL: Final = 20
 
 
 def measured(blocks: Blocks, memory: int | None) -> Statistics:
-    """Return the statistics of a map, computed within the given bytes of memory (None: most of the machine's)."""
+    """Return the statistics of a map, read in slabs that fit into `memory` bytes (None: slabs of up to 2^26 voxels)."""
     slabs: Any = blocks.in_slabs(slab_voxels(memory))
     return Statistics.of(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
 
 
 def slab_voxels(memory: int | None) -> int:
-    """Return how many voxels of a map may be in memory at once."""
+    """Return the number of voxels of a slab that fits into `memory` bytes (None: the largest slab)."""
     fitting = LARGEST_SLAB if memory is None else (memory - BASE) // BYTES_PER_VOXEL
     return min(LARGEST_SLAB, max(fitting, SMALLEST_SLAB))

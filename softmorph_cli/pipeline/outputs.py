@@ -1,4 +1,4 @@
-"""How the result of filters is written, and what is written beside it."""
+"""The options for writing the result of filters, and for further output files such as statistics and a preview."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from softmorph_cli.system.parameters import Parameter
 
 @dataclass(frozen=True, kw_only=True)
 class ResultOptions(WriteOptions):
-    """How a result is written, and whether its channels are combined."""
+    """The options for writing a result, and for combining the channels of a result."""
 
     renormalize: Annotated[
         bool,
@@ -34,7 +34,7 @@ class ResultOptions(WriteOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions(ResultOptions):
-    """How the result of one file is written, and what is written beside it."""
+    """The options for writing the result of one file, and the paths of further output files."""
 
     stats: Annotated[Path | None, Parameter("Write the statistics as JSON.", "PATH.json", group=OUTPUT)] = (
         None
@@ -49,5 +49,5 @@ class OutputOptions(ResultOptions):
 
     @property
     def beside(self) -> list[Path]:
-        """The files that are written beside the result."""
+        """The paths of the output files that are written in addition to the result."""
         return [path for path in (self.stats, self.preview, self.standard_error) if path is not None]

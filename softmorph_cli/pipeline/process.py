@@ -1,4 +1,4 @@
-"""From a file to a file: read, filter, measure, write, and a document that describes it all."""
+"""`process` reads a file, applies filters, writes the result, and returns statistics in a JSON document."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Labels = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Processed:
-    """A file that was processed.
+    """A report on a file that was processed.
 
     Attributes:
-        document: The JSON document, of schema 2.
+        document: The JSON document (schema 2) that describes input, output, steps and statistics.
         before: Statistics of the map that was read.
         after: Statistics of the result.
-        results: The result of each step, without its image.
+        results: The result of each step, without the image.
         notes: Notes for the user, one sentence each.
         warnings: Warnings for the user, one sentence each.
     """
@@ -68,24 +68,26 @@ def process(
     computing: AbstractContextManager[Any] | None = None,
     memory: int | None = None,
 ) -> Processed:
-    """Run steps on a file and write the result.
+    """Read a file, apply filters one after the other, write the result, and return a report.
 
     Args:
         command: Name of the command in the provenance, such as "skeletonize" or "chain".
         source: The file to read.
         target: The file to write.
-        steps: At least one, each applied to the result of the one before.
-        outputs: How the result is written, and what is written beside it; that these files may be written has been
-            checked.
-        stages: An existing folder for the result of every step.
-        reading: How the file is read.
-        progress: Called after every sub-iteration.
-        tell: Called with each note of the reader at once.
-        computing: Held while a step runs, but not while files are read and written.
-        memory: Bytes that may be used, where it is less than the machine allows.
+        steps: The filters, at least one; each filter is applied to the result of the previous filter.
+        outputs: Options for writing the result, and paths of further output files; the caller has checked that these
+            further files may be written.
+        stages: An existing folder to which the result of every step is written; None to write only the last result.
+        reading: Options for reading the file.
+        progress: A callback that is called after every sub-iteration.
+        tell: A callback that is called with notes about the input for the user, before the first step runs.
+        computing: A context manager, such as a lock, that is entered while a step runs, but not while files are read
+            and written.
+        memory: Bytes of memory that may be used; None for what the machine allows.
 
     Raises:
-        SoftmorphError: If anything is refused or fails; no output is then half-written.
+        SoftmorphError: If an argument or file is invalid, or reading, filtering or writing fails; no incomplete output
+            file remains.
     """
     stored = stored_type(steps, target, outputs)
     reading = reading or ReadOptions()
@@ -191,9 +193,14 @@ def process(
 def _combined(
     volume: Volume, original: Volume, unfiltered: Volume, outputs: OutputOptions, name: str
 ) -> tuple[Volume, Labels | None]:
-    """Return a result whose channels sum to 1, or a mask of labels with the labels.
+    """Return a map whose channels sum to 1, and None; or for option argmax, a mask of all labels, and the labels.
 
-    `original` is the map as it was read, `unfiltered` the same on the grid of the result.
+    Args:
+        volume: The filtered map.
+        original: The map as it was read from the file.
+        unfiltered: The map as it was read, resampled to the grid of the result.
+        outputs: The options, of which `renormalize` and `argmax` are used.
+        name: The name of the map in messages.
     """
     from softmorph_cli.filters import channels
     from softmorph_cli.io.nnunet import classes
@@ -219,7 +226,7 @@ def _measured(volume: Volume) -> Statistics:
 
 
 def _measured_labels(volume: Volume, labels: Labels) -> Statistics:
-    """Return statistics of one mask per label, so that touching components of two labels are two."""
+    """Return the statistics of one mask per label, so that touching components of two labels are counted as two."""
     numbers = [label for label in np.unique(labels).tolist() if label] or [1]
     masks = np.stack([labels == label for label in numbers]).astype(volume.array.dtype)
     return _measured(replace(volume, array=masks, axes=f"C{volume.axes}", channels=None))

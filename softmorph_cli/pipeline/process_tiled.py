@@ -1,4 +1,4 @@
-"""From a file to an OME-Zarr tile by tile: maps larger than memory, with the same result and document as `process`."""
+"""`TiledProcess` filters a file larger than memory tile by tile into an OME-Zarr, with the result of `process`."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ _NOT_CONTINUED: Final = "start again, with --scratch DIR to be able to go on"
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A map that is open, and how it will be filtered.
+    """An open map with the filter, plan and executor for a tiled run.
 
     Attributes:
-        blocks: The map.
-        step: The filter, its threshold a level of the map if that is a nested skeleton.
-        notes: Notes on that threshold.
-        filter: The same filter with lengths in the unit of the map.
-        plan: How the map is cut.
-        same_cut: Whether that is the cut of the interrupted run that is resumed.
-        executor: Filters the tiles.
-        leave: Ends the connection to a cluster, and a cluster that was started for this run.
-        stored: The type that the result is stored as.
+        blocks: The open map.
+        step: The filter; where the map is a nested skeleton, the filter's threshold is one of the map's levels.
+        notes: Notes for the user on this choice of the threshold.
+        filter: The filter `step` with lengths in the unit of the map.
+        plan: The shape of the tiles, their halo and the number of iterations per pass.
+        same_cut: Whether tile shape, halo and pass length equal those of the interrupted run that is resumed.
+        executor: The executor that filters the tiles.
+        leave: Function that ends the connection to a cluster, and a cluster that was started for this run.
+        stored: The type that the result is stored as, such as "mask" or "float32".
     """
 
     blocks: Blocks
@@ -83,20 +83,20 @@ class _Prepared:
 
 @dataclass(frozen=True)
 class TiledProcess:
-    """One step on a file tile by tile; the result is bit for bit that of `process`.
+    """A filter that is applied to a file tile by tile; the result equals that of `process` bit for bit.
 
     Attributes:
         command: Name of the command in the provenance.
-        source: OME-Zarr, TIFF, uncompressed NIfTI or .npy; other formats are read whole.
+        source: The file to read: OME-Zarr, TIFF, uncompressed NIfTI or .npy; other formats are read into memory.
         target: The file to write, an .ome.zarr or .zarr.
-        step: The step.
-        outputs: How the result is written, and what is written beside it.
-        reading: How the file is read.
-        memory: Bytes that the process may use, or each process of a cluster; None for most of what the machine allows.
-        scratch: A folder for images between passes; None for a temporary one.
+        step: The filter.
+        outputs: Options for writing the result, and paths of further output files.
+        reading: Options for reading the file.
+        memory: Bytes of memory for the process, or for each process of a cluster; None for most of the machine's.
+        scratch: A folder that stores the images of tiles between passes; None for a temporary folder.
         resume: Whether to resume an interrupted run with the same scratch folder.
-        cluster: The cluster that filters the tiles; None for this process alone.
-        tell: Called with notes for the user.
+        cluster: Options of the cluster that filters the tiles; None to filter them in this process.
+        tell: A callback that is called with notes for the user.
     """
 
     command: str
@@ -112,10 +112,11 @@ class TiledProcess:
     tell: Callable[[str], None] = lambda note: None
 
     def plan(self) -> TilePlan:
-        """Return how the map would be cut; nothing is computed.
+        """Return the plan (tile shape and estimates) without filtering the map.
 
         Raises:
-            SoftmorphError: As `run`.
+            SoftmorphError: If the step, an output or an option is not possible tile by tile, the map cannot be opened,
+                memory is too little for any tile, or the cluster cannot be reached.
         """
         with self._prepared() as ready:
             return ready.plan
@@ -124,12 +125,12 @@ class TiledProcess:
         """Filter the map and write the outputs.
 
         Args:
-            progress: Called after every tile.
+            progress: A callback that is called after every tile.
 
         Raises:
             UsageError: If the step, an output or an option is not possible tile by tile.
             SoftmorphError: If the map cannot be opened, memory is too little for any tile, the cluster cannot be
-                reached, or anything else is refused or fails; the target is then as it was before.
+                reached, or filtering or writing fails; the target is then unchanged.
         """
         started = time.perf_counter()
         with self._prepared() as ready:
@@ -142,16 +143,16 @@ class TiledProcess:
 
     @cached_property
     def interrupted(self) -> InterruptedRun | None:
-        """The run that is resumed; None if none is to be resumed."""
+        """The interrupted run in the scratch folder; None unless `resume` is set and a scratch folder is given."""
         return InterruptedRun(self.scratch) if self.resume and self.scratch is not None else None
 
     @property
     def kept(self) -> bool:
-        """Whether the scratch folder has the state of a run that was interrupted."""
+        """Whether the scratch folder holds the manifest of an interrupted run."""
         return self.scratch is not None and InterruptedRun(self.scratch).exists
 
     def finished_outputs(self) -> list[Path]:
-        """Return the outputs that the interrupted run had finished, and that nothing else has replaced since."""
+        """Return the paths of outputs that the interrupted run had finished, and that were not replaced since."""
         named, found = self.interrupted.named if self.interrupted else {}, []
         for path in (self.target, *self.outputs.beside):
             with suppress(OSError):
@@ -160,13 +161,13 @@ class TiledProcess:
         return found
 
     def complete(self) -> bool:
-        """Whether the run that is to be resumed has ended already.
+        """Return whether the run that is to be resumed is complete already.
 
-        It has if all outputs exist, the scratch folder holds no manifest, the target's provenance is that of the same
-        command, and the target is newer than all files that are read.
+        The run is complete if all outputs exist, the scratch folder holds no manifest, the target's provenance equals
+        that of this command, and the target is newer than all files that are read.
 
         Raises:
-            SoftmorphError: If the file cannot be opened.
+            SoftmorphError: If the source cannot be opened.
         """
         exist = all(path.is_file() or is_store(path) for path in self.outputs.beside)
         if self.interrupted is None or self.interrupted.exists or not is_store(self.target) or not exist:
@@ -199,7 +200,7 @@ class TiledProcess:
         return describe.provenance(self.command, [made_by], self.reading.as_json)
 
     def _fingerprint(self) -> str:
-        """Return a hash that changes when a file that is read, or any file of a store, changes."""
+        """Return a hash that changes when an input file, a file in an input store or an option for reading changes."""
         states = []
         for source in self._sources:
             for path in _files(source):
@@ -223,7 +224,7 @@ class TiledProcess:
 
     @contextmanager
     def _prepared(self) -> Iterator[_Prepared]:
-        """Open the map, connect to the cluster and plan how the map is cut; nothing is computed."""
+        """Open the map, connect to the cluster and plan the tiles, without filtering the map."""
         self._check()
         # Before the store is read, which starts its threads.
         share_one_heap()
@@ -286,7 +287,7 @@ class TiledProcess:
             yield cluster
 
     def _filter(self, ready: _Prepared, progress: OnTile | None, read_seconds: float) -> Processed:
-        """Filter the map, and rename all outputs to their paths when all of them are complete."""
+        """Filter the map, and rename the temporary outputs to their final paths when all outputs are complete."""
         started = time.perf_counter()
         blocks, step = ready.blocks, ready.step
         fingerprint, resume = self._fingerprint(), self.resume and ready.same_cut
@@ -381,7 +382,7 @@ class TiledProcess:
         return processed
 
     def _undo_renames(self) -> None:
-        """Rename outputs of the interrupted run back to partial files, as if it had been interrupted before."""
+        """Rename finished stores of the interrupted run back to partial files, and remove finished JSON and preview."""
         for path in self.finished_outputs():
             if path in (self.outputs.stats, self.outputs.preview):
                 path.unlink()
@@ -393,7 +394,7 @@ class TiledProcess:
 
     @contextmanager
     def _beside(self, path: Path, stack: ExitStack) -> Iterator[Path]:
-        """Yield a temporary file that becomes `path` when the stack is closed; name it, not the store, in errors."""
+        """Yield a temporary file that is renamed to `path` when `stack` is closed; error messages name `path`."""
         temporary = stack.enter_context(replacing(path, force=self.outputs.force))
         try:
             yield temporary
@@ -411,7 +412,7 @@ class TiledProcess:
         made: Blocks,
         seconds: Mapping[str, float],
     ) -> Processed:
-        """Return the document; it is made before the result replaces IN, if both have the same name."""
+        """Return the report on the run; it is made before the result may replace the input (at the same path)."""
         blocks, step, started = ready.blocks, ready.step, time.perf_counter()
         # A map of one voxel with the geometry of this one.
         voxel = np.zeros((1,) * len(blocks.shape), np.float32)
@@ -439,5 +440,5 @@ class TiledProcess:
 
 
 def _files(source: Path) -> list[Path]:
-    """Return a file itself, or the files of a store."""
+    """Return a list of the file `source`, or of all files in the store `source`, sorted by path."""
     return sorted(source.rglob("*")) if source.is_dir() else [source]

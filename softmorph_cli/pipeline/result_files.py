@@ -1,4 +1,4 @@
-"""The types of results as they are stored, and the files of intermediate results."""
+"""The types that results are stored as, and the paths of intermediate results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _DEFAULT_TYPES: Final = {".png": "uint16"}
 
 
 def default_type(target: Path) -> str:
-    """Return the type that probabilities are stored as where none is chosen; .npy keeps that of the map."""
+    """Return the default type that probabilities are stored as in a file, except .npy, which keeps the map's dtype."""
     return _DEFAULT_TYPES.get(target.suffix.lower(), "float32")
 
 
 def stored_type(steps: Sequence[Filter], target: Path, options: ResultOptions) -> str | None:
-    """Return the type that the result of filters is stored as: "mask", "labels", or `output_type`.
+    """Return the type that the result of a chain is stored as: "mask", "labels", or the option `output_type`.
 
     Raises:
-        UsageError: If there is no such type, it does not suit the values, or it cannot represent each level.
+        UsageError: If the chosen type is unknown, does not suit the values, or cannot represent each level set.
     """
     chosen, last = options.output_type, steps[-1]
     if chosen not in (None, *OUTPUT_TYPES):
@@ -51,15 +51,20 @@ def stored_type(steps: Sequence[Filter], target: Path, options: ResultOptions) -
 
 
 def stage_paths(folder: Path, steps: Sequence[Filter], suffix: str) -> list[Path]:
-    """Return the file in a folder of intermediate results for each step: 01-close.nii.gz, 02-..."""
+    """Return the path of the intermediate result of each step in a folder, such as 01-close.nii.gz."""
     return [folder / f"{number:02d}-{step.operation}{suffix}" for number, step in enumerate(steps, 1)]
 
 
 def make_stages(folder: Path, paths: Sequence[Path], *, force: bool) -> None:
-    """Make the folder of intermediate results.
+    """Create the folder of intermediate results if it is missing, and check that the results can be written there.
+
+    Args:
+        folder: The folder.
+        paths: The paths of the intermediate results.
+        force: Whether existing files may be replaced.
 
     Raises:
-        FileError: If it cannot be made, or holds one of the files already and `force` is off.
+        FileError: If the folder cannot be created, or one of the files exists and `force` is False.
     """
     try:
         folder.mkdir(exist_ok=True)

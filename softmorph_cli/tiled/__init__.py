@@ -1,4 +1,4 @@
-"""Maps larger than memory: filters run tile by tile, with the same result bit for bit as on the whole map."""
+"""Filters for maps larger than memory run tile by tile; the result equals that of the whole map bit for bit."""
 
 from softmorph_cli.tiled.filter_tiles import filter_tiles, resumable
 from softmorph_cli.tiled.manifest import InterruptedRun

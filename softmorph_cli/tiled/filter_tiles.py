@@ -1,4 +1,4 @@
-"""Filters a map of any size in bounded memory; the result is bit for bit that of the whole map."""
+"""`filter_tiles` filters a map of any size in bounded memory; the result equals that of the whole map bit for bit."""
 
 from __future__ import annotations
 
@@ -50,32 +50,34 @@ def filter_tiles(
     finish: Finish | None = None,
     executor: TileExecutor | None = None,
 ) -> Result:
-    """Filter a map tile by tile.
+    """Filter a map tile by tile, and write the result to a target.
 
     Args:
-        source: The map.
-        target: Receives the result: uint8 0 and 1 from a hard skeleton, else of the source's floating-point type.
+        source: The map, from which boxes of voxels are read.
+        target: The target that the result is written to: uint8 0 and 1 for a hard skeleton, else values of the
+            source's floating-point type.
         chosen: The filter.
-        plan: How the map is cut.
-        scratch: A folder for images between passes, used by this run only; made if missing, emptied at the end (and
-            removed, if a run made it), kept when the run is interrupted. None for a temporary folder.
-        beside: Where the temporary folder is made; None for the system's folder of temporary files.
-        resume: Resume an interrupted run with the same scratch folder, if it was the same run. What the targets lack of
-            its result is written again.
-        fingerprint: Identifies the content of the source; a run with another one is not the same.
-        progress: Called after every tile.
-        error_target: Receives the standard error of method `sampled`.
-        finish: Called when the targets have the whole result, before the scratch folder is emptied. If it is
-            interrupted, a resumed run calls it without filtering again.
-        executor: Filters the tiles; None for this process alone.
+        plan: The shape of the tiles, their halo and the number of iterations per pass.
+        scratch: A folder that stores the images of tiles between passes, for this run only. It is created if missing,
+            emptied at the end (and removed, if a run created it), and kept when the run is interrupted. None for a
+            temporary folder.
+        beside: The parent of the temporary folder; None for the system's folder of temporary files.
+        resume: Whether to resume an interrupted run with the same identity in the scratch folder. Tiles of its result
+            that a target lacks are written again.
+        fingerprint: A hash of the state of the source; a run with another fingerprint is not resumed.
+        progress: A callback that is called after every tile.
+        error_target: The target that the standard error of method `sampled` is written to.
+        finish: A callback that is called when the targets have the whole result, before the scratch folder is emptied.
+            If the callback is interrupted, a resumed run calls it without filtering again.
+        executor: The executor that filters the tiles; None to filter them in this process.
 
     Returns:
-        The filter's result, without an image.
+        The filter's result (iterations, reason to stop, warnings), without an image.
 
     Raises:
         InputError: If the map is no probability map.
         FileError: If the scratch folder cannot be used.
-        SoftmorphError: As `tiled_filter`.
+        SoftmorphError: If the filter does not suit the map's shape, or cannot run on tiles.
     """
     work = tiled_filter(chosen, tuple(source.shape))
     kind = ValueTypes.of(source)

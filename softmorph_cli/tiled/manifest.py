@@ -1,4 +1,4 @@
-"""The manifest of a tiled run: a file from which an interrupted run is resumed, replaced as a whole."""
+"""The manifest of a tiled run: a JSON file with the state of the run, from which an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -48,18 +48,19 @@ Corners = list[list[int]]
 
 @dataclass
 class PartState:
-    """The state of a part.
+    """The state of a part of the filter (a sequence of iterations on one image, see `Part`).
 
     Attributes:
         passes: Number of complete passes.
         iterations: Number of complete iterations.
-        reason: Why it stopped; "" while it runs.
-        version: For each tile the last pass that wrote its image; 0 for none.
-        live: For each tile first and last (exclusive) index along each axis of a box in the map that contains the
-            voxels which the last iteration of the last pass changed; None where it changed none.
-        dead: For each tile whether no voxel can change any more.
-        last: The last iteration of the running pass that changed a voxel, from 1; 0 for none yet.
-        done: For each tile that is done in the running pass: `live`, whether an image was written, `dead`.
+        reason: The reason why the part stopped, one of `REASONS`; "" while the part runs.
+        version: For each tile, the number (from 1) of the last pass that wrote an image of the tile; 0 for no image.
+        live: For each tile, a box that contains the voxels which the last iteration of the last pass changed, as start
+            and stop index along each axis of the map; None if no voxel of the tile changed.
+        dead: For each tile, whether no voxel of the tile can change any more.
+        last: The last iteration of the running pass that changed a voxel, from 1; 0 if no iteration did so far.
+        done: For each tile that the running pass has completed: the new entry of `live`, whether an image was written,
+            and the new entry of `dead`.
     """
 
     passes: int = 0
@@ -74,14 +75,14 @@ class PartState:
 
 @dataclass
 class RunState:
-    """The state of a run.
+    """The state of a tiled run.
 
     Attributes:
-        courses: The states of the parts that have begun.
-        written: Tiles whose result has been written to the target.
-        facts: The facts of these tiles, where a tile is filtered in a single pass.
-        named: Paths and inodes of complete outputs that are being renamed to these paths; a run that is killed
-            meanwhile finds them by their inodes.
+        courses: The states of the parts of the filter that have begun.
+        written: Indices of the tiles whose result has been written to the target.
+        facts: Sums and maxima over these tiles that warnings depend on, where tiles are filtered in a single pass.
+        named: Maps the final paths of complete outputs to the inodes of the temporary files that are being renamed to
+            these paths; if the run is killed meanwhile, a resumed run recognizes renamed outputs by their inodes.
     """
 
     courses: list[PartState] = field(default_factory=list)
@@ -91,10 +92,15 @@ class RunState:
 
 
 class InterruptedRun:
-    """What the scratch folder of an interrupted run tells about it; nothing if it holds no valid manifest.
+    """An interrupted run, as described by the manifest in its scratch folder.
 
     Args:
-        scratch: The folder.
+        scratch: The scratch folder.
+
+    Attributes:
+        exists: Whether the scratch folder holds a manifest, valid or not.
+        cut: The tile shape, halo and pass length of the run; None if the manifest is missing or damaged.
+        named: The entry `RunState.named` of the manifest; empty if the manifest is missing or damaged.
     """
 
     def __init__(self, scratch: Path) -> None:
@@ -110,10 +116,14 @@ class InterruptedRun:
             self.named = _named(self._content["state"])
 
     def other_default(self, chosen: SoftFilter, shape: tuple[int, ...]) -> str | None:
-        """Return the method with which the run could be resumed, if the default method was different then.
+        """Return the method of the interrupted run, if this run differs only in the default method; else None.
+
+        Args:
+            chosen: The filter that is to resume the run.
+            shape: The map's shape.
 
         Raises:
-            SoftmorphError: As `tiled_filter`.
+            SoftmorphError: If the filter does not suit the map's shape, or cannot run on tiles.
         """
         try:
             known = self._content["identity"]
@@ -127,12 +137,13 @@ class InterruptedRun:
 
 
 class TileManifest:
-    """The manifest of a run, for reading and writing.
+    """A manifest of a tiled run that can be read and written.
 
     Args:
         folder: The scratch folder.
-        identity: Everything that the result depends on; a run with another identity is not resumed.
-        flush: Called before every write: flushes to the disk what the manifest states as done.
+        identity: All parameters that the result depends on; a run with another identity is not resumed.
+        flush: A callback that is called before the manifest is written: it flushes the files to the disk which the
+            manifest states as done.
     """
 
     def __init__(
@@ -143,7 +154,14 @@ class TileManifest:
         self._saved = 0.0
 
     def load(self, tiles: int, parts: int) -> tuple[RunState, str]:
-        """Return the state of an interrupted run with these tiles and parts, and a message if it cannot be resumed."""
+        """Return the state of the interrupted run, and a message if this run cannot be resumed (else "").
+
+        The state is a new one if the run cannot be resumed, or if there is no manifest.
+
+        Args:
+            tiles: Number of tiles of the map.
+            parts: Number of parts of the filter.
+        """
         if not self.path.exists():
             return RunState(), ""
         try:
@@ -166,7 +184,7 @@ class TileManifest:
         return state, ""
 
     def save(self, state: RunState) -> None:
-        """Replace the file in one step."""
+        """Write the state to a temporary file, and rename this to the manifest atomically."""
         self._flush()
         content = {"identity": self.identity, "state": asdict(state)}
         text = json.dumps({**content, "sum": _checksum(content)})
@@ -175,16 +193,16 @@ class TileManifest:
         self._saved = time.monotonic()
 
     def save_sometimes(self, state: RunState) -> None:
-        """Replace the file if the last time is more than some seconds ago."""
+        """Save the state as `save` does, if the manifest was last saved more than `_INTERVAL` seconds ago."""
         if time.monotonic() - self._saved > _INTERVAL:
             self.save(state)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the content of the file, without settings that have no effect with its method.
+    """Return the content of a manifest, without settings that have no effect with the method of the run.
 
     Raises:
-        ValueError: If the checksum is wrong; files of earlier versions have none.
+        ValueError: If the checksum is wrong; manifests of earlier versions have no checksum.
     """
     read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if "sum" in read and read.pop("sum") != _checksum(read):
@@ -199,10 +217,10 @@ def _checksum(content: Any) -> str:
 
 
 def _state(read: Mapping[str, Any], tiles: int, parts: int) -> RunState:
-    """Return the state in a file of a run with this number of tiles and parts.
+    """Return the state of a run that is parsed from the JSON object `read` of a manifest.
 
     Raises:
-        ValueError: If it is that of another number; further exceptions where the file is damaged.
+        ValueError: If the number of tiles or parts is another one; further exceptions if the manifest is damaged.
     """
     # Earlier versions had parts for words of planes only, and named them so.
     courses = [_course(course) for course in read["courses" if "courses" in read else "words"]]

@@ -1,13 +1,14 @@
-"""Runs in which an image changes until it is stable, and is stored compressed between passes of a few iterations.
+"""Tiled runs in several passes of a few iterations, between which the images of the tiles are stored compressed.
 
-Which tiles a pass visits. If the *last* iteration of a pass changed nothing within the reach of k iterations around a
-voxel, the next k iterations leave that voxel as it is. So for each tile a box is kept that contains what the last
-iteration changed; the next pass computes the part of a tile within reach of such boxes, if there is one.
+Tiles that a pass visits: if the *last* iteration of a pass changed no voxel within the reach of k iterations around a
+voxel, the next k iterations do not change that voxel. So for each tile the state has a box that contains the voxels
+which the last iteration changed; the next pass computes the voxels of a tile within reach of such boxes, if any.
 
-When a part stops. It stops after an iteration in which no voxel changes. `PartState.last` is the last iteration of a
-pass that changed the core of a tile; if it is below the length of the pass, the iteration after it changed nothing.
+End of a part (a sequence of iterations on one image): a part stops after an iteration in which no voxel changes.
+`PartState.last` is the last iteration of a pass that changed the core of a tile (the tile without its halo); if this
+is below the number of iterations of the pass, the next iteration changed no voxel.
 
-Only this process keeps the state. Workers receive everything that they need for a tile.
+Only this process keeps the state of the run. Workers receive all data that a pass of a tile needs.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from softmorph_cli.tiled.tile_worker import TileWorker
 
 @dataclass(frozen=True)
 class MultiPass(TileRun):
-    """A run over the tiles of a map in passes of a few iterations."""
+    """A tiled run in passes: each pass applies a few iterations to every tile that can still change."""
 
     def run(self) -> Result:
-        """Run every part to its end, then write the result."""
+        """Run every part of the filter to its end, write the result of all tiles, and return it without an image."""
         self._run_parts()
         courses, last = self.state.courses, self._last_parts()
         settled = (
@@ -53,7 +54,7 @@ class MultiPass(TileRun):
         return warn_if_capped(result, self.worker.work.settings)
 
     def _run_parts(self) -> None:
-        """Run every part to its end; one that follows another begins only if that one is stable."""
+        """Run every part to its end; a part that starts from another part's result runs only if this is stable."""
         courses, tiling = self.state.courses, self.worker.tiling
         self.worker.store.keep(self._needed())
         for number, part in enumerate(self.worker.work.parts):
@@ -67,12 +68,12 @@ class MultiPass(TileRun):
                 self._pass(number, courses[number])
 
     def _last_parts(self) -> list[int]:
-        """Return the parts that no other followed: the result is computed from their images."""
+        """Return the indices of the parts from whose images the result is computed: no begun part follows these."""
         begun, parts = range(len(self.state.courses)), self.worker.work.parts
         return [one for one in begun if one + 1 not in begun or not parts[one + 1].follows]
 
     def _needed(self) -> Iterator[ImageKey]:
-        """Yield the images that are still needed."""
+        """Yield the keys of the stored images that later passes or the result need."""
         courses = self.state.courses
         for number, course in enumerate(courses):
             yield from (
@@ -133,7 +134,7 @@ class MultiPass(TileRun):
         return self.worker.plan.halo_of(self.worker.work.parts[number])
 
     def _focus(self, number: int, course: PartState, tile: int) -> Box | None:
-        """Return a box that contains the voxels of a tile which the next pass may change; None for none."""
+        """Return a box that contains the voxels of a tile which the next pass may change; None if it changes none."""
         if course.dead[tile]:
             return None
         core, halo = self.worker.tiling.core(tile), self._halo(number)

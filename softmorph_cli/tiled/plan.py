@@ -1,4 +1,4 @@
-"""Plans how a map is cut so that memory is enough, and estimates memory, disk and time."""
+"""`plan` chooses the tile shape for a map so that memory is enough, with estimates of memory, disk space and time."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ _SMALLEST: Final = 16
 
 @dataclass(frozen=True)
 class TilePlan:
-    """How a map is cut into tiles, with estimates.
+    """A division of a map into tiles, with estimates of memory, disk space and time.
 
     Attributes:
         shape: The map's shape.
         tile: The shape of a tile.
-        halo: The largest halo of a tile along each axis, on each side.
+        halo: The largest width of a tile's halo along each axis, on each side.
         tiles: Number of tiles.
-        pass_length: Iterations of a pass; None if each tile is filtered in a single pass.
-        peak_bytes: Largest memory of the process, or of each process.
-        scratch_bytes: Disk space for images between passes.
-        seconds: Time, which depends on the map.
-        workers: Number of tiles at once, each in a process.
-        threads: Number of threads for a tile.
+        pass_length: Number of iterations in a pass; None if each tile is filtered in a single pass.
+        peak_bytes: Estimated peak memory of the process, or of each process.
+        scratch_bytes: Estimated disk space for the images that are stored between passes.
+        seconds: Estimated run time; the actual time depends on the values of the map.
+        workers: Number of processes, each of which filters one tile at a time.
+        threads: Number of threads that filter a tile.
     """
 
     shape: tuple[int, ...]
@@ -73,7 +73,7 @@ class TilePlan:
     threads: int = 1
 
     def halo_of(self, part: Part) -> tuple[int, ...]:
-        """Return the halo of a tile in a pass of a part."""
+        """Return the width of the halo of a tile along each axis, in a pass of `part`; 0 in a single-pass run."""
         return tuple((self.pass_length or 0) * reach for reach in part.reach())
 
 
@@ -91,20 +91,21 @@ def plan(
     workers: int = 1,
     like: Cut | None = None,
 ) -> TilePlan:
-    """Plan how to cut a map.
+    """Return the fastest plan (tile shape, halo and pass length) that fits into memory, according to estimates.
 
     Args:
         chosen: The filter, with its number of threads.
         shape: The map's shape.
-        memory: Bytes that a process may use; None for most of what the machine allows.
-        chunks: The shape of the blocks in which the map is stored.
+        memory: Bytes of memory that a process may use; None for three quarters of what the machine allows.
+        chunks: The shape of the chunks in which the map is stored; None if the map is not stored in chunks.
         itemsize: Bytes of a probability.
-        workers: Number of processes, each with a tile of its own.
-        like: The cut of an interrupted run, which is used again if memory is enough for it.
+        workers: Number of processes, each of which filters one tile at a time.
+        like: The tile shape, halo and pass length of an interrupted run, which are chosen again if they fit into
+            memory.
 
     Raises:
         InputError: If memory is too little for any tile.
-        SoftmorphError: As `tiled_filter`.
+        SoftmorphError: If the filter does not suit the map's shape, or cannot run on tiles.
     """
     work = tiled_filter(chosen, shape)
     allowed = memory or (machine.memory() or 4 << 30) * 3 // 4
@@ -128,7 +129,7 @@ def plan(
 
 
 def _ways(work: TiledFilter) -> Iterator[tuple[tuple[int, ...], int | None]]:
-    """Yield candidates for the halo and the length of a pass."""
+    """Yield candidates for the halo along each axis and the number of iterations of a pass (None: a single pass)."""
     if work.halo is not None:
         yield work.halo, None
     if work.parts:
@@ -138,7 +139,7 @@ def _ways(work: TiledFilter) -> Iterator[tuple[tuple[int, ...], int | None]]:
 
 
 def _tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield shapes of tiles from large to small: nearly cubic, and of whole chunks where these are not longer."""
+    """Yield nearly cubic tile shapes from large to small, of whole chunks along axes where a chunk fits in a tile."""
     edge = max(shape)
     seen: set[tuple[int, ...]] = set()
     while edge >= _SMALLEST or not seen:
@@ -192,9 +193,9 @@ def _plan(
 
 
 def _region_sizes(tiling: Tiling, halo: tuple[int, ...]) -> tuple[int, int]:
-    """Return the number of voxels of the largest region, and of all regions together.
+    """Return the number of voxels of the largest region (a tile with its halo), and the total over all regions.
 
-    Regions are products of intervals, so each axis is summed by itself: a map may have a million tiles.
+    Regions are products of intervals, so the sum is computed along each axis: a map may have a million tiles.
     """
     sizes = []
     for extent, tile, reach in zip(tiling.shape, tiling.tile, halo, strict=True):
@@ -207,7 +208,7 @@ def _region_sizes(tiling: Tiling, halo: tuple[int, ...]) -> tuple[int, int]:
 def _single_pass(
     work: TiledFilter, tiling: Tiling, halo: tuple[int, ...], itemsize: int, threads: int
 ) -> tuple[float, float]:
-    """Return bytes of memory and nanoseconds of a filter that runs in a single pass."""
+    """Return the estimated bytes of memory and nanoseconds of a filter that runs in a single pass."""
     region, read = _region_sizes(tiling, halo)
     scheme, settings = work.method.scheme, work.settings
     planes = scheme in (Scheme.NESTED, Scheme.LEVELS, Scheme.SAMPLES)
@@ -232,7 +233,7 @@ def _single_pass(
 
 
 def _multi_pass(part: Part, tiling: Tiling, length: int, itemsize: int, threads: int) -> tuple[float, float]:
-    """Return bytes of memory and nanoseconds of a part that runs in passes of `length` iterations."""
+    """Return the estimated bytes of memory and nanoseconds of a part that runs in passes of `length` iterations."""
     region, read = _region_sizes(tiling, tuple(length * reach for reach in part.reach()))
     core, voxel = prod(tiling.tile), part.dtype.itemsize if part.dtype else itemsize
     iterations = part.phase.iterations or (_GUESS_FOLLOWING if part.follows else _GUESS)
@@ -250,7 +251,7 @@ def _multi_pass(part: Part, tiling: Tiling, length: int, itemsize: int, threads:
 
 
 def _kept(work: TiledFilter, itemsize: int) -> float:
-    """Return the estimated bytes of a voxel between passes, of the image that is read and the one that is written."""
+    """Return the estimated bytes per voxel on disk of the images that a pass reads and the images that it writes."""
     sizes = [_compressed(part, itemsize) for part in work.parts]
     if any(part.follows for part in work.parts):
         return 2 * max(sizes)

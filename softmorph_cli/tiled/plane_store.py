@@ -1,8 +1,8 @@
-"""Images between passes: one compressed file for each tile, part and pass, in a scratch folder.
+"""The store of tile images between passes: one compressed file for each tile, part and pass, in a scratch folder.
 
-Floating-point values are stored as their bits, so that 0 is all zeros as in planes. A tile is cut into pieces, so that
-for the halo of a neighbour only the pieces in it are decompressed. Files are never changed: a pass writes new ones, and
-old ones are removed when no tile needs them any more.
+Floating-point values are stored as unsigned integers with the same bits, so that 0 is all zeros as in bit planes. The
+image of a tile is split into pieces, so that only the pieces within the halo of a neighbouring tile are decompressed
+for this neighbour. Files are never changed: a pass writes new files, and files that no tile needs are removed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ _SUFFIX: Final = ".planes"
 
 @dataclass(frozen=True)
 class ImageKey:
-    """Identifies an image of a tile: of a part, after a pass."""
+    """The key of a stored image of a tile.
+
+    Attributes:
+        part: Index of the part of the filter that computes the image.
+        tile: Index of the tile.
+        version: Number of the pass that wrote the image, from 1.
+    """
 
     part: int
     tile: int
@@ -44,17 +50,17 @@ class ImageKey:
 
     @property
     def name(self) -> str:
-        """The name of its file."""
+        """The name of the file that stores the image."""
         return f"{self.part}-{self.tile}-{self.version}{_SUFFIX}"
 
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """How the images of a part are stored.
+    """The storage layout of the images of a part of the filter.
 
     Attributes:
-        margin: The extent of a neighbour's halo along each axis.
-        dtype: The type of a voxel.
+        margin: The width of the halo of a neighbouring tile along each axis.
+        dtype: The unsigned integer dtype that a voxel is stored as.
     """
 
     margin: tuple[int, ...]
@@ -62,16 +68,16 @@ class ImageLayout:
 
 
 class DamagedError(FileError):
-    """An image between passes is missing or damaged."""
+    """An error that is raised if the stored image of a tile is missing or damaged."""
 
 
 class PlaneStore:
-    """Images of tiles in a folder.
+    """A store of compressed images of tiles in a folder.
 
     Args:
-        folder: An existing folder for this store only.
-        tiling: The tiles of the map.
-        layouts: One for each part.
+        folder: An existing folder that only this store uses.
+        tiling: The division of the map into tiles.
+        layouts: The storage layout of the images of each part of the filter.
         threads: Number of threads that compress and decompress.
     """
 
@@ -80,10 +86,10 @@ class PlaneStore:
         self._flushed: set[Path] = set()
 
     def write(self, key: ImageKey, image: Array) -> int:
-        """Write a tile's image; return the bytes it takes.
+        """Write the image of a tile, and return the size of the file in bytes.
 
         Raises:
-            FileError: If the system refuses to.
+            FileError: If the file cannot be written.
         """
         from isal import isal_zlib
 
@@ -120,8 +126,8 @@ class PlaneStore:
 
         Args:
             region: The region.
-            part: Number of the part.
-            versions: For each tile that overlaps the region the pass that wrote its image.
+            part: Index of the part of the filter.
+            versions: Maps each tile that overlaps the region to the number of the pass that wrote the image to read.
 
         Raises:
             DamagedError: If a file is missing or damaged.
@@ -189,17 +195,17 @@ class PlaneStore:
             ) from error
 
     def keep(self, keys: Iterable[ImageKey]) -> None:
-        """Remove the files of all other images."""
+        """Remove the files of all images except those with the given keys."""
         names = {key.name for key in keys}
         for path in self.folder.iterdir():
             if path.suffix == ".part" or (path.suffix == _SUFFIX and path.name not in names):
                 path.unlink(missing_ok=True)
 
     def flush(self) -> None:
-        """Flush all images to the disk, also those that other processes wrote.
+        """Flush the files of all images to the disk, including files that other processes wrote.
 
         Raises:
-            FileError: If the system refuses to.
+            FileError: If the files cannot be flushed.
         """
         files = {path for path in self.folder.iterdir() if path.suffix == _SUFFIX}
         with written(self.folder):
@@ -209,10 +215,10 @@ class PlaneStore:
 
 @contextmanager
 def written(folder: Path) -> Iterator[None]:
-    """Turn an error of the system on writing into a message.
+    """Convert an OSError raised within the block, in which files are written to `folder`, to a FileError.
 
     Raises:
-        FileError: Naming the folder and what to do.
+        FileError: If the block raises an OSError; the message names the folder and advises what to do.
     """
     try:
         yield

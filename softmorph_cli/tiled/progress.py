@@ -1,4 +1,4 @@
-"""Progress of a tiled run."""
+"""The progress of a tiled run, which is reported after every tile."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TileProgress:
-    """Passed to the callback after every tile.
+    """The progress of a tiled run, which is passed to a callback after every tile.
 
     Attributes:
         operation: Name of the filter, for display.
-        stage: "filter" (tiles in a single pass), "pass" (a few iterations), "write" (the result after the passes) or
-            "pyramid" (coarser resolutions, of which chunks are counted).
-        tile: Number of the tile.
-        done: Number of tiles that are done in this stage or pass.
+        stage: "filter" (tiles are filtered in a single pass), "pass" (a few iterations are applied to the tiles),
+            "write" (the result is written after the passes) or "pyramid" (coarser resolutions are written; `tile`,
+            `done` and `total` then count chunks instead of tiles).
+        tile: Index of the tile.
+        done: Number of tiles that are complete in this stage or pass.
         total: Number of tiles in this stage or pass.
-        part: Name of the running part, for display: "thinning", "levels 2 of 3"; "" for the only one.
-        passes: The running pass, from 1.
-        iterations: Iterations complete before this pass.
-        live: Tiles of this pass that may change further.
-        changed: Voxels of this tile that the last iteration of the pass changed.
+        part: Name of the running part of the filter, for display: "thinning", "levels 2 of 3"; "" if the filter has a
+            single part.
+        passes: Number of the running pass, from 1.
+        iterations: Number of iterations that were complete before this pass.
+        live: Number of tiles of this pass that may change further.
+        changed: Number of voxels of this tile that the last iteration of the pass changed.
     """
 
     operation: str

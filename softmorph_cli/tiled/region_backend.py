@@ -1,4 +1,4 @@
-"""The values of a region of a map: their types, their checks, and the backend that filters them."""
+"""The voxel values of a region of a map: their dtypes, the check of their range, and the backend that filters them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from softmorph_cli.tiled.tile_boxes import Box
 
 
 class RegionBackend(NumbaBackend):
-    """The CPU backend for a region of a map: random draws and subfields depend on the position in the map.
+    """A CPU backend for a region of a map, where random draws and subfields depend on the voxel's position in the map.
 
     Args:
         threads: Number of threads.
-        region: The region of the map that images cover.
+        region: The region of the map (a box) that the images cover.
         shape: The map's shape.
     """
 
@@ -33,11 +33,15 @@ class RegionBackend(NumbaBackend):
         self.region, self.shape = region, shape
 
     def field(self, image: Array) -> NumbaField:
-        """Return a field whose origin is that of the region."""
+        """Return a field (an image to which steps are applied) whose origin is the first voxel of the region."""
         return NumbaField(image, threads=self.threads, origin=tuple(part.start for part in self.region))
 
     def pack_samples(self, image: Array, draws: int, chunk: int, seed: int, index: int) -> Array:
-        """Return Bernoulli draws as planes, row by row: along a row of the map the voxel numbers are consecutive."""
+        """Return Bernoulli draws of the voxels of a region as bit planes, equal to the draws for the whole map.
+
+        The arguments are the probabilities, the number of draws for each voxel, the index of the word of up to 64
+        draws that is returned, the seed, and the index of the image, which gives each image other random numbers.
+        """
         planes = np.empty(image.shape, bitplanes.word_of(draws))
         text = bitplanes.SAMPLER.format(dtype=image.dtype.name, word=planes.dtype.name)
         draw = source_cache.load(f"sampler_{image.dtype.name}_{planes.dtype.name}", text).draw
@@ -66,11 +70,11 @@ class RegionBackend(NumbaBackend):
 
 @dataclass(frozen=True)
 class ValueTypes:
-    """The types of a map's values.
+    """The dtypes of the voxel values of a map.
 
     Attributes:
-        wide: The type that they are computed in.
-        own: The type of the result.
+        wide: The floating-point dtype that a filter computes in.
+        own: The floating-point dtype of the result.
     """
 
     wide: np.dtype[Any]
@@ -78,10 +82,10 @@ class ValueTypes:
 
     @classmethod
     def of(cls, source: BoxReader) -> ValueTypes:
-        """Return the types for a map, from one of its voxels.
+        """Return the dtypes for a map, according to the dtype of one voxel that is read.
 
         Raises:
-            InputError: If its values are no floating-point numbers.
+            InputError: If the values are neither floating-point numbers nor Boolean.
         """
         probe = np.asarray(source.read((slice(0, 1),) * len(source.shape)))
         check_kind(probe)
@@ -93,15 +97,15 @@ class ValueTypes:
         )
 
     def read(self, source: BoxReader, region: Box) -> Array:
-        """Return the values of a region in the type that they are computed in."""
+        """Return the values of a region of `source` as a contiguous array of dtype `wide`."""
         return np.ascontiguousarray(source.read(region), self.wide)
 
 
 def check_probabilities(backend: Backend, values: Any) -> None:
-    """Refuse values that are no probabilities.
+    """Raise an error if the values are no probabilities.
 
     Raises:
-        InputError: If one lies outside [0, 1].
+        InputError: If a value lies outside [0, 1].
     """
     if not backend.is_probability(values):
         low, high = backend.extremes(values)

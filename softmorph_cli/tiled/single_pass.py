@@ -1,4 +1,4 @@
-"""Filters a tile in a single pass, which a halo as wide as the reach of all iterations makes possible."""
+"""`SinglePass` filters a tile in a single pass, with a halo as wide as the reach of all iterations together."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from softmorph_cli.workers import raise_if_cancelled
 
 @dataclass(frozen=True)
 class TileFacts:
-    """Facts of one or several tiles that warnings depend on.
+    """Sums and maxima over one or several tiles of a result, which the warnings for the whole map depend on.
 
     Attributes:
-        below: Sum of the negative part of a difference.
-        before: Maximum of the map, where a skeleton may fade.
-        after: Maximum of the skeleton.
+        below: Sum of the negative values of a difference, which are set to 0 in the result.
+        before: Maximum of the map, for skeletons that may fade (have lower values than the map).
+        after: Maximum of the skeleton, for such skeletons.
     """
 
     below: float = 0.0
@@ -43,7 +43,7 @@ class TileFacts:
     after: float = 0.0
 
     def __add__(self, other: TileFacts) -> TileFacts:
-        """Return the facts of both."""
+        """Return the facts of the tiles of both objects together."""
         return TileFacts(
             self.below + other.below, max(self.before, other.before), max(self.after, other.after)
         )
@@ -51,13 +51,13 @@ class TileFacts:
 
 @dataclass(frozen=True)
 class SinglePass:
-    """Filters a tile in a single pass.
+    """A filter that is applied to each tile in a single pass.
 
     Attributes:
-        work: The filter.
-        tiling: The tiles of the map.
-        halo: The reach of the filter along each axis.
-        threads: Number of threads.
+        work: The filter, prepared for tiles.
+        tiling: The division of the map into tiles.
+        halo: The width of the halo along each axis: the reach of the whole filter.
+        threads: Number of threads that filter a tile.
     """
 
     work: TiledFilter
@@ -66,11 +66,15 @@ class SinglePass:
     threads: int
 
     def region(self, tile: int) -> Box:
-        """Return a tile with its halo."""
+        """Return the box in the map that contains a tile and its halo."""
         return self.tiling.grown(self.tiling.core(tile), self.halo)
 
     def filter(self, tile: int, values: Array) -> tuple[Array, Array | None, TileFacts]:
-        """Return a tile of the result, its standard error for method `sampled`, and its facts.
+        """Return the result of a tile, the standard error (None unless the method is `sampled`), and the tile's facts.
+
+        Args:
+            tile: Index of the tile.
+            values: The values of the map in the region of the tile (with the halo).
 
         Raises:
             InputError: If the values are no probabilities.
@@ -90,7 +94,7 @@ class SinglePass:
         return image, None if error is None else error[inner], facts
 
     def warnings(self, facts: TileFacts) -> tuple[str, ...]:
-        """Return the warnings for the whole map."""
+        """Return the warnings for the whole map, given the facts of all tiles together."""
         if self._signed:
             return (CLAMPED,) if facts.below > NEGLIGIBLE else ()
         fuzzy_rules = [

@@ -1,4 +1,4 @@
-"""Tiles of a map, and arithmetic of boxes."""
+"""The division of a map into tiles, and arithmetic of boxes (one slice along each axis)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Box = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Tiling:
-    """A map cut into tiles of one size (smaller at its far borders).
+    """A division of a map into tiles of equal shape (smaller at the far borders of the map), in C order.
 
     Attributes:
         shape: The map's shape.
@@ -33,7 +33,7 @@ class Tiling:
         return prod(self.counts)
 
     def core(self, number: int) -> Box:
-        """Return the voxels that belong to a tile."""
+        """Return the box of voxels that belong to the tile with index `number`, without a halo."""
         places = []
         for count in reversed(self.counts):
             number, place = divmod(number, count)
@@ -44,14 +44,14 @@ class Tiling:
         )
 
     def grown(self, box: Box, halo: tuple[int, ...]) -> Box:
-        """Return a box with a halo, clipped to the map."""
+        """Return a box that is enlarged by `halo` on both sides of each axis, and clipped to the map."""
         return tuple(
             slice(max(part.start - reach, 0), min(part.stop + reach, whole))
             for part, reach, whole in zip(box, halo, self.shape, strict=True)
         )
 
     def touched(self, box: Box) -> list[int]:
-        """Return the tiles that share voxels with a box."""
+        """Return the indices of the tiles that share voxels with a box."""
         numbers = [0]
         for part, tile, count in zip(box, self.tile, self.counts, strict=True):
             places = range(part.start // tile, (part.stop - 1) // tile + 1)
@@ -65,7 +65,7 @@ def size(box: Box) -> tuple[int, ...]:
 
 
 def within(box: Box, frame: Box) -> Box:
-    """Return a box in the coordinates of a frame that contains it."""
+    """Return a box in coordinates relative to the first voxel of `frame`, a box that contains it."""
     return tuple(
         slice(part.start - outer.start, part.stop - outer.start)
         for part, outer in zip(box, frame, strict=True)
@@ -92,12 +92,12 @@ def hull(boxes: Iterable[Box]) -> Box | None:
 
 
 def pieces(shape: tuple[int, ...], margin: tuple[int, ...], longest: int) -> list[Box]:
-    """Cut a tile into pieces, so that the halo of a neighbour covers whole pieces.
+    """Split a tile into boxes, so that the halo of a neighbouring tile covers whole boxes, and return these.
 
     Args:
         shape: The shape of the tile.
-        margin: The extent of a neighbour's halo along each axis.
-        longest: The largest extent of a piece.
+        margin: The width of the halo of a neighbouring tile along each axis.
+        longest: The maximum length of a box along an axis.
     """
     cuts = []
     for extent, reach in zip(shape, margin, strict=True):

@@ -1,4 +1,4 @@
-"""The tiles of a run on any executor."""
+"""`TileExecutor` runs the tiles of a tiled run on any executor: in this process, other processes or a cluster."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Read = Callable[[TileWorker, Any], Any]
 
 @dataclass(frozen=True)
 class TileExecutor:
-    """An executor for the tiles of a run.
+    """An executor for the tiles of a tiled run.
 
     Attributes:
-        executor: The executor.
-        read: Files and folders that every worker has to see.
-        written: Folders that every worker has to see and that are written to.
-        advice: What to type when all workers are lost, as the end of a sentence.
+        executor: The executor that calls a function for each tile.
+        read: Files and folders that every worker has to be able to read.
+        written: Folders that every worker has to be able to write to.
+        advice: Advice for the user if the cluster is lost, as the end of a sentence.
         run: A unique name of the run.
     """
 
@@ -44,15 +44,15 @@ class TileExecutor:
 
     @property
     def workers(self) -> int:
-        """Number of tiles at once; on a cluster more workers may join."""
+        """The number of tiles that are filtered at once; on a cluster more workers may join later."""
         return self.executor.workers
 
     def check(self, worker: TileWorker) -> None:
-        """Refuse a run whose folders a worker does not see.
+        """Raise an error if a worker cannot access the files and folders of the run.
 
         Raises:
-            ClusterError: If so.
-            FileError: If nothing can be written into one of them.
+            ClusterError: If a worker cannot access a file or folder.
+            FileError: If no file can be created in a folder that is written to.
         """
         self.executor.check_folders(self.read, [*self.written, worker.folder])
 
@@ -63,17 +63,19 @@ class TileExecutor:
         items: Iterable[Item],
         read: Read | None = None,
     ) -> Generator[tuple[Item, Value], None, None]:
-        """Yield each item with its result as the results come; closing the generator cancels the others.
+        """Yield pairs of an item and its result, in the order in which the results arrive.
+
+        Closing the generator cancels the items that are still running.
 
         Args:
-            worker: The run.
-            method: A method of `TileWorker`, called with the item and the value of `read`.
-            items: The items; one is drawn when a worker is free for it.
-            read: A method of `TileWorker` that reads the input of an item. In this process the input of the next item
-                is read meanwhile.
+            worker: The map, filter, plan and targets of the run.
+            method: A method of `TileWorker`, which is called with an item and, if `read` is given, the input of this.
+            items: The items, such as tile indices, which are drawn lazily: only when a worker is free.
+            read: A method of `TileWorker` that reads the input of an item. If the workers share this process, a
+                thread reads the input of the next item ahead.
 
         Raises:
-            SoftmorphError: What the method raises, or if all workers of a tile died.
+            SoftmorphError: If the method raises this error, or all workers that ran one of the tiles died.
         """
         function = _TileFunction(self.run, worker, method, read)
         given: Iterable[Any] = items
@@ -94,7 +96,7 @@ class TileExecutor:
 
 @dataclass
 class _Loaded(Generic[Item]):
-    """An item with its input, which is released as soon as it is used."""
+    """An item with its input (`values`), which is released when `take` returns it."""
 
     item: Item
     values: Any
@@ -105,7 +107,7 @@ class _Loaded(Generic[Item]):
 
 
 def _read_ahead(read: Callable[[Item], Any], items: Iterable[Item]) -> Iterator[_Loaded[Item]]:
-    """Yield items with their input; that of the next item is read by a thread meanwhile."""
+    """Yield items with their input, while a thread reads the input of the next item ahead."""
 
     def load(item: Item) -> _Loaded[Item]:
         return _Loaded(item, read(item))
@@ -121,7 +123,7 @@ def _read_ahead(read: Callable[[Item], Any], items: Iterable[Item]) -> Iterator[
 
 
 class _TileFunction:
-    """The function that is applied to every item. A process unpickles the `TileWorker` of a run only once."""
+    """A picklable function that applies a method of `TileWorker` to an item; a process unpickles this worker once."""
 
     def __init__(self, run: str, worker: TileWorker, method: Callable[..., Any], read: Read | None) -> None:
         self.run, self.worker, self.method, self.read = run, worker, method, read

@@ -1,7 +1,8 @@
-"""One pass of one tile. Request and outcome are picklable, so that any process can run it.
+"""A pass of one tile: a few iterations. Request and outcome are picklable, so that any process can run the pass.
 
-The tile is read with a halo as wide as the reach of the iterations, from images of the previous pass (never of this
-one), and only its core is kept: so the core equals that of the whole map after these iterations.
+The tile is read with a halo as wide as the reach of the iterations, from images of the previous pass (never of the
+running pass), and only the core (the tile without the halo) is stored: so the core equals the same voxels of the whole
+map after these iterations.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from softmorph_cli.workers import raise_if_cancelled
 
 @dataclass(frozen=True)
 class PassRequest:
-    """A pass of a tile that is to be run.
+    """A request to run a pass of a tile.
 
     Attributes:
-        part: Number of the part.
-        passes: Number of complete passes of the part; in the first pass its image is made from the map, or from the
-            last image of the part that it follows.
-        tile: Number of the tile.
-        focus: A box that contains the voxels which may change.
-        length: Number of iterations.
-        last: The last iteration of this pass that has changed a voxel of any tile so far, from 1; 0 for none. Changes
-            in earlier iterations need not be looked for.
-        versions: For each tile that is read the pass that wrote its image; in the first pass of a part that follows
-            another, a pass of the previous part.
+        part: Index of the part of the filter (a sequence of iterations on one image).
+        passes: Number of complete passes of the part; in the first pass (0) the image of the part is computed from the
+            map, or from the last image of the previous part if `Part.follows`.
+        tile: Index of the tile.
+        focus: A box in the map that contains the voxels of the tile which may change.
+        length: Number of iterations of the pass.
+        last: The last iteration of this pass that is known to have changed a voxel of any tile, from 1; 0 if no change
+            is known. The pass need not search for changes in iterations up to this one.
+        versions: Maps each tile that is read to the number of the pass that wrote the image to read: a pass of the
+            part, or of the previous part in the first pass of a part with `Part.follows`.
     """
 
     part: int
@@ -55,11 +56,12 @@ class PassOutcome:
     """The outcome of a pass of a tile.
 
     Attributes:
-        live: A box in the map that contains the voxels of the tile which the last iteration changed; None for none.
-        new: Whether an image was written.
+        live: A box in the map that contains the voxels of the tile which the last iteration changed; None if no voxel
+            changed.
+        new: Whether an image of the tile was written to the store.
         dead: Whether no voxel of the tile can change any more.
-        last: The last iteration that changed a voxel of the tile, or `PassRequest.last` if that is later.
-        changed: Number of voxels that the last iteration changed.
+        last: The last iteration that changed a voxel of the tile, or `PassRequest.last` if this is later.
+        changed: Number of voxels of the tile that the last iteration changed.
     """
 
     live: Box | None = None
@@ -70,14 +72,14 @@ class PassOutcome:
 
 
 class TilePass:
-    """Runs passes of the tiles of one map.
+    """A runner for passes of the tiles of one map.
 
     Args:
-        work: The filter.
-        source: The map.
-        kind: The types of the map's values.
-        store: The images between passes.
-        threads: Number of threads.
+        work: The filter, prepared for tiles.
+        source: The map, from which boxes of voxels are read.
+        kind: The dtypes of the map's values.
+        store: The store of tile images between passes.
+        threads: Number of threads that filter a tile.
     """
 
     def __init__(
@@ -87,11 +89,11 @@ class TilePass:
         self.store, self.tiling, self.threads = store, store.tiling, threads
 
     def run(self, request: PassRequest) -> PassOutcome:
-        """Run one pass of a tile.
+        """Run the requested pass of a tile, write the new image to the store if it changed, and return the outcome.
 
         Raises:
-            InputError: If the values are no probabilities.
-            FileError: If an image is missing or damaged, or cannot be written.
+            InputError: If the values of the map are no probabilities.
+            FileError: If a stored image is missing or damaged, or cannot be written.
         """
         part, layout = self.work.parts[request.part], self.store.layouts[request.part]
         core, focus, first = self.tiling.core(request.tile), request.focus, request.passes == 0
@@ -133,7 +135,7 @@ class TilePass:
         return self.store.read(region, part, versions).view(kind)
 
     def _load(self, request: PassRequest, part: Part, backend: RegionBackend) -> Array:
-        """Return the image of the region before the pass."""
+        """Return the image of the backend's region before the requested pass."""
         if request.passes:
             return self._stored(request.part, backend.region, request.versions)
         if part.follows:
@@ -169,11 +171,11 @@ class TilePass:
     def _iterations(
         self, field: Field, part: Part, focus: Box, region: Box, request: PassRequest
     ) -> tuple[int, int, _Change]:
-        """Run the iterations of a pass on a region.
+        """Run the iterations of a pass on a region (the box `focus` with its halo).
 
         Returns:
-            The number of changes in the region, halo included; the last iteration known to have changed a voxel of
-            the focus; and the changes of the focus in the last iteration.
+            The number of changes of voxels in the region, halo included; the last iteration known to have changed a
+            voxel of any tile; and the voxels of the focus that the last iteration changed.
         """
         total, last, change = 0, request.last, _Change()
         for iteration in range(1, request.length + 1):
@@ -229,7 +231,7 @@ class TilePass:
 
 
 def _dead(part: Part, core: Array) -> bool:
-    """Whether all voxels have a value that the rule never changes."""
+    """Return whether all voxels of `core` have a value that the rule of the part never changes."""
     absorbing = part.phase.rule.absorbing
     if absorbing is None:
         return False
@@ -239,7 +241,7 @@ def _dead(part: Part, core: Array) -> bool:
 
 @dataclass(frozen=True)
 class _Change:
-    """The number of voxels that changed, and a box that contains them."""
+    """The number of voxels that changed (`count`), and a box that contains these voxels (`box`)."""
 
     count: int = 0
     box: Box | None = None
@@ -251,7 +253,7 @@ class _Change:
 
 
 def _bounds(mask: Array) -> Box:
-    """Return the smallest box that contains all true voxels, of which there is at least one."""
+    """Return the smallest box that contains all true voxels of a mask, which has at least one true voxel."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)

@@ -1,4 +1,4 @@
-"""A run over the tiles of a map, each filtered in a single pass."""
+"""A tiled run that filters each tile of a map in a single pass."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from softmorph_cli.tiled.tile_worker import TileWorker
 
 @dataclass(frozen=True)
 class TileRun:
-    """A run over the tiles of a map.
+    """A tiled run that filters each tile of a map in a single pass.
 
     Attributes:
-        worker: The map, the filter and how it is cut.
-        executor: Filters the tiles.
-        manifest: The file that the state is saved in.
-        state: The state of the run.
-        report: Called after every tile.
+        worker: The map, filter, plan and targets of the run.
+        executor: The executor that filters the tiles.
+        manifest: The file that the state of the run is saved to.
+        state: The state of the run, such as which tiles are complete.
+        report: A callback that is called with the progress after every tile.
     """
 
     worker: TileWorker
@@ -31,7 +31,7 @@ class TileRun:
     report: OnTile
 
     def run(self) -> Result:
-        """Filter the tiles whose result has not been written."""
+        """Filter all tiles whose result has not been written, and return the filter's result without an image."""
         work, tiles = self.worker.work, self.unwritten()
         coming = self.executor.map_unordered(self.worker, TileWorker.filter, tiles, TileWorker.read)
         with closing(coming):
@@ -43,12 +43,12 @@ class TileRun:
         return Result(None, iterations=work.iterations, radius=work.radius, warnings=warnings)
 
     def unwritten(self) -> list[int]:
-        """Return the tiles whose result has not been written."""
+        """Return the indices of the tiles whose result has not been written."""
         done = set(self.state.written)
         return [tile for tile in range(len(self.worker.tiling)) if tile not in done]
 
     def written(self, tile: int, stage: str) -> None:
-        """Record and report that the result of a tile has been written."""
+        """Record in the state that the result of a tile has been written, and report this as progress of `stage`."""
         self.state.written.append(tile)
         self.manifest.save_sometimes(self.state)
         self.report(

@@ -1,4 +1,4 @@
-"""Everything that a process needs to filter any tile of a run: map, filter, plan and targets."""
+"""`TileWorker` holds the data that a process needs to filter any tile of a run: map, filter, plan and targets."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ Settled = tuple[int, Mapping[int, int]]
 
 @dataclass(frozen=True)
 class TileWorker:
-    """Filters tiles of a run. It can be pickled if its source and targets can.
+    """A worker that filters any tile of a run; it can be pickled if its source and targets can.
 
     Attributes:
-        work: The filter.
-        plan: How the map is cut.
-        source: The map.
-        target: Receives the result.
-        kind: The types of the map's values.
-        folder: The folder of images between passes.
-        threads: Number of threads.
-        error_target: Receives the standard error of method `sampled`.
+        work: The filter, prepared for tiles.
+        plan: The shape of the tiles, their halo and the number of iterations per pass.
+        source: The map, from which boxes of voxels are read.
+        target: The target that the result is written to.
+        kind: The dtypes of the map's values.
+        folder: The folder that stores the images of tiles between passes.
+        threads: Number of threads that filter a tile.
+        error_target: The target that the standard error of method `sampled` is written to; None to discard this.
     """
 
     work: TiledFilter
@@ -52,18 +52,18 @@ class TileWorker:
     error_target: BoxWriter | None = None
 
     def __reduce__(self) -> tuple[type[TileWorker], tuple[object, ...]]:
-        """Pickle the fields, without cached properties."""
+        """Return the constructor and the fields for pickle, so that cached properties are not pickled."""
         given = self.work, self.plan, self.source, self.target, self.kind, self.folder, self.threads
         return TileWorker, (*given, self.error_target)
 
     @cached_property
     def tiling(self) -> Tiling:
-        """The tiles of the map."""
+        """The division of the map into tiles."""
         return Tiling(self.plan.shape, self.plan.tile)
 
     @cached_property
     def store(self) -> PlaneStore:
-        """The images between passes."""
+        """The store of tile images between passes."""
         wides = [part.type_for(self.kind.wide) for part in self.work.parts]
         layouts = [
             ImageLayout(self.plan.halo_of(part), np.dtype(f"uint{8 * wide.itemsize}"))
@@ -73,30 +73,30 @@ class TileWorker:
 
     @cached_property
     def tile_pass(self) -> TilePass:
-        """Runs one pass of a tile."""
+        """The object that runs one pass of a tile."""
         return TilePass(self.work, self.source, self.kind, self.store, self.threads)
 
     @cached_property
     def single_pass(self) -> SinglePass:
-        """Filters a tile in a single pass."""
+        """The object that filters a tile in a single pass."""
         return SinglePass(self.work, self.tiling, self.plan.halo, self.threads)
 
     def run_pass(self, request: PassRequest) -> PassOutcome:
-        """Run one pass of a tile."""
+        """Run the requested pass of a tile, and return the outcome."""
         return self.tile_pass.run(request)
 
     def read(self, tile: int) -> Array:
-        """Return the values in the region of a tile that is filtered in a single pass."""
+        """Return the values of the map in a tile and its halo, as input for `filter`."""
         return self.kind.read(self.source, self.single_pass.region(tile))
 
     def filter(self, tile: int, values: Array) -> TileFacts:
-        """Filter a tile in a single pass, write the result and return its facts."""
+        """Filter a tile in a single pass, write the result, and return the facts that warnings depend on."""
         image, error, facts = self.single_pass.filter(tile, values)
         self._write(tile, image, error)
         return facts
 
     def finish(self, settled: Settled) -> None:
-        """Write the result of a tile whose passes are complete."""
+        """Compute the result of a tile whose passes are complete from the stored images, and write it."""
         self._write(settled[0], *self._result(*settled))
 
     def _result(self, tile: int, versions: Mapping[int, int]) -> tuple[Array, Array | None]:

@@ -1,4 +1,4 @@
-"""A filter prepared for tiles: its parts, and the reach of its iterations."""
+"""A filter that is prepared for tiles: its parts (sequences of iterations), and the reach of its iterations."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ from softmorph_cli.rules.neighborhood import subfields
 
 @dataclass(frozen=True)
 class Part:
-    """A sequence of iterations on one image, which runs until it is stable, in passes of a few iterations.
+    """A part of a filter: a sequence of iterations of one rule on one image, run in passes of a few iterations.
 
     Attributes:
-        name: Name for display; "" for the only part.
+        name: Name of the part for display; "" if the filter has a single part.
         phase: The rule and its number of iterations.
-        logic: The logic of the rule's programs, see `compile_rule`.
-        dtype: The type of a voxel: unsigned for planes, floating for values; None for values of the map's own type.
-        word: For planes: which 64 of them.
-        follows: Whether it starts from the result of the previous part, and only if that is stable; if not, it starts
-            from the map.
+        logic: The logic that the rule is compiled with (an argument of `compile_rule`), such as bit planes or ranks.
+        dtype: The dtype of a voxel: unsigned integers for bit planes, floating-point for values; None for the
+            floating-point dtype that the map is computed in.
+        word: For bit planes, the index of the word of up to 64 planes that the image contains.
+        follows: Whether the part starts from the result of the previous part, if that result is stable; else the part
+            starts from the map.
     """
 
     name: str
@@ -46,35 +47,36 @@ class Part:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps of one iteration."""
+        """The compiled steps (sub-iterations) of one iteration."""
         return compile_rule(self.phase.rule, self.logic)
 
     @property
     def ranked(self) -> bool:
-        """Whether the image has values, of which only the order counts; else planes."""
+        """Whether the image has values of which only the order matters (ranks), instead of bit planes."""
         return self.logic == RANKS
 
     def reach(self) -> tuple[int, ...]:
-        """Return the reach of one iteration along each axis."""
+        """Return the reach along each axis: the distance in voxels within which one iteration reads other voxels."""
         return iteration_reach(self.steps, self.phase.rule.dimensions)
 
     def type_for(self, wide: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the type of a voxel, for a map that is computed in the type `wide`."""
+        """Return the dtype of a voxel, for a map that is computed in the dtype `wide`."""
         return self.dtype or wide
 
 
 @dataclass(frozen=True)
 class TiledFilter:
-    """A filter prepared for the tiles of a map.
+    """A filter that is prepared for the tiles of a map.
 
     Attributes:
-        filter: The filter as it is asked for.
-        settings: Its settings; their method is "nested" for a hard skeleton.
+        filter: The filter as requested by the user.
+        settings: The filter's settings, whose method is "nested" for a hard skeleton.
         shape: The map's shape.
-        name: Name for display.
-        sequences: The phases; two sequences if the result is their difference; none for clDice.
-        iterations: The number of iterations that a result reports; None until nothing changes.
-        radius: The radius reached, if one was asked for.
+        name: Name of the filter for display.
+        sequences: Sequences of phases (a rule and its number of iterations); two sequences if the result is the
+            difference of two filters, none for clDice.
+        iterations: The number of iterations that a result reports; None if iterations end when no voxel changes.
+        radius: The radius that the iterations reach along each axis, if a radius was requested.
     """
 
     filter: SoftFilter
@@ -87,18 +89,18 @@ class TiledFilter:
 
     @property
     def hard(self) -> bool:
-        """Whether the result is a mask."""
+        """Whether the result is a binary mask, as for a hard skeleton."""
         return self.filter.gives == MASK
 
     @property
     def cut(self) -> float:
-        """For a hard skeleton: the threshold of the map."""
+        """The threshold of the map for a hard skeleton."""
         assert isinstance(self.filter, Skeleton)
         return self.filter.cut
 
     @property
     def method(self) -> Method:
-        """The method in force."""
+        """The method that makes the binary filter soft, as chosen or by default."""
         return find(self.settings.method)
 
     @cached_property
@@ -139,7 +141,7 @@ class TiledFilter:
 
     @property
     def halo(self) -> tuple[int, ...] | None:
-        """The reach of the whole filter along each axis; None where it is unlimited."""
+        """The reach of the whole filter along each axis; None if the number of iterations is unlimited."""
         dimensions = len(self.shape)
         if self.method.scheme is Scheme.POOLING:
             # N + 1 erosions, and one dilation.
@@ -156,7 +158,7 @@ class TiledFilter:
         return tuple(map(max, zip(*reaches, strict=True)))
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that the result depends on, as plain values."""
+        """Return all parameters that the result depends on beside the map, as values for JSON."""
         phases = [(phase, self.method.logic) for phases in self.sequences for phase in phases]
         # Parts that differ only in their word of planes have the same programs.
         phases = list(dict.fromkeys((part.phase, part.logic) for part in self.parts)) or phases
@@ -175,7 +177,7 @@ class TiledFilter:
         }
 
     def marked(self, result: Result) -> Result:
-        """Return the result; for nested skeletons with `finished`."""
+        """Return `result`; for a skeleton with method nested, with the attribute `finished` set."""
         if not isinstance(self.filter, Skeleton) or self.method.scheme is not Scheme.NESTED:
             return result
         return mark_finished(result, self.sequences[0])
@@ -188,10 +190,11 @@ def _name(phase: Phase) -> str:
 
 
 def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]:
-    """Return the reach of one iteration along each axis, which is that of its steps one after the other.
+    """Return the reach of one iteration along each axis: the distance in voxels within which it reads other voxels.
 
-    A step on a subfield depends on earlier steps only through neighbours of other subfields, so that the reach of 8
-    such steps is less than 8.
+    The reach is that of all steps of the iteration one after the other. A step on a subfield (every second voxel along
+    each axis) depends on earlier steps only through neighbours in other subfields, so that the reach of 8 such steps
+    is less than 8.
     """
     none = (0,) * dimensions
     reach = dict.fromkeys(subfields(dimensions), none)
@@ -209,7 +212,7 @@ def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]
 
 
 def tiled_filter(chosen: SoftFilter, shape: tuple[int, ...]) -> TiledFilter:
-    """Prepare a filter for the tiles of a map of this shape.
+    """Return a filter that is prepared for the tiles of a map with the given shape.
 
     Raises:
         SoftmorphError: If the filter does not suit the shape, or its stopping rule depends on the whole map.

@@ -1,4 +1,4 @@
-"""Executors: the same function on many items, in this process, in threads, in other processes or on a Dask cluster."""
+"""Executors apply one function to many items: in this thread, in other threads or processes, or on a Dask cluster."""
 
 from softmorph_cli.workers.executor import Executor, Lost
 from softmorph_cli.workers.in_process import Serial, Threads

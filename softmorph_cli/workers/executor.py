@@ -1,4 +1,4 @@
-"""The interface of all executors."""
+"""The interface of all executors, and the value that stands for the result of an item whose workers died."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Results = Generator[tuple[Any, Any], None, None]
 
 @dataclass(frozen=True)
 class Lost:
-    """Takes the place of an item's result where every worker that had the item died.
+    """A placeholder for the result of an item, where every worker that ran this item died.
 
     Attributes:
-        deaths: Number of workers that died.
-        status: Exit status of the last one, negative for a signal; None where it is not known.
+        deaths: Number of workers that died while they ran the item.
+        status: Exit status of the last worker that died, negative for a signal; None where this status is not known.
     """
 
     deaths: int = 1
@@ -30,13 +30,13 @@ class Lost:
 
 
 class Executor(ABC):
-    """Applies a function to items, one at a time on each worker.
+    """An executor applies a function to items, one item at a time on each worker (a thread, process or machine).
 
     Args:
         workers: Number of workers.
 
     Attributes:
-        in_process: Whether the workers share this process's memory, so that nothing is pickled.
+        in_process: Whether the workers share the memory of this process, so that items and results are not pickled.
     """
 
     in_process: ClassVar[bool]
@@ -46,20 +46,20 @@ class Executor(ABC):
 
     @property
     def workers(self) -> int:
-        """The number of workers at present."""
+        """The current number of workers."""
         return self._workers
 
     def check_folders(self, read: Sequence[Path], written: Sequence[Path] = ()) -> None:
-        """Refuse folders that a worker does not see; workers on this machine see all of them.
+        """Raise an error if a worker cannot access a folder; workers on this machine can access every folder.
 
         Args:
-            read: Folders, or files, that exist.
-            written: Folders that exist and will be written to. On a cluster a file is created in each for a moment,
-                which distinguishes it from a folder of the same name on another disk.
+            read: Existing folders or files that the workers read.
+            written: Existing folders that the workers write to. On a cluster a temporary file is created in each
+                folder, so that a folder of the same name on another disk is not mistaken for it.
 
         Raises:
-            ClusterError: If a worker does not see one.
-            FileError: If nothing can be written into one of `written`.
+            ClusterError: If a worker cannot access one of the folders or files.
+            FileError: If no file can be created in one of the folders `written`.
         """
         return
 
@@ -71,20 +71,22 @@ class Executor(ABC):
         tick: Tick = lambda: None,
         on_progress: Callable[[Item, Any], None] = lambda item, value: None,
     ) -> Generator[tuple[Item, Value | Lost], None, None]:
-        """Yield each item with its result as the results come.
+        """Yield pairs of an item and the result of `function`, in the order in which the results arrive.
 
-        An item is drawn from the iterable when a worker is free for it, not before. When the generator is closed, or
-        anything is raised in it, the running items are cancelled (see `raise_if_cancelled`) and waited for.
+        Items are drawn from the iterable lazily: only when a worker is free. When the generator is closed, or an
+        exception is raised in it, the running items are cancelled (`raise_if_cancelled` then raises in their workers)
+        and the generator waits until they have ended.
 
         Args:
-            function: Applied to each item. Outside this process it has to be importable, and items and results have
-                to be picklable.
+            function: The function that is applied to each item. Where the workers are other processes, the function
+                has to be importable, and items and results have to be picklable.
             items: The items.
-            tick: Called about once a second while workers are busy; by `Serial` between two items only.
-            on_progress: Called with an item and what its worker passes to `send_progress`.
+            tick: A callback that is called about once a second while workers are busy; by `Serial` only between items.
+            on_progress: A callback that is called with an item and each value that its worker passes to
+                `send_progress`.
 
         Raises:
-            Exception: What the function raises.
+            Exception: Any exception that the function raises.
             ClusterError: If a cluster lost its scheduler, or all its workers.
         """
         return self._run(function, iter(items), tick, on_progress)

@@ -1,4 +1,4 @@
-"""Executors in this process: one item after the other, or one in each of several threads."""
+"""Executors within this process: `Serial` runs one item after the other, `Threads` one item in each of its threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TICK: Final = 1.0
 
 
 class Serial(Executor):
-    """The calling thread."""
+    """An executor that runs all items one after the other in the calling thread."""
 
     in_process = True
 
@@ -29,7 +29,7 @@ class Serial(Executor):
 
 
 class Threads(Executor):
-    """Threads of this process. A cancelled item ends where it asks whether it is cancelled.
+    """An executor that runs items in threads of this process; a cancelled item ends when it calls `cancelled` next.
 
     Args:
         workers: Number of threads.

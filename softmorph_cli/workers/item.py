@@ -1,4 +1,4 @@
-"""What the function of an item may do while it runs: send progress, and end early when it is cancelled."""
+"""Functions for code that runs on a worker: it can send the progress of an item, and learn that this is cancelled."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, Final
 
 
 class Cancelled(BaseException):
-    """Raised in an item whose result is no longer wanted."""
+    """An exception that is raised while an item runs, if the result of this item is no longer wanted."""
 
 
 @dataclass
 class Link:
-    """Connects the item that runs in this thread with the process that waits for its result.
+    """A link from the item that runs in this thread to the process that waits for the result of this item.
 
     Attributes:
-        send: Sends a value to that process.
-        cancelled: Returns whether the item is cancelled.
-        interval: Least time in seconds between two values that are sent.
+        send: Function that sends a value to the waiting process.
+        cancelled: Function that returns whether the item is cancelled.
+        interval: Minimum time in seconds between two values that are sent.
         last: Time at which the last value was sent, in seconds of a monotonic clock.
     """
 
@@ -36,7 +36,7 @@ _link: Final[ContextVar[Link | None]] = ContextVar("link", default=None)
 
 @contextmanager
 def linked(link: Link) -> Iterator[None]:
-    """Let `send_progress` and `cancelled` use this link in this thread."""
+    """Return a context manager within which `send_progress` and `cancelled` use `link` in this thread."""
     token = _link.set(link)
     try:
         yield
@@ -45,9 +45,9 @@ def linked(link: Link) -> Iterator[None]:
 
 
 def send_progress(value: object) -> None:
-    """Send a value to the process that waits for the running item, unless one was sent just before.
+    """Send a value to the process that waits for the running item, unless a value was sent within `Link.interval`.
 
-    Outside an item nothing happens. The value has to be small and picklable.
+    A call outside a running item has no effect. The value has to be small and picklable.
     """
     link, now = _link.get(), time.monotonic()
     if link is not None and now - link.last >= link.interval:
@@ -56,7 +56,7 @@ def send_progress(value: object) -> None:
 
 
 def cancelled() -> bool:
-    """Whether the item that runs in this thread is cancelled: it should end soon, and leave no files behind."""
+    """Return whether the item that runs in this thread is cancelled; if so, it should end and remove its files."""
     link = _link.get()
     return link is not None and link.cancelled()
 
@@ -65,7 +65,7 @@ def raise_if_cancelled() -> None:
     """Raise `Cancelled` if the item that runs in this thread is cancelled.
 
     Raises:
-        Cancelled: If so.
+        Cancelled: If the item is cancelled.
     """
     if cancelled():
         raise Cancelled

@@ -1,6 +1,6 @@
-"""Processes of this machine, each with its share of the cores; one that dies loses only the item it had.
+"""An executor of processes on this machine, which share the cores; a process that dies loses only its current item.
 
-`concurrent.futures` gives up all running items when one worker is killed, and does not report whose item it was.
+`concurrent.futures` would lose all running items when one worker is killed, and not report which item this worker ran.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _PROGRESS, _RESULT, _ERROR = range(3)
 
 
 class Processes(Executor):
-    """Processes on this machine. A cancelled item's process gets SIGTERM, which raises `Cancelled` in it.
+    """An executor of processes on this machine; SIGTERM raises `Cancelled` in the process of a cancelled item.
 
     Args:
         workers: Number of processes.
-        threads: CPU threads of each.
+        threads: Number of CPU threads of each process.
     """
 
     in_process = False
@@ -89,7 +89,13 @@ class Processes(Executor):
 
 
 class _Worker:
-    """One process, as its parent sees it."""
+    """A worker process, as seen from its parent: the process, the pipe to it, and the item that it runs.
+
+    Args:
+        number: Index of the worker, from 0.
+        function: The function that the process applies to each item.
+        threads: Number of CPU threads of the process.
+    """
 
     def __init__(self, number: int, function: Function, threads: int) -> None:
         import multiprocessing
@@ -113,7 +119,7 @@ class _Worker:
             self.connection.send((item,))
 
     def receive(self, on_progress: OnProgress) -> Results:
-        """Yield the item with its result, or with `Lost`, once there is one."""
+        """Yield the item with its result if this has arrived, or with `Lost` if the process died; else nothing."""
         messages, dead = list[tuple[int, Any]](), not self.process.is_alive()
         try:
             while self.connection.poll():
@@ -144,7 +150,7 @@ class _Worker:
             self.process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Wait for the process, and kill it after the deadline."""
+        """Wait for the process to end, and kill it if it still runs at `deadline` (seconds of `time.monotonic`)."""
         with suppress(OSError):
             self.connection.close()
         self.process.join(max(0.0, deadline - time.monotonic()))
@@ -155,7 +161,7 @@ class _Worker:
 
 
 def _work(connection: Connection[Any, Any], function: Function, threads: int) -> None:
-    """Apply the function to every item received, until None is received."""
+    """Apply `function` to each item that is received through `connection`, and send the result; end at None."""
     # For reading, measuring and linear algebra, whose threads no setting limits.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     signals = ending_signals()
@@ -191,7 +197,7 @@ def _applied(connection: Connection[Any, Any], function: Function, item: Any) ->
 
 
 def _die_with_parent() -> None:
-    """Let the system kill this process when its parent is killed, so that it does not write beside the next run."""
+    """Let Linux kill this process when its parent is killed, so that it does not write during a later command."""
     if sys.platform != "linux":
         return
     import ctypes

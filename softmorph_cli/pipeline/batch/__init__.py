@@ -1,3 +1,3 @@
-"""Batches: which files of a folder are processed, by which workers, and with what result."""
+"""Batches apply the same steps to all files of a folder: they select files, run workers and summarize the results."""
 
 __all__ = ["engine", "on_cluster", "plan", "recipe", "run", "summary", "task"]

@@ -1,6 +1,6 @@
-"""Manifests of earlier versions: whether they have the same parameters, and which options reproduce them now.
+"""Functions that compare parameters in manifests of earlier versions, and advise which options reproduce these now.
 
-A manifest of version 0.1.0 or earlier holds no method where none was chosen, and the default methods were different.
+A manifest of version 0.1.0 or earlier contains no method if the user chose none; the default methods were different.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Parameters = Mapping[str, Any]
 
 
 def comparable(parameters: Parameters) -> dict[str, Any] | None:
-    """Return `Recipe.parameters` of this or an earlier version in a form that is equal if the results are.
+    """Return `Recipe.parameters` of any version in a normal form, which is equal for parameters with equal results.
 
-    None is returned for anything else.
+    If `parameters` are not those of a recipe, None is returned.
     """
     plain = json.loads(json.dumps(parameters, default=str))
     try:
@@ -48,7 +48,13 @@ def comparable(parameters: Parameters) -> dict[str, Any] | None:
 
 
 def _earlier_settings(step: Parameters, chosen: str | None, settings: Parameters) -> dict[str, Any]:
-    """Return the settings of a step of a manifest that does not hold them."""
+    """Return the settings in force of a step, for a manifest of an earlier version that does not contain them.
+
+    Args:
+        step: The entry of the step in the manifest.
+        chosen: The method for all steps; None if the user chose none.
+        settings: The settings for all steps.
+    """
     operation = OPERATIONS[step["operation"]]
     if not issubclass(operation, SoftFilter) or step.get("hard"):
         return {}
@@ -66,7 +72,12 @@ def _earlier_settings(step: Parameters, chosen: str | None, settings: Parameters
 
 
 def advice(recipe: Recipe, parameters: Parameters) -> str | None:
-    """Return how to continue a batch with these parameters, if only its default methods differ from the recipe's."""
+    """Return advice on how to continue an earlier batch, if this differs from the recipe only in default methods.
+
+    Args:
+        recipe: The recipe of the present batch.
+        parameters: The parameters of the earlier batch, from its manifest.
+    """
     wanted = comparable(parameters)
     if wanted is None or recipe.settings.method is not None or parameters["method"] is not None:
         return None
@@ -100,7 +111,7 @@ def advice(recipe: Recipe, parameters: Parameters) -> str | None:
 
 
 def _others_affected(recipe: Recipe, changed: Mapping[int, str]) -> bool:
-    """Return whether a method for all steps would also change a step that has its default of today."""
+    """Return whether the option --method, for all steps, would also change a step that is not in `changed`."""
     return any(
         isinstance(one, SoftFilter) and one.method is None and number not in changed
         for number, one in enumerate(recipe.filters)

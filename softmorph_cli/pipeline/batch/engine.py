@@ -1,4 +1,4 @@
-"""The files of a batch on an executor: what each kind of worker receives, and the errors of workers that died."""
+"""An engine runs the tasks of a batch on an executor of threads, processes or a cluster, and reports dead workers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """What a worker is doing.
+    """The status of a worker: the file that it processes, and the progress of the running step.
 
     Attributes:
-        worker: Its number, from 0.
-        name: The file's name.
+        worker: Index of the worker, from 0.
+        name: Name of the file, as in `FileJob.name`.
         progress: Progress of the running step; None while the file is read or written.
     """
 
@@ -43,7 +43,13 @@ Watch = Callable[[WorkerStatus | None], None]
 
 
 def do(task: FileTask, *, computing: AbstractContextManager[Any] | None = None) -> Outcome:
-    """Return the outcome of a task; inside a worker, send its progress and stop when it is cancelled."""
+    """Run a task and return the outcome; the worker sends progress, and stops the task when this is cancelled.
+
+    Args:
+        task: The task.
+        computing: A context manager, such as a lock, that is entered while a step runs; None if each process runs one
+            task at a time.
+    """
     return run_task(task, progress=_send, computing=computing)
 
 
@@ -58,15 +64,16 @@ def _with_task(task: FileTask, sent: FileTask, outcome: Outcome) -> Outcome:
 
 @dataclass(frozen=True)
 class Engine:
-    """An executor for the tasks of a batch.
+    """An engine that runs the tasks of a batch on an executor.
 
     Attributes:
-        executor: Runs the tasks.
-        died: Returns the error of a task whose workers died.
-        function: Carries out a task.
-        sent: Returns the form of a task that a worker receives.
-        received: Given a task, the form that was sent and its outcome, returns the outcome of the task.
-        leave: Called when the tasks end.
+        executor: The executor whose workers run the tasks.
+        died: Function that returns the error message of a task whose workers died.
+        function: Function that a worker calls to run a task.
+        sent: Function that returns the form of a task that is sent to a worker, such as with absolute paths.
+        received: Function that converts the outcome that a worker returned, given the task, the form of the task that
+            was sent, and this outcome.
+        leave: Function that is called when all tasks have ended.
     """
 
     executor: Executor
@@ -78,11 +85,16 @@ class Engine:
 
     @property
     def workers(self) -> int:
-        """Number of files at once; on a cluster more workers may join."""
+        """The number of files that are processed at once; on a cluster more workers may join later."""
         return self.executor.workers
 
     def outcomes(self, tasks: Iterator[FileTask], watch: Watch) -> Generator[Outcome, None, None]:
-        """Yield the outcome of every task as it ends; see `Executor.map_unordered`."""
+        """Run the tasks, and yield the outcome of each task when the task ends, in any order.
+
+        Args:
+            tasks: The tasks, which are drawn lazily: only when a worker is free.
+            watch: A callback that is called with the status of a worker, and with None about once a second.
+        """
         running: dict[str, tuple[FileTask, int, float]] = {}
         free = list(range(self.workers))
 
@@ -118,12 +130,12 @@ class Engine:
 
 
 def thread_engine(workers: int) -> Engine:
-    """Return an engine of threads for one device: one file is computed while others are read and written."""
+    """Return an engine of threads that share one device: one file is filtered while others are read and written."""
     return Engine(Threads(workers), _died, partial(do, computing=Lock()))
 
 
 def process_engine(workers: int, threads: int, memory: int | None = None) -> Engine:
-    """Return an engine of processes, each with this number of threads and bytes of memory (None: no limit)."""
+    """Return an engine of processes, each of which uses `threads` threads and `memory` bytes (None: no limit)."""
 
     def sent(task: FileTask) -> FileTask:
         return replace(task, threads=threads, memory=memory)

@@ -1,4 +1,4 @@
-"""A lock on a folder, so that one batch at a time writes into it."""
+"""A lock on an output folder, so that only one batch at a time writes to this folder."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from softmorph_cli.system.files import open_own
 
 
 def name_of(tag: str) -> str:
-    """Return the name of the lock file; `tag` distinguishes the parts of a batch."""
+    """Return the name of the lock file; `tag` distinguishes parts of a batch (subsets of files, run separately)."""
     return f".softmorph-batch{tag}.lock"
 
 
 @contextmanager
 def held(folder: Path, tag: str) -> Iterator[None]:
-    """Lock a folder for this process. A lock whose process has ended is taken over.
+    """Lock a folder for this process within the block; a stale lock, whose process has ended, is taken over.
 
     Args:
         folder: The output folder, which exists.
-        tag: Tag of the part; parts of one batch may run at the same time.
+        tag: Text that identifies the part of the batch; parts of one batch may run at the same time.
 
     Raises:
-        FileError: If another batch holds it, or the folder cannot be written.
+        FileError: If another batch holds the lock, or the folder cannot be written to.
     """
     path = folder / name_of(tag)
     descriptor = _lock(path, folder)

@@ -1,4 +1,4 @@
-"""The manifest of a batch: a file with a line for each state of each file, complete after a crash."""
+"""The manifest of a batch: a JSON Lines file to which a line is appended when the state of an input file changes."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ OTHER_PARAMETERS, OUTPUT_CHANGED, NOT_LISTED = "other parameters", "output chang
 
 @dataclass(frozen=True)
 class Record:
-    """A line of the manifest: the state of a file.
+    """A record of the manifest, stored as a line: the state of an input file at some time.
 
     Attributes:
-        name: The input's path below the input folder.
-        target: The result's path below the output folder.
-        state: "begun", "done" or "failed".
-        when: Seconds since 1970.
-        identity: `identity` of the input when it was read.
-        fingerprint: Fingerprint of the parameters.
-        output_size: Bytes of the result.
-        row: The file's entry in the summary.
+        name: Path of the input relative to the input folder.
+        target: Path of the result relative to the output folder.
+        state: State of the file: "begun", "done" or "failed".
+        when: Time of the record, in seconds since 1970.
+        identity: Sizes and modification times of the input when it was read, from the function `identity`.
+        fingerprint: Hash of the parameters that the result depends on.
+        output_size: Size of the result in bytes.
+        row: Entry of the file in the summary.
     """
 
     name: str
@@ -61,17 +61,21 @@ class Record:
 
 
 def name_of(parts: int = 1, part: int = 0) -> str:
-    """Return the name of the manifest of a batch, or of a part of one."""
+    """Return the file name of the manifest of a batch, or of one part of a batch (index `part`, of `parts` parts)."""
     return f"{_STEM}{tag(parts, part)}.jsonl"
 
 
 def tag(parts: int, part: int) -> str:
-    """Return the part of the names of files that distinguishes the parts of a batch."""
+    """Return text such as "-0-of-3", which file names contain to identify the part of a batch; "" if undivided."""
     return f"-{part}-of-{parts}" if parts > 1 else ""
 
 
 def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
-    """Return size and modification time of a file, of its companions and of its reference image, if it has one.
+    """Return the sizes and modification times of an input file and of the files that are read with it.
+
+    Args:
+        path: The input: a file, with companion files for some formats, or the folder of a store.
+        reference: The reference image of the input; None if there is none.
 
     Raises:
         OSError: If a file does not exist or cannot be accessed.
@@ -101,10 +105,10 @@ def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
 
 
 def known(folder: Path) -> tuple[dict[str, Record], set[str]]:
-    """Return the last record of each input in the manifests of a folder, and all targets that they name.
+    """Return the last record of each input (by name) in the manifests of a folder, and the targets of all records.
 
     Raises:
-        FileError: If one cannot be read.
+        FileError: If a manifest cannot be read.
     """
     records: dict[str, Record] = {}
     targets: set[str] = set()
@@ -129,7 +133,7 @@ def batches(folder: Path) -> list[Mapping[str, Any]]:
     """Return the parameters of every batch in the manifests of a folder.
 
     Raises:
-        FileError: If one cannot be read.
+        FileError: If a manifest cannot be read.
     """
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -144,7 +148,7 @@ def batches(folder: Path) -> list[Mapping[str, Any]]:
 
 
 def exists(folder: Path) -> bool:
-    """Whether a folder holds a manifest."""
+    """Return whether a folder contains a manifest."""
     return folder.is_dir() and any(_NAME.fullmatch(path.name) for path in folder.iterdir())
 
 
@@ -170,7 +174,7 @@ def _records(path: Path) -> list[Record]:
 
 
 def _record(line: dict[str, Any]) -> Record:
-    """Return the record of a line.
+    """Return the record that is parsed from the JSON object of a line.
 
     Raises:
         KeyError: If an entry is missing.
@@ -230,18 +234,18 @@ def _plain(value: Any) -> None:
 
 
 class BatchManifest:
-    """A manifest that is open for writing. Every line is on the disk before the batch goes on.
+    """A manifest that is open for appending; every line is flushed to the disk before the batch continues.
 
     Args:
-        path: The file; lines are appended to it.
-        parameters: The parameters of the batch.
+        path: The path of the manifest, to which lines are appended.
+        parameters: The parameters of the batch, which are written as the first new line.
     """
 
     def __init__(self, path: Path, parameters: Mapping[str, Any]) -> None:
-        """Open it, and begin a new line if the last one is incomplete.
+        """Open or create the manifest, begin a new line if the last line is incomplete, and write the parameters.
 
         Raises:
-            FileError: If it cannot be written.
+            FileError: If the manifest cannot be written.
         """
         self.path = path
         try:
@@ -259,20 +263,20 @@ class BatchManifest:
         )
 
     def __enter__(self) -> BatchManifest:
-        """Return itself."""
+        """Return this manifest."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
+        """Close the file of the manifest."""
         os.close(self._descriptor)
 
     def write(self, record: Record) -> None:
-        """Append a record.
+        """Append a record as a line.
 
         Raises:
-            FileError: If it cannot be written.
+            FileError: If the manifest cannot be written.
         """
         line: dict[str, Any] = {
             "state": record.state,
@@ -312,9 +316,14 @@ def unchanged(
     fingerprints: Collection[str],
     reference: Path | None = None,
 ) -> str | None:
-    """Return in a few words why a file has to be processed again; None if its result is up to date.
+    """Return in a few words why a file has to be processed again; None if the file's result is up to date.
 
-    `fingerprints` are those of all parameters that give the same result.
+    Args:
+        record: The last record of the file in the manifests.
+        source: The input file.
+        target: The result file.
+        fingerprints: The fingerprints of all parameters that give the same result as the present batch.
+        reference: The reference image of the input; None if there is none.
     """
     if record.state != DONE:
         return "failed before" if record.state == FAILED else "not finished"

@@ -1,4 +1,4 @@
-"""A batch on the workers of a cluster, which see the same folders."""
+"""The engine that runs a batch on the workers of a cluster, which all have to access the same folders."""
 
 from __future__ import annotations
 
@@ -24,9 +24,15 @@ from softmorph_cli.workers.cluster import Cluster, ClusterOptions, connected
 def on_cluster(
     options: ClusterOptions, selection: FileSelection, tell: Callable[[str], None]
 ) -> Iterator[MakeEngine]:
-    """Yield a function for `carry_out` that makes the engine.
+    """Yield a function that makes the engine for a cluster, for the argument `engine` of `carry_out`.
 
-    It connects to the cluster, or starts one, when there are files to process. Every worker has to see the folders.
+    The function connects to the cluster, or starts a cluster, when there are files to process, and checks that every
+    worker can access the folders. The connection ends with the block.
+
+    Args:
+        options: The choice of the cluster.
+        selection: The input folder, the output folder and the choice of files.
+        tell: A callback that is called with notes for the user.
     """
     with ExitStack() as stack:
 
@@ -54,7 +60,7 @@ def on_cluster(
 
 
 def cluster_engine(cluster: Cluster, leave: Callable[[], None] = lambda: None) -> Engine:
-    """Return an engine of the workers of a cluster; `leave` ends the connection."""
+    """Return an engine that runs tasks on the workers of a cluster; `leave` is called when all tasks have ended."""
     return Engine(
         cluster,
         _died,
@@ -72,7 +78,7 @@ def _died(task: FileTask, lost: Lost) -> str:
 
 
 def _for_any_machine(task: FileTask, memory: int | None) -> FileTask:
-    """Return a task that does not depend on the working folder and the resources of this process."""
+    """Return a task that does not depend on the working directory and the resources of this process."""
     return replace(
         task,
         source=task.source.absolute(),
@@ -88,7 +94,7 @@ def _for_any_machine(task: FileTask, memory: int | None) -> FileTask:
 
 
 def _absolute(recipe: Recipe) -> Recipe:
-    """Return a recipe with absolute paths."""
+    """Return a recipe in which the paths of rule files and of files for reading are absolute."""
     filters = tuple(
         replace(one, rule=str(Path(str(one.rule)).absolute()))
         if isinstance(one, ApplyRule) and _rule_file(one)
@@ -99,7 +105,7 @@ def _absolute(recipe: Recipe) -> Recipe:
 
 
 def _files(recipe: Recipe) -> list[Path]:
-    """Return the files that are read with every input."""
+    """Return the files that are read for every input: files for the options of reading, and rule files."""
     return [*recipe.reading.files, *filter(None, map(_rule_file, recipe.filters))]
 
 
@@ -110,7 +116,7 @@ def _rule_file(chosen: Filter) -> Path | None:
 
 
 def _with_typed_paths(task: FileTask, sent: FileTask, outcome: Outcome) -> Outcome:
-    """Return an outcome with paths as the user typed them, not as they were sent."""
+    """Return an outcome whose messages contain the paths that the user typed, not the absolute paths that were sent."""
 
     def typed(text: str) -> str:
         text = text.replace(str(sent.source), str(task.source)).replace(str(sent.target), str(task.target))

@@ -1,4 +1,4 @@
-"""Which files of a folder are read, and the names of the results."""
+"""The plan of a batch: the files of a folder that are read, and the paths of the results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _STORE: Final = ".zarr"
 
 @dataclass(frozen=True)
 class FileJob:
-    """A file of a batch and its result.
+    """An input file of a batch, and the path of the result.
 
     Attributes:
-        name: The input's path below the input folder, with /; its name in the manifest.
+        name: Path of the input relative to the input folder, with /, which names the input in the manifest.
         source: The file to read.
         target: The file to write.
     """
@@ -37,15 +37,17 @@ class FileJob:
 
 @dataclass(frozen=True)
 class FileSelection:
-    """Which files of a folder are read, and how the results are named.
+    """A selection of the files of a folder, with the rule for naming the results.
 
     Attributes:
-        source: The folder that is read.
-        target: The folder that is written.
-        glob: Pattern of names, or of paths below the folder if it has a /; None for all files that can be read.
-        recursive: Whether subfolders are read too; the results are in subfolders of the same names.
-        suffix: Added to names: `_skeleton` before the format, `.tif` as another format, or both.
-        apart: Files that are read with every input, such as a mask, and so are no inputs.
+        source: The input folder.
+        target: The output folder.
+        glob: Pattern of file names, or of paths relative to the input folder if the pattern contains a /; None for all
+            files that can be read.
+        recursive: Whether subfolders are read too; results are written to subfolders of the same names.
+        suffix: Text for the names of the results: `_skeleton` is added before the file extension, `.tif` replaces the
+            file extension; both may be combined.
+        apart: Files that are read together with every input, such as a mask, and so are not inputs themselves.
     """
 
     source: Path
@@ -57,7 +59,7 @@ class FileSelection:
 
 
 def jobs(selection: FileSelection, stored: str | None) -> list[FileJob]:
-    """Return every file and its result, sorted by name.
+    """Return a job for every selected file, sorted by name; `stored` is the type that results are stored as.
 
     Raises:
         FileError: If a folder does not exist or is a file, or holds no file that can be read.
@@ -76,10 +78,10 @@ def jobs(selection: FileSelection, stored: str | None) -> list[FileJob]:
 
 
 def inputs(selection: FileSelection) -> list[str]:
-    """Return the paths of the inputs below the folder, sorted.
+    """Return the paths of the selected files relative to the input folder, sorted.
 
     Raises:
-        FileError: If there is no such file, or a folder cannot be read.
+        FileError: If no file is selected, or a folder cannot be read.
     """
     from softmorph_cli.io.formats import ACCEPTED, FORMATS, suffix_of
 
@@ -113,10 +115,10 @@ def inputs(selection: FileSelection) -> list[str]:
 
 
 def part_of(made: Sequence[FileJob], parts: int, part: int) -> list[FileJob]:
-    """Return every `parts`-th file, from number `part` on.
+    """Return the jobs of part `part` (from 0) of a batch in `parts` parts: every `parts`-th job from index `part` on.
 
     Raises:
-        UsageError: If there is no such part.
+        UsageError: If `parts` is less than 1, or `part` is not in range(parts).
     """
     if parts < 1:
         raise UsageError(f"--num-parts {parts}: at least 1 is needed.")
@@ -126,7 +128,7 @@ def part_of(made: Sequence[FileJob], parts: int, part: int) -> list[FileJob]:
 
 
 def first_few(paths: Sequence[object]) -> str:
-    """Return the first paths of a list, and how many more there are."""
+    """Return text with the first paths of a list and the number of further paths, for messages."""
     shown = ", ".join(map(str, paths[:_SHOWN]))
     more = len(paths) - _SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
@@ -181,7 +183,7 @@ def _stem(name: str) -> str:
 
 
 def _split(suffix: str) -> tuple[str, str]:
-    """Return the part of `--suffix` before the format, and the format, if it names one."""
+    """Split the value of `--suffix` into text for the name and a file extension; each may be empty."""
     from softmorph_cli.io.formats import FORMATS, suffix_of
 
     if "/" in suffix:

@@ -1,4 +1,4 @@
-"""The steps and options of a batch: picklable, and identified in the manifest by a fingerprint."""
+"""The recipe of a batch: the steps and options for every file, identified in the manifest by a hash (fingerprint)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _DEFAULT_OUTPUTS: Final = OutputOptions()
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a batch does with every file.
+    """A recipe of a batch: the steps and options that are applied to every file. It can be pickled.
 
     Attributes:
-        filters: The steps; none where a batch is only summarized.
-        settings: Settings of steps that have none of their own.
-        pipeline: The TOML file that holds the steps; None where they were typed.
-        reading: How files are read.
-        writing: How results are written; `force` is set for each file.
+        filters: The filters that are applied one after the other; empty if the batch is only summarized.
+        settings: Default settings for parameters that a step does not set.
+        pipeline: The TOML file that contains the steps; None if the steps were typed on the command line.
+        reading: Options for reading files.
+        writing: Options for writing results, except `force`, which is set for each file.
     """
 
     filters: tuple[Filter, ...]
@@ -41,7 +41,7 @@ class Recipe:
     writing: OutputOptions = _DEFAULT_OUTPUTS
 
     def on_threads(self, threads: int) -> Recipe:
-        """Return the recipe with a number of threads."""
+        """Return a copy of the recipe whose filters use the given number of threads."""
         filters = tuple(
             replace(one, threads=threads) if isinstance(one, SoftFilter) else one for one in self.filters
         )
@@ -49,10 +49,10 @@ class Recipe:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything that a result depends on beside the file, as plain values.
+        """All parameters that a result depends on beside the input file, as values for JSON.
 
         Raises:
-            SoftmorphError: If a step is wrong.
+            SoftmorphError: If a step is invalid.
         """
         chosen = {**asdict(self.settings), "method": None}
         settings = {name: value for name, value in chosen.items() if name not in _SPEED_ONLY}
@@ -83,12 +83,12 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits, different where a result would be."""
+        """A hash of the parameters (16 hexadecimal digits), which differs if results may differ."""
         return fingerprint_of(self.parameters)
 
 
 def fingerprint_of(parameters: Mapping[str, Any]) -> str:
-    """Return the fingerprint of `Recipe.parameters`, of this version or of the one that wrote a manifest."""
+    """Return a hash (16 hexadecimal digits) of parameters from `Recipe.parameters` or from a manifest."""
     text = json.dumps(parameters, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -105,7 +105,7 @@ def _stamp(path: Path) -> list[Any]:
 
 
 def _content(value: Any) -> Any:
-    """Return a value, or the hash of the rule file that it names: the rule may change and keep its name."""
+    """Return `value`, or if it names a rule file, a hash of the content, as a file may change and keep its name."""
     from softmorph_cli.rules.rulefile import named_file
     from softmorph_cli.rules.simple_points import SUFFIX
 

@@ -1,4 +1,4 @@
-"""How a machine is divided among workers, and which engine is used there."""
+"""The division of cores and memory of this machine among workers, and the choice of the engine for a batch."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _NIFTI_HEAD: Final = 112
 
 @dataclass(frozen=True)
 class Shares:
-    """How a machine is divided among workers.
+    """The shares of cores and memory of a machine that each of several workers may use.
 
     Attributes:
         workers: Number of workers.
-        threads: CPU threads of each.
-        memory: Bytes that each may use; None where there is no limit.
-        note: A note for the user, if there is one.
+        threads: Number of CPU threads of each worker.
+        memory: Bytes of memory that each worker may use; None if memory is not limited.
+        note: A note for the user if memory limits the number of workers, else None.
     """
 
     workers: int
@@ -41,10 +41,15 @@ class Shares:
 
 
 def shares(jobs: Sequence[FileJob], recipe: Recipe, workers: int | None) -> Shares:
-    """Divide the machine among as many workers as cores, files and memory allow, or among the given number.
+    """Divide cores and memory among workers, and return the shares.
+
+    Args:
+        jobs: The files of the batch.
+        recipe: The steps and options for each file.
+        workers: Largest number of workers; None for as many as cores and memory allow.
 
     Raises:
-        UsageError: If that number is less than 1.
+        UsageError: If `workers` is less than 1.
     """
     _check_workers(workers)
     cores, allowed = machine.threads(), machine.memory()
@@ -66,7 +71,7 @@ def shares(jobs: Sequence[FileJob], recipe: Recipe, workers: int | None) -> Shar
 
 
 def most_needed(paths: Iterable[Path], recipe: Recipe) -> int:
-    """Return about how many bytes the largest file takes while it is processed."""
+    """Return the estimated bytes of memory that the largest of the files needs while it is processed."""
     per_voxel = 3 * _ITEMSIZE + max(
         (step.settings or recipe.settings).bytes_per_voxel(_ITEMSIZE) for step in recipe.filters
     )
@@ -74,7 +79,7 @@ def most_needed(paths: Iterable[Path], recipe: Recipe) -> int:
 
 
 def _voxels(path: Path) -> int:
-    """Return about how many voxels a file holds, from its first bytes or its size."""
+    """Return the estimated number of voxels of a file, from the NIfTI header or the file size."""
     try:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             return _nifti_voxels(path)
@@ -104,7 +109,7 @@ def _nifti_voxels(path: Path) -> int:
 
 
 def choose(jobs: Sequence[FileJob], recipe: Recipe, workers: int | None) -> tuple[Engine, str | None]:
-    """Return the engine for this machine, and a note for the user, if there is one."""
+    """Return an engine of threads for a GPU or of processes for the CPU, and a note for the user or None."""
     if recipe.settings.device.startswith("cuda"):
         _check_workers(workers)
         # One computes while another reads and another writes.

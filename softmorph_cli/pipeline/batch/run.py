@@ -1,4 +1,4 @@
-"""Runs a batch: decides what happens to each file, processes them, and writes manifest and summary."""
+"""`carry_out` runs a batch: it decides which files are processed, processes them, and writes manifest and summary."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _KEPT_WITHOUT_FORCE: Final = {
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A batch as the user asks for it.
+    """A batch as requested by the user.
 
     Attributes:
-        selection: Which files.
-        recipe: What is done with each.
-        resume: Whether files that are done already are skipped.
+        selection: The input folder, the output folder and the choice of files.
+        recipe: The steps and options that are applied to each file.
+        resume: Whether files whose result is up to date are skipped.
         force: Whether existing results may be replaced.
-        fail_fast: Whether no file is begun after one has failed.
-        workers: Number of files at once, if the user has chosen it.
-        parts: Number of parts that the files are split into.
-        part: The number of this part, from 0.
+        fail_fast: Whether no further file is begun after a file has failed.
+        workers: Number of files that are processed at once; None if the user has not chosen it.
+        parts: Number of parts that the files are split into, which separate commands process.
+        part: Index of the part that this batch processes, from 0.
     """
 
     selection: FileSelection
@@ -54,20 +54,20 @@ class BatchRequest:
 
     @property
     def tag(self) -> str:
-        """The part of the names of files that distinguishes the parts of a batch."""
+        """Text such as "-0-of-3", which file names contain to identify the part of a batch; "" for a single part."""
         return manifest.tag(self.parts, self.part)
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file and what happens to it.
+    """An input file of a batch, with the decision whether it is processed.
 
     Attributes:
-        job: The file.
-        action: "new", "redo" or "skip".
-        why: Why it is processed again, or skipped.
-        record: Its record in the manifest.
-        ours: Whether a batch is known to have written the target.
+        job: The input file and the path of the result.
+        action: The decision: "new" (process), "redo" (process again) or "skip".
+        why: The reason why the file is processed again or skipped, in a few words.
+        record: The last record of the file in the manifests; None if there is none.
+        ours: Whether a batch is known to have written the existing result.
     """
 
     job: FileJob
@@ -78,29 +78,30 @@ class PlannedFile:
 
 
 class Watcher(Protocol):
-    """Shows the progress of a batch."""
+    """A watcher shows the progress of a batch to the user."""
 
     def begin(self, files: int, workers: int) -> None:
-        """Called with the number of files and of workers."""
+        """Receive the numbers of files to process and of workers, when the batch begins."""
 
     def sign(self, sign: WorkerStatus | None) -> None:
-        """Called with what a worker is doing, and with None about once a second."""
+        """Receive the status of a worker when it changes, and None about once a second."""
 
     def outcome(self, outcome: Outcome) -> None:
-        """Called when a file is done or has failed."""
+        """Receive the outcome of a file when the file is done or has failed."""
 
     def note(self, message: str) -> None:
-        """Called with a note for the user."""
+        """Receive a note for the user."""
 
 
 MakeEngine = Callable[[Sequence[FileJob], Recipe, int | None], tuple[Engine, str | None]]
 
 
 def all_jobs(batch: BatchRequest) -> tuple[list[FileJob], list[FileJob]]:
-    """Return the files of this part, and those of the others.
+    """Return the jobs of this part of the batch, and the jobs of all other parts.
 
     Raises:
-        SoftmorphError: As `plan.jobs`, or if the output type does not suit the values.
+        SoftmorphError: If the folders, names or formats are not suitable (`plan.jobs`), or the output type does not
+            suit the values.
     """
     stored = stored_type(batch.recipe.filters, batch.selection.target, batch.recipe.writing)
     every = plan.jobs(batch.selection, stored)
@@ -116,7 +117,7 @@ def _continued(batch: BatchRequest, records: Collection[Record]) -> set[str]:
     """Return the fingerprints of all parameters in the manifests that give the same results as this batch.
 
     Raises:
-        UsageError: If results in the folder were made with other default methods.
+        UsageError: If results in the output folder were made by a version with other default methods.
     """
     folder = batch.selection.target
     wanted = earlier_versions.comparable(batch.recipe.parameters)
@@ -133,11 +134,11 @@ def _continued(batch: BatchRequest, records: Collection[Record]) -> set[str]:
 
 
 def decide(batch: BatchRequest, jobs: Sequence[FileJob]) -> list[PlannedFile]:
-    """Return what happens to each file.
+    """Decide for each file whether it is processed, processed again or skipped, and return the decisions.
 
     Raises:
         FileError: If results exist that may not be replaced.
-        UsageError: If the batch that is resumed had other default methods.
+        UsageError: If the batch that is resumed was run by a version with other default methods.
     """
     folder = batch.selection.target
     listed = summary.listed(folder)
@@ -166,7 +167,14 @@ def decide(batch: BatchRequest, jobs: Sequence[FileJob]) -> list[PlannedFile]:
 def _lost(
     job: FileJob, below: str, listed: Mapping[tuple[str, ...], summary.ListedResult], recipe: Recipe
 ) -> str | None:
-    """Return why a result that is in no manifest but in a summary is made again; None if it is in neither."""
+    """Return why an existing result that no manifest lists is made again; None if no summary lists the result either.
+
+    Args:
+        job: The input file and the path of the result.
+        below: The path of the result relative to the output folder.
+        listed: The results that the summaries in the output folder list, by the parts of their paths.
+        recipe: The recipe of the batch.
+    """
     parts = Path(below).parts
     for path, found in listed.items():
         if path[-len(parts) :] == parts and job.target.lstat().st_mtime_ns <= found.when:
@@ -178,7 +186,7 @@ def _lost(
 
 
 def _check_summary(batch: BatchRequest, *, ours: bool) -> None:
-    """Refuse a folder into which the summary could not be written; `ours` if a batch has written into it before."""
+    """Raise an error if the summary could not be written; `ours` tells that a batch has used the folder before."""
     folder = batch.selection.target
     for path in summary.paths(folder, batch.tag) if folder.is_dir() else ():
         if path.is_symlink():
@@ -193,7 +201,7 @@ def _check_summary(batch: BatchRequest, *, ours: bool) -> None:
 
 
 def _reference(batch: BatchRequest, job: FileJob) -> Path | None:
-    """Return the reference image of a case; None where there is none, which is reported when the file is read."""
+    """Return the reference image for an input, from the folder that the reading option `like` names, or None."""
     folder = batch.recipe.reading.like
     if folder is None or not Path(folder).is_dir():
         return None
@@ -239,10 +247,16 @@ def _is_there(path: Path) -> bool:
 
 
 def carry_out(batch: BatchRequest, watcher: Watcher, engine: MakeEngine = choose) -> summary.BatchSummary:
-    """Process all files of a batch, and write the summary.
+    """Process all files of a batch, write manifest and summary, and return the summary.
+
+    Args:
+        batch: The batch as requested by the user.
+        watcher: An object that shows the progress to the user.
+        engine: Function that makes the engine, and returns it with a note for the user or None.
 
     Raises:
-        SoftmorphError: If anything is refused before the first result; later errors of files are in the summary.
+        SoftmorphError: If the request is invalid, or results may not be written; errors of single files are listed in
+            the summary instead.
     """
     jobs, others = all_jobs(batch)
     folder = batch.selection.target
@@ -354,11 +368,11 @@ def _do(
 
 
 def summarize(batch: BatchRequest) -> summary.BatchSummary:
-    """Merge the manifests of all parts, and write the summary of the whole batch.
+    """Merge the manifests of all parts of a batch, write the summary of the whole batch, and return it.
 
     Raises:
-        FileError: If there is no manifest.
-        UsageError: If one part is chosen.
+        FileError: If the output folder contains no manifest.
+        UsageError: If a single part of the batch is requested.
     """
     folder = batch.selection.target
     if batch.parts > 1:

@@ -1,4 +1,4 @@
-"""Removes temporary files of workers that were killed."""
+"""`clear` removes temporary files that were left by workers that were killed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from softmorph_cli.system.temporaries import LEFTOVER, remove_left, tails
 
 
 def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
-    """Remove temporary files of these targets.
+    """Remove temporary files that were left when workers were killed while they wrote these targets.
 
     Args:
-        targets: Files that no worker of the batch is writing now.
-        others: Targets of other parts of the batch, which may be running.
+        targets: Result files that no worker of the batch is writing now.
+        others: Result files of other parts of the batch, which may be running; their temporary files are not removed.
     """
     ends: defaultdict[Path, set[str]] = defaultdict(set)
     for target in targets:

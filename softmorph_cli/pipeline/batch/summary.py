@@ -36,13 +36,13 @@ _JSON: Final = re.compile(r"summary(-\d+-of-\d+)?\.json")
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file of a batch.
+    """An entry of the summary, for one file of the batch.
 
     Attributes:
-        input: The file that is read.
-        output: The file that is written.
-        status: "done", "skipped" (done before), "failed", "not run" or "not finished".
-        row: Its figures, warnings and error.
+        input: Path of the input file.
+        output: Path of the result file.
+        status: Status of the file: "done", "skipped" (done before), "failed", "not run" or "not finished".
+        row: Statistics, run times, warnings and error of the file, by name.
     """
 
     input: str
@@ -52,7 +52,7 @@ class FileEntry:
 
     @property
     def error(self) -> str | None:
-        """Why it failed, in one sentence."""
+        """The reason why the file failed, in one sentence; None if it did not fail."""
         error = self.row.get("error")
         return None if error is None else str(error)
 
@@ -63,7 +63,7 @@ class BatchSummary:
 
     Attributes:
         parameters: The parameters of the batch.
-        entries: Every file, sorted by name.
+        entries: The entries of all files, sorted by name.
     """
 
     parameters: Mapping[str, Any]
@@ -76,12 +76,12 @@ class BatchSummary:
 
     @property
     def bad(self) -> list[FileEntry]:
-        """Files without an up-to-date result."""
+        """The entries of files without an up-to-date result."""
         return [entry for entry in self.entries if entry.status not in GOOD]
 
     @property
     def document(self) -> dict[str, Any]:
-        """The JSON document."""
+        """The summary as a JSON document."""
         counts = self.counts
         return {
             **documents.head(),
@@ -98,7 +98,7 @@ class BatchSummary:
 
     @property
     def table(self) -> str:
-        """The CSV table."""
+        """The summary as a CSV table."""
         text = io.StringIO()
         rows = [_cells(entry) for entry in self.entries]
         others = [f"{name}_{when}" for name in volume_columns.OTHER_UNITS for when in ("before", "after")]
@@ -110,17 +110,17 @@ class BatchSummary:
 
 
 def paths(folder: Path, tag: str) -> tuple[Path, Path]:
-    """Return the CSV and the JSON file of the summary of a batch, or of a part of one."""
+    """Return the paths of the CSV and JSON files of a summary; `tag` identifies the part of the batch ("" if whole)."""
     return folder / f"summary{tag}.csv", folder / f"summary{tag}.json"
 
 
 @dataclass(frozen=True)
 class ListedResult:
-    """A result as a summary lists it.
+    """A result that is listed in the summary of an earlier batch.
 
     Attributes:
-        parameters: The parameters of the batch.
-        when: When the summary was written, in nanoseconds since 1970; a newer file is not this result.
+        parameters: The parameters of the batch that made the result.
+        when: Time when the summary was written, in nanoseconds since 1970; a file that is newer is not this result.
     """
 
     parameters: Mapping[str, Any]
@@ -128,9 +128,9 @@ class ListedResult:
 
 
 def listed(folder: Path) -> dict[tuple[str, ...], ListedResult]:
-    """Return the results that the summaries in a folder list, by the parts of their paths as these were typed.
+    """Return the results that the summaries in a folder list, by `Path.parts` of their paths as typed by the user.
 
-    They stand in for a manifest that was lost. Summaries that cannot be read are ignored.
+    These results are used if the manifest was lost. Summaries that cannot be read are ignored.
     """
     found: dict[tuple[str, ...], ListedResult] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -149,10 +149,10 @@ def listed(folder: Path) -> dict[tuple[str, ...], ListedResult]:
 
 
 def save(summary: BatchSummary, folder: Path, tag: str) -> None:
-    """Write both files, each in one step.
+    """Write the CSV and the JSON file of a summary to a folder, replacing each file atomically.
 
     Raises:
-        FileError: If one cannot be written.
+        FileError: If a file cannot be written.
     """
     # File names that are not UTF-8 keep their bytes.
     table = summary.table.encode("utf-8", "surrogateescape")

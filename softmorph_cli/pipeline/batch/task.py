@@ -38,13 +38,13 @@ _VALUES = [
 
 @dataclass(frozen=True)
 class FileTask(FileJob):
-    """A file of a batch with everything that a worker needs to process it. It can be pickled.
+    """A task of a batch: an input file with all data that a worker needs to process it. It can be pickled.
 
     Attributes:
-        recipe: The steps and options.
-        force: Whether the target may be replaced.
-        threads: CPU threads, where the recipe sets none; None for what the machine allows.
-        memory: Bytes that may be used; None for what the machine allows.
+        recipe: The steps and options that are applied to the file.
+        force: Whether an existing result may be replaced.
+        threads: Number of CPU threads if the recipe sets none; None for what the machine allows.
+        memory: Bytes of memory that may be used; None for what the machine allows.
     """
 
     recipe: Recipe
@@ -59,13 +59,13 @@ class Outcome:
 
     Attributes:
         task: The task.
-        error: One sentence; None if the result was written.
+        error: The reason why the task failed, in one sentence; None if the result was written.
         row: The file's entry in the summary.
-        output_size: Bytes of the result.
-        seconds: How long it took.
+        output_size: Size of the result in bytes; None if the task failed.
+        seconds: Run time of the task.
         warnings: Warnings for the user.
         notes: Notes for the user.
-        traceback: The error's traceback, for `--verbose`.
+        traceback: The error's traceback, for `--verbose`; "" if the task succeeded.
         wrong_call: Whether the command itself is wrong, so that every file would fail.
     """
 
@@ -92,8 +92,9 @@ def run_task(
 
     Args:
         task: The task.
-        progress: Called after every sub-iteration; an exception that is no `Exception` ends the task and is raised.
-        computing: Held while a step runs; None where no other task runs in this process.
+        progress: A callback that is called after every sub-iteration. If it raises a BaseException that is no
+            Exception, such as `Cancelled`, this ends the task and is raised.
+        computing: A lock that is held while a step runs; None if no other task runs in this process.
     """
     started = time.perf_counter()
     notes: list[str] = []
@@ -181,10 +182,10 @@ def _sentence(error: Exception, task: FileTask) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a store.
+    """Return the size of a file, or of all files in a store together, in bytes.
 
     Raises:
-        OSError: If there is no such file.
+        OSError: If the file does not exist.
     """
     if not path.is_dir():
         return path.stat().st_size

@@ -1,4 +1,4 @@
-"""An executor on a Dask cluster: one item at a time on each worker; items of workers that die are repeated."""
+"""An executor on a Dask cluster: each worker runs one item at a time, and items of workers that died are repeated."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _POLL: Final = 0.1
 
 
 class Cluster(Executor):
-    """The workers of a Dask cluster.
+    """An executor that runs one item at a time on each worker of a Dask cluster.
 
     Args:
-        client: Dask's client.
-        members: The workers.
-        memory: Bytes that an item may take, where the workers have no limit.
+        client: A `distributed.Client` that is connected to the cluster.
+        members: The workers of the cluster, with their resources.
+        memory: Bytes of memory that an item may use, where Dask sets no memory limit for the workers.
     """
 
     in_process = False
@@ -41,22 +41,22 @@ class Cluster(Executor):
 
     @property
     def workers(self) -> int:
-        """The number of workers at present; more may join."""
+        """The current number of workers; more workers may join later."""
         return len(self._members.facts)
 
     @property
     def threads(self) -> int:
-        """CPU threads that an item may use: the minimum over all workers."""
+        """The number of CPU threads that an item may use: the minimum over all workers."""
         return min((one.threads for one in self._members.facts.values()), default=1)
 
     @property
     def memory(self) -> int | None:
-        """Bytes that an item may take: the minimum over all workers; None where there is no limit."""
+        """The bytes of memory that an item may use: the minimum over all workers; None if memory is not limited."""
         limits = [one.memory for one in self._members.facts.values() if one.memory is not None]
         return min(limits, default=self._memory)
 
     def check_folders(self, read: Sequence[Path], written: Sequence[Path] = ()) -> None:
-        """Refuse folders that a worker does not see; a worker that joins later and does not gets no items."""
+        """Raise an error if a worker cannot access a folder; a worker that joins later and cannot gets no items."""
         self._members.check_folders(read, written)
 
     def _run(self, function: Function, items: Iterator[Any], tick: Tick, on_progress: OnProgress) -> Results:
@@ -77,12 +77,12 @@ class Cluster(Executor):
 
 @dataclass(eq=False)
 class _Submitted:
-    """An item that was given to a worker.
+    """An item that was submitted to a worker.
 
     Attributes:
         item: The item.
-        deaths: Number of workers that died while they had it.
-        future: Dask's future of its result.
+        deaths: Number of workers that died while they ran the item.
+        future: The `distributed.Future` of the item's result.
     """
 
     item: Any
@@ -91,12 +91,12 @@ class _Submitted:
 
 
 class _Run:
-    """The running items of one call of `map_unordered`.
+    """The state of one call of `map_unordered`: which items run on which workers, and which have to be repeated.
 
     Args:
-        client: Dask's client.
-        members: The workers.
-        function: Applied to each item.
+        client: A `distributed.Client` that is connected to the cluster.
+        members: The workers of the cluster.
+        function: The function that is applied to each item.
     """
 
     def __init__(self, client: Any, members: Members, function: Function) -> None:
@@ -114,12 +114,12 @@ class _Run:
         client.subscribe_topic(TOPIC, lambda event: self._events.put(event[1]))
 
     def recover(self) -> Iterator[tuple[Any, Lost]]:
-        """Take back the items of workers that have left, and yield those that are lost."""
+        """Queue the items of workers that have left, to be repeated; yield items that too many workers died of."""
         for address in [address for address in self._at if address not in self._members.facts]:
             yield from self._died(self._at[address])
 
     def fill(self, items: Iterator[Any]) -> bool:
-        """Give every free worker an item; return whether any item is running or left."""
+        """Submit an item to every free worker, and return whether any item is running or waiting."""
         for address in self._members.facts:
             if address in self._at:
                 continue
@@ -135,7 +135,7 @@ class _Run:
         return bool(self._at or self._again or not self._exhausted)
 
     def listen(self, on_progress: OnProgress) -> Iterator[tuple[Any, Any]]:
-        """Wait up to a second for an event; yield an item with its result if it has one."""
+        """Wait up to a second for one event of a running item; if the item has ended, yield it with its result."""
         try:
             key, sent = self._events.get(timeout=_TICK)
         except Empty:
@@ -165,7 +165,7 @@ class _Run:
             yield from self._died(piece)
 
     def close(self) -> None:
-        """Cancel the running items, and wait some seconds for them to end."""
+        """Cancel the running items, and wait up to `_GRACE` seconds until they have ended."""
         with suppress(Exception):  # the cluster may no longer exist
             self._client.unsubscribe_topic(TOPIC)
             if not self._at:

@@ -1,4 +1,4 @@
-"""Connects to a running cluster, or starts one on this machine that ends with the connection."""
+"""Connections to a running Dask cluster, or to a new cluster on this machine, which ends with the connection."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _FILE: Final = ".json"
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Which cluster.
+    """Options that choose the Dask cluster: a running scheduler, or processes that are started on this machine.
 
     Attributes:
-        scheduler: Address of a Dask scheduler, or path of its scheduler file (.json); None to start a cluster on
-            this machine.
+        scheduler: Address of a Dask scheduler, or path of the scheduler file (.json) that contains this address; None
+            to start a cluster on this machine.
         workers: Number of processes that are started on this machine; None for one per core.
     """
 
@@ -52,19 +52,19 @@ def connected(
     tell: Callable[[str], None] = lambda message: None,
     patience: float = PATIENCE,
 ) -> Iterator[Cluster]:
-    """Yield a cluster; one that was started on this machine ends with the block.
+    """Yield an executor for a cluster, and disconnect afterwards; a cluster started on this machine is then shut down.
 
     Args:
-        options: Which cluster.
-        memory: For a cluster on this machine: bytes that each process may take; None for its share.
-        threads: For a cluster on this machine: CPU threads of each process; None for its share.
-        tell: Called with notes for the user while workers are awaited.
-        patience: Seconds to wait for a worker, at the beginning and whenever there is none left.
+        options: The choice of the cluster.
+        memory: For a cluster on this machine: bytes of memory of each process; None for an equal share.
+        threads: For a cluster on this machine: number of CPU threads of each process; None for an equal share.
+        tell: A callback that is called with notes for the user, such as that no worker has joined yet.
+        patience: Seconds to wait for a worker, at the beginning and whenever all workers have left.
 
     Raises:
-        ClusterError: If Dask is not installed, no scheduler answers, no worker joins in time, or one has another
+        ClusterError: If Dask is not installed, no scheduler answers, no worker joins in time, or a worker has another
             version of softmorph or Python.
-        UsageError: If the address is malformed, or fewer than one worker is asked for.
+        UsageError: If the address is malformed, or fewer than one worker is requested.
     """
     if options.workers is not None and options.workers < 1:
         raise UsageError(f"--workers {options.workers}: at least 1 is needed.")
@@ -157,7 +157,7 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
 
 
 async def _is_scheduler(address: str) -> bool:
-    """Whether a scheduler answers, and not a worker or another program."""
+    """Return whether the program that answers at `address` is a Dask scheduler, not a worker or another program."""
     import asyncio
 
     from distributed import Security, rpc
@@ -177,7 +177,7 @@ async def _is_scheduler(address: str) -> bool:
 
 
 def _names(options: ClusterOptions, client: Any) -> tuple[str, str]:
-    """Return a cluster's name in messages, and what to type when it has no worker."""
+    """Return the name of a cluster for messages, and the advice for the user if the cluster has no worker."""
     if options.scheduler is None:
         return "the local cluster", "try fewer --workers"
     address = client.scheduler.address
@@ -186,7 +186,7 @@ def _names(options: ClusterOptions, client: Any) -> tuple[str, str]:
 
 
 def _address(scheduler: str) -> str:
-    """Return an address; a scheduler file is awaited for some seconds."""
+    """Return the address of a scheduler; if `scheduler` is the path of a file, wait some seconds until it exists."""
     if not scheduler.endswith(_FILE):
         return scheduler
     path, end = Path(scheduler), time.monotonic() + _ANSWER
@@ -206,7 +206,7 @@ def _address(scheduler: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's log from the terminal: users get the messages of this package."""
+    """Silence the log of Dask within the block, so that users see only the messages of this package."""
     import distributed  # noqa: F401  (sets its loggers up)
 
     names = ("distributed", "tornado", "tornado.application")

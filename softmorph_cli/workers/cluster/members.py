@@ -1,4 +1,4 @@
-"""The workers of a cluster: which have joined, which have left, and the resources of each."""
+"""The workers of a cluster: which workers have joined, which have left, and the resources of each worker."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ _TICK: Final = 1.0
 
 
 class Members:
-    """The workers of a cluster that have the right versions and see the folders, by address.
+    """The usable workers of a cluster: those with the right versions, which can access the folders of the command.
 
     Args:
-        client: Dask's client.
-        name: The cluster's name in messages.
-        remedy: What to type when it has no worker.
-        tell: Called with notes for the user.
-        patience: Seconds to wait for a worker when there is none.
+        client: A `distributed.Client` that is connected to the cluster.
+        name: The name of the cluster in messages.
+        remedy: Advice for the user if the cluster has no worker, such as a command to type.
+        tell: A callback that is called with notes for the user.
+        patience: Seconds to wait for a worker while the cluster has no usable worker.
+
+    Attributes:
+        facts: Maps the address of each usable worker to the resources of this worker.
     """
 
     def __init__(
@@ -42,10 +45,10 @@ class Members:
         self._empty_since: float | None = None
 
     def wait(self) -> None:
-        """Wait for the first worker.
+        """Wait until a worker has joined.
 
         Raises:
-            ClusterError: If none joins in time, or one has another version or does not see a folder.
+            ClusterError: If no worker joins in time, or a worker has another version or cannot access a folder.
         """
         while not (present := self._present()):
             self._keep_waiting("yet")
@@ -53,10 +56,10 @@ class Members:
         self._admit(present, strict=True)
 
     def update(self, *, now: bool = False) -> None:
-        """Add workers that have joined and remove those that have left; unless `now`, once a second at most.
+        """Add workers that have joined and remove workers that have left; at most once a second, unless `now`.
 
         Raises:
-            ClusterError: If the scheduler does not answer, or there has been no worker for too long.
+            ClusterError: If the scheduler does not answer, or the cluster has had no worker for `patience` seconds.
         """
         moment = time.monotonic()
         if self.facts and not now and moment - self._updated < _TICK:
@@ -74,20 +77,29 @@ class Members:
             self._empty_since = None
 
     def check_folders(self, read: Sequence[Path], written: Sequence[Path]) -> None:
-        """Check that every worker sees these folders, workers that join later included.
+        """Check that every worker can access these folders, now and whenever a worker joins.
+
+        Args:
+            read: Existing folders or files that the workers read.
+            written: Existing folders that the workers write to.
 
         Raises:
-            ClusterError: If one does not.
-            FileError: If nothing can be written into one of `written`.
+            ClusterError: If a worker cannot access one of the folders or files.
+            FileError: If no file can be created in one of the folders `written`.
         """
         self._read, self._written = [path.resolve() for path in read], [path.resolve() for path in written]
         for address, wrong in self._wrong_folders(list(self.facts)).items():
             raise ClusterError(f"{wrong} ({address}).")
 
     def ask(self, function: Callable[..., Any], *given: Any, of: Sequence[str]) -> dict[str, Any]:
-        """Return the value of a function on each worker, by address, also while items run there.
+        """Call a function on workers, even on busy ones, and return the values by the address of the worker.
 
-        A worker that has left is missing from the answer.
+        An exception other than OSError is returned as the value. Workers that have left are missing from the result.
+
+        Args:
+            function: The function.
+            *given: The arguments of the function.
+            of: The addresses of the workers.
 
         Raises:
             ClusterError: If the scheduler does not answer.
@@ -110,7 +122,7 @@ class Members:
         return ClusterError(f"{self._name} is gone: its scheduler no longer answers.")
 
     def _keep_waiting(self, since: str) -> None:
-        """Note that there is no worker, and give up after `patience` seconds."""
+        """Tell the user once that the cluster has no worker; raise an error if this lasts `patience` seconds."""
         moment = time.monotonic()
         if self._empty_since is None:
             self._empty_since = moment
@@ -123,7 +135,7 @@ class Members:
             )
 
     def _admit(self, new: Sequence[str], *, strict: bool) -> None:
-        """Add the workers that have the right versions and see the folders."""
+        """Add new workers that are usable; raise an error (if `strict`) or tell the user about unusable workers."""
         wrong = self._wrong_versions(new)
         wrong |= self._wrong_folders([address for address in new if address not in wrong])
         found = self.ask(facts_of, of=[address for address in new if address not in wrong])
@@ -163,7 +175,12 @@ class Members:
 
 
 def wrong_version(python: str, package: str | Exception) -> str | None:
-    """Return what is wrong with a worker's versions of Python and softmorph, if anything; an exception means none."""
+    """Return a message if the versions of Python or softmorph on a worker differ from those here, else None.
+
+    Args:
+        python: The version of Python on the worker.
+        package: The version of softmorph on the worker, or the exception that asking for this version raised.
+    """
     here, own = platform.python_version(), version(_PACKAGE)
     install = f"type there: pip install '{_PACKAGE}[cluster]=={own}'"
     # Pickled functions differ between minor versions of Python.
@@ -178,7 +195,7 @@ def wrong_version(python: str, package: str | Exception) -> str | None:
 
 @contextmanager
 def _marked(folder: Path) -> Iterator[Path]:
-    """Create a file in a folder for the time of the block."""
+    """Create a file in a folder and yield its path; the file is removed after the block."""
     mark = folder / f".softmorph-{secrets.token_hex(6)}-seen"
     try:
         mark.touch()

@@ -1,4 +1,4 @@
-"""Code that runs in a worker's process: one item at a time, linked with the process that waits for its result."""
+"""Code that runs in the process of a Dask worker: it runs one item at a time, and sends progress to the client."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _turn = threading.Lock()
 
 @dataclass(frozen=True)
 class WorkerFacts:
-    """What a worker offers to an item.
+    """The resources that a worker has for an item.
 
     Attributes:
-        threads: CPU threads.
-        memory: Bytes that an item may take; None where there is no limit.
+        threads: Number of CPU threads.
+        memory: Bytes of memory that an item may use; None if memory is not limited.
     """
 
     threads: int
@@ -38,13 +38,13 @@ class WorkerFacts:
 
 
 def apply_pickled(work: bytes) -> Any:
-    """Return the result of the function for one item.
+    """Unpickle a function and an item, and return the result of the function for this item.
 
     Args:
-        work: The function and the item, pickled, so that Dask does not search the item for tasks.
+        work: The pickled pair of function and item; Dask would search an item that is not pickled for tasks.
 
     Raises:
-        Cancelled: If it is cancelled before it begins.
+        Cancelled: If the item is cancelled before the function begins.
     """
     from distributed import get_worker
 
@@ -71,7 +71,7 @@ def apply_pickled(work: bytes) -> Any:
 
 @contextmanager
 def _all_threads(threads: int) -> Iterator[None]:
-    """Let libraries use all threads for one item, which Dask limits to a single one."""
+    """Let libraries use all `threads` of the worker within the block, where Dask would limit them to one thread."""
     before = os.environ.get(_THREADS)
     os.environ[_THREADS] = str(threads)
     try:
@@ -84,12 +84,12 @@ def _all_threads(threads: int) -> Iterator[None]:
 
 
 def busy() -> bool:
-    """Whether an item runs in this process."""
+    """Return whether an item runs in this process."""
     return _turn.locked()
 
 
 def facts_of(dask_worker: Any) -> WorkerFacts:
-    """Return the facts of this worker; Dask passes the argument of this name."""
+    """Return the resources of this worker; Dask passes the worker as the argument named `dask_worker`."""
     import dask
 
     limit = dask_worker.memory_manager.memory_limit
@@ -101,5 +101,5 @@ def facts_of(dask_worker: Any) -> WorkerFacts:
 
 
 def unseen(paths: Sequence[Path]) -> list[Path]:
-    """Return the paths that do not exist for this worker."""
+    """Return those of the given paths that do not exist as seen from this worker."""
     return [path for path in paths if not path.exists()]

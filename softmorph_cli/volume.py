@@ -1,4 +1,4 @@
-"""A probability map with its axes, voxel size and position in the world."""
+"""The `Volume` class: a probability map with its axes, voxel size and position in world coordinates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLAT = 1e-6
 
 
 def places(affine: npt.NDArray[Any]) -> bool:
-    """Return whether an affine is valid: 4 x 4, finite and invertible."""
+    """Return whether an affine matrix can place voxels in the world: it is 4 x 4, finite and invertible."""
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.array_equal(affine[3], (0, 0, 0, 1)):
         return False
     low, high = _STEPS
@@ -33,19 +33,19 @@ def places(affine: npt.NDArray[Any]) -> bool:
 
 
 def rectangular(matrix: npt.NDArray[Any]) -> bool:
-    """Return whether the columns of a matrix, the sides of a voxel, are at right angles within half a degree."""
+    """Return whether the columns of a matrix, which are the sides of a voxel, are orthogonal within half a degree."""
     sides = matrix / np.linalg.norm(matrix, axis=0)
     off = sides.T @ sides - np.eye(sides.shape[1])
     return bool(np.abs(off).max() < np.sin(np.radians(0.5)))
 
 
 def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
-    """Return the axis of classes; None for a single map, or if the axis has another meaning.
+    """Return the index of the array axis along which classes lie; None for a single map or another kind of axis.
 
     Args:
-        axes: The letters of the axes, the spatial ones last.
+        axes: One letter for each array axis, the spatial axes last.
         shape: The size along each axis.
-        family: The file format: the fourth axis of a NIfTI has no name.
+        family: The name of the file format; the fourth axis of a NIfTI has no name and is taken as classes.
     """
     long = [
         k
@@ -59,20 +59,21 @@ def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
 
 @dataclass(frozen=True)
 class Source:
-    """The file a volume was read from.
+    """A description of the file that a volume was read from.
 
     Attributes:
-        path: The file.
-        format: Its format: "nifti", "tiff", "png", "nrrd", "metaimage", "npy", "ome-zarr", "nnunet".
-        shape: Its shape on disk, in the file's own axis order.
-        dtype: Its element type on disk, as NumPy names it.
-        header: Data of the reader for the writer of the same format.
+        path: The path of the file.
+        format: The name of the file format: "nifti", "tiff", "png", "nrrd", "metaimage", "npy", "ome-zarr", "nnunet".
+        shape: The shape of the stored array, in the axis order of the file.
+        dtype: The NumPy name of the element type in the file.
+        header: Metadata of the file that the writer of the same format restores (`softmorph_cli.io.raw.Kept`).
         provenance: The provenance that softmorph wrote into the file (command, version, parameters), and under
             "read_with" options of reading that changed the values; empty if unknown, or if the volume has other values
             than the file (`with_array`).
-        numbers: The numbers in the file, from 0 as for --channel, of the channels that were read; empty if the file has
-            no axis of channels.
-        channel: The name of the single channel that was read of several, or "channel 2"; else None.
+        numbers: The indices of the channels that were read, counted from 0 as for --channel; empty if the file has no
+            channel axis.
+        channel: The name of the channel, or "channel 2" if it has none, where one of several channels was read; else
+            None.
     """
 
     path: Path
@@ -87,22 +88,23 @@ class Source:
 
 @dataclass(frozen=True, repr=False)
 class Volume:
-    """A probability map; frozen, and its array is not modified.
+    """A probability map with its geometry; instances are immutable, and no function modifies the array.
 
     >>> import numpy as np
     >>> Volume(np.zeros((4, 5, 6), np.float32), "ZYX", spacing=(2.0, 1.0, 1.0), unit="mm")
     <Volume ZYX 4 x 5 x 6 float32, voxels 2 x 1 x 1 mm>
 
     Attributes:
-        array: float32 or float64 in [0, 1]; mapped axes (time, channel, ...) first, then (Y, X) or (Z, Y, X).
+        array: Probabilities, float32 or float64 in [0, 1]; first the mapped axes (time, channel, ...), along which each
+            image is processed separately, then the spatial axes (Y, X) or (Z, Y, X).
         axes: One letter for each array axis, ending in "YX" or "ZYX"; for example "TCZYX".
         spacing: Voxel size along each *spatial* axis in array order, or None if unknown.
         unit: Unit of `spacing`: "mm", "um", "nm", ..., or None if unknown.
-        affine: 4 x 4, maps array index (z, y, x, 1) to world (x, y, z, 1), RAS+; None if unknown. Always in mm, except
-            for a `spacing` without a unit: then in that unknown unit.
+        affine: 4 x 4 matrix that maps array index (z, y, x, 1) to world coordinates (x, y, z, 1), RAS+; None if
+            unknown. World coordinates are in mm; if `spacing` has no unit, they are in the same unknown unit.
         channels: A name for each index of axis "C", or None.
-        source: The file it was read from, or None.
-        notes: Decisions of the reader that the user should know, one sentence each.
+        source: A description of the file that the map was read from; None if the map was made in memory.
+        notes: Assumptions that the reader of the file made and the user should know, one sentence each.
     """
 
     array: npt.NDArray[Any]
@@ -118,7 +120,7 @@ class Volume:
         """Check that the attributes are consistent and the values are probabilities.
 
         Raises:
-            InputError: If not.
+            InputError: If attributes contradict each other, or values lie outside [0, 1].
         """
         if self.array.ndim != len(self.axes) or len(set(self.axes)) != len(self.axes):
             raise InputError(
@@ -150,7 +152,7 @@ class Volume:
             raise InputError(f"probabilities lie in [0, 1]; this map has values from {low:g} to {high:g}.")
 
     def __repr__(self) -> str:
-        """Return axes, shape, type, voxel size and file, without the values."""
+        """Return a summary of the volume: axes, shape, element type, voxel size and file, without the values."""
         shape = " x ".join(map(str, self.array.shape))
         text = f"<Volume {self.axes} {shape} {self.array.dtype}"
         if self.spacing is not None:
@@ -160,24 +162,26 @@ class Volume:
 
     @property
     def spatial_dims(self) -> int:
-        """2 or 3."""
+        """The number of spatial axes: 2 or 3."""
         return 3 if self.axes.endswith("ZYX") else 2
 
     @property
     def spatial_axes(self) -> str:
-        """The trailing axes, along which filters are applied: "YX" or "ZYX"."""
+        """The letters of the spatial axes, which are the last ones of the array: "YX" or "ZYX"."""
         return self.axes[-self.spatial_dims :]
 
     @property
     def mapped_axes(self) -> str:
-        """The leading axes; filters are applied to each image along them separately."""
+        """The letters of the axes before the spatial axes, such as "TC"; filters process each image separately."""
         return self.axes[: -self.spatial_dims]
 
     def channel_axis(self) -> int | None:
-        """Return the axis of channels: "C", or the only mapped axis (unnamed in a 4-D NIfTI); None if there is none.
+        """Return the index of the channel axis: axis "C", or the only mapped axis, which a 4-D NIfTI does not name.
+
+        The result is None if there are no mapped axes.
 
         Raises:
-            InputError: If there are several such axes and none is "C".
+            InputError: If there are several mapped axes and none is "C".
         """
         mapped = self.mapped_axes
         if "C" in mapped:
@@ -189,11 +193,11 @@ class Volume:
         return 0 if mapped else None
 
     def class_axis(self) -> int | None:
-        """Return the axis of classes; None if there is a single map or the axis has another meaning."""
+        """Return the index of the array axis along which classes lie; None for a single map or another kind of axis."""
         return class_axis(self.axes, self.array.shape, self.source.format if self.source else "")
 
     def channel(self, index: int) -> Volume:
-        """Return one channel without the axis of channels; the map itself if it has none."""
+        """Return the channel at `index` as a map without channel axis; the map itself if it has no such axis."""
         axis = self.channel_axis()
         if axis is None:
             return self
@@ -201,13 +205,13 @@ class Volume:
         return replace(self, array=self.array.take(index, axis), axes=axes, channels=None)
 
     def single(self, index: int | None = None) -> Volume:
-        """Return one image without mapped axes.
+        """Return one 2D or 3D image of the map, without mapped axes.
 
         Args:
-            index: The index along the mapped axis longer than 1; None if there is no such axis.
+            index: The index along the only mapped axis that is longer than 1; None if there is no such axis.
 
         Raises:
-            InputError: If more than one axis, or without an index any, is longer than 1.
+            InputError: If several mapped axes are longer than 1, or one is and `index` is None.
         """
         shape = self.array.shape[: -self.spatial_dims]
         long = [axis for axis, size in enumerate(shape) if size > 1]
@@ -218,10 +222,10 @@ class Volume:
         return replace(self, array=self.array[at], axes=self.spatial_axes, channels=None)
 
     def with_array(self, array: npt.NDArray[Any]) -> Volume:
-        """Return the volume with other values of the same shape and unknown provenance.
+        """Return a copy of the volume with the values of `array`, which has the same shape; provenance is dropped.
 
         Raises:
-            InputError: If the shape differs or the values are no probabilities.
+            InputError: If the shape differs or values lie outside [0, 1].
         """
         if array.shape != self.array.shape:
             raise InputError(

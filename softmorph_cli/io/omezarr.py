@@ -1,4 +1,4 @@
-"""OME-Zarr images: NGFF 0.4 in Zarr stores of version 2, and 0.5 in those of version 3."""
+"""Reading and writing OME-Zarr images: NGFF 0.4 in Zarr version 2, and NGFF 0.5 in Zarr version 3."""
 
 from __future__ import annotations
 
@@ -38,7 +38,15 @@ _ROWS = {"Z": 2, "Y": 1, "X": 0}
 
 @dataclass(frozen=True)
 class StoreMetadata:
-    """What is kept of an OME-Zarr for a result: its version, and its metadata of axes and for viewers."""
+    """Metadata of an OME-Zarr that are written again with a result.
+
+    Attributes:
+        version: The NGFF version, "0.4" or "0.5".
+        axes: The metadata of each axis, such as name and unit, by axis letter.
+        scale: The step along each axis that is not spatial, by axis letter.
+        translation: The position of the first index along each axis that is not spatial, by axis letter.
+        omero: The settings for viewers, such as colours of channels.
+    """
 
     version: str
     axes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -49,10 +57,10 @@ class StoreMetadata:
 
 @dataclass(frozen=True)
 class OmeZarr(Format):
-    """The OME-Zarr format; plain arrays of a Zarr store are read too.
+    """The OME-Zarr format; arrays of a Zarr store without OME metadata are read too.
 
     Attributes:
-        resolution: The number of the resolution to read; the finest if None.
+        resolution: The index of the resolution to read, 0 for the finest; None reads the finest.
     """
 
     resolution: int | None = None
@@ -62,11 +70,11 @@ class OmeZarr(Format):
     holds = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Never: a store is a folder, not a file (see `stores.is_node`)."""
+        """Return False, because a Zarr store is a folder and has no first bytes; see `zarr_reading.is_node`."""
         return False
 
     def read(self, path: Path) -> Raw:
-        """Open an image, one of its resolutions, or an array; values are read when they are needed."""
+        """Open an image, a resolution of an image, or an array of a Zarr store; its values are read lazily."""
         found = node(path)
         if found is None:
             raise FileError(f"{path} is no node of a Zarr store.")
@@ -105,7 +113,7 @@ class OmeZarr(Format):
         path: Path,
         encoding: Encoding,
     ) -> list[str]:
-        """Write into an empty folder, in the version of the source; 0.4 where it is no OME-Zarr."""
+        """Write an image into an empty folder, in the NGFF version of the source file; 0.4 if that is no OME-Zarr."""
         order, letters = filed_order(volume.axes)
         finest = np.ascontiguousarray(array.transpose(order))
         attributes, lost = group_attributes(
@@ -134,13 +142,13 @@ def group_attributes(
     name: str,
     step: TimeStep | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the attributes of a group, and notes on what they cannot hold.
+    """Return the attributes of the group of an OME-Zarr image, and notes on metadata that cannot be stored.
 
     Args:
         place: A map with the axes and the geometry; its values are not used.
-        native: What was kept of the OME-Zarr that the map is from, or None.
-        shapes: The shapes of the resolutions, axes in the order of `filed_order`.
-        encoding: What the stored numbers mean.
+        native: Metadata of the OME-Zarr that the map was read from, or None.
+        shapes: The shapes of the resolutions, with axes in the order of `filed_order`.
+        encoding: The meaning of the stored numbers.
         name: The name of the image.
         step: The time step of a map from another format.
     """
@@ -193,22 +201,22 @@ def group_attributes(
 
 
 def is_plain(place: Volume) -> bool:
-    """Whether the affine is a scaling by the voxel size, without rotation, flip or translation."""
+    """Return whether the affine of a map only scales by the voxel size, without rotation, flip or translation."""
     corner, lost = _origin(place, [letter for letter in place.axes if letter in "ZYX"])
     return not lost and not any(corner.values())
 
 
 def stem(path: Path) -> str:
-    """Return the name of an image by that of its store, without the prefix of a temporary folder."""
+    """Return the name of an image: the folder name of its store without suffix and without temporary prefix."""
     name = path.name.split("-", 2)[-1] if path.name.startswith(".softmorph-") else path.name
     return name[: -len(".zarr")].removesuffix(".ome") if name.lower().endswith(".zarr") else name
 
 
 def filed_order(axes: str) -> tuple[list[int], str]:
-    """Return the permutation of axes into stored order, and their letters: time, another one, space.
+    """Return the permutation of axes into the order of OME-Zarr (time, channel, space), and the permuted letters.
 
     Raises:
-        InputError: If there are more axes than the format has.
+        InputError: If there are several axes beside time and space, which OME-Zarr cannot hold.
     """
     others = [letter for letter in axes if letter not in "TZYX"]
     if len(others) > 1:
@@ -223,7 +231,10 @@ def filed_order(axes: str) -> tuple[list[int], str]:
 def _find_array(
     found: ZarrNode, name: str, resolution: int | None
 ) -> tuple[ngff.Image | None, ngff.Level | None, ZarrNode]:
-    """Return the image of a node, or that an array belongs to; the resolution to read; its array."""
+    """Return the image of a group, or to which an array belongs; the resolution to read; the node of its array.
+
+    Image and resolution are None for an array that belongs to no image.
+    """
     if found.kind == "array":
         if resolution is not None:
             raise UsageError(
@@ -257,7 +268,7 @@ def _find_array(
 
 
 def _group_kind(found: ZarrNode) -> str:
-    """Return in words what a group without an image is."""
+    """Return a phrase for messages that describes a group without an image, such as "is a plate of many images"."""
     ome = found.attributes.get("ome")
     attributes = ome if isinstance(ome, dict) else found.attributes
     first = next(
@@ -278,7 +289,7 @@ def _group_kind(found: ZarrNode) -> str:
 
 
 def _scaling(array: ZarrNode, name: str) -> tuple[float, float]:
-    """Return the slope and the intercept of the stored numbers, by the CF conventions of xarray."""
+    """Return slope and intercept from the attributes `scale_factor` and `add_offset` (CF conventions, xarray)."""
     factor, offset = (
         str(array.attributes.get(key, default)) for key, default in (("scale_factor", 1), ("add_offset", 0))
     )
@@ -292,7 +303,7 @@ def _scaling(array: ZarrNode, name: str) -> tuple[float, float]:
 
 
 def _array_axes(array: ZarrNode, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
-    """Return the letters of the axes of an array without an image, by their names or `usual_axes`; and notes."""
+    """Return the letters of the axes of an array outside an image, from names or `usual_axes`, and notes."""
     count = len(shape)
     names = array.attributes.get("_ARRAY_DIMENSIONS")
     if array.zarr_format == 3:
@@ -304,7 +315,7 @@ def _array_axes(array: ZarrNode, shape: tuple[int, ...]) -> tuple[str | None, li
 
 
 def _with_geometry(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNode, path: Path) -> Raw:
-    """Return an array with the axes and the geometry of its image."""
+    """Return the content of an array with the axes and the geometry that the metadata of its image state."""
     if len(image.letters) != raw.array.ndim:
         raise FileError(
             f"{path}: its OME-Zarr metadata name {len(image.letters)} axes ({', '.join(image.letters)}), and the "
@@ -358,7 +369,10 @@ def _parent(path: Path, inside: str) -> Path:
 
 
 def _origin(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
-    """Return the position of the first voxel if the affine has no rotation or flip; else a note on the loss."""
+    """Return the position of the first voxel by axis letter, and notes on an affine that OME-Zarr cannot hold.
+
+    The position is empty if there is no affine or the affine has a rotation or a flip.
+    """
     if place.affine is None:
         return {}, []
     lost = ["OME-Zarr cannot hold orientation and origin (the affine) of this map."]
@@ -379,5 +393,5 @@ def _origin(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[s
 
 
 def _rounded(number: float) -> float:
-    """Round to remove the floating-point error of converting to another unit and back."""
+    """Round a number to 12 digits, which removes the floating-point error of converting units and back."""
     return float(f"{number:.12g}")

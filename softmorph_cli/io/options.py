@@ -1,7 +1,7 @@
 """Options of reading and writing, each declared once.
 
-Options of the command line, keywords of `softmorph_cli.read` and `write`, and what batches, tiles and documents hold
-are derived from these classes. A new option is a field here, and is used where its value is needed.
+Command-line options, keywords of `softmorph_cli.read` and `write`, and entries of batches, tiles and documents are
+derived from the classes `ReadOptions` and `WriteOptions`. A new option is a new field of one of these classes.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _RANGE: Final = re.compile(r"(\d*):(\d*)")
 
 @dataclass(frozen=True)
 class Option(Parameter):
-    """The metadata of a reading option.
+    """The description of an option of reading.
 
     Attributes:
-        about: One of `AXES`, `SPACE` (which part of space), `FILE` (which image of the file, and other files),
-            `VALUES` (what stored numbers mean) and `RESULT` (what is returned; in Python only).
-        in_blocks: Whether it is available where a map is read block by block.
+        about: The topic of the option: `AXES`, `SPACE` (which part of space), `FILE` (which image of the file, and
+            other files), `VALUES` (meaning of stored numbers) or `RESULT` (what is returned; in Python only).
+        in_blocks: Whether the option is available where a map is read block by block.
     """
 
     group: str | None = _READ
@@ -50,15 +50,15 @@ class Option(Parameter):
 
 
 def number_or_name(text: str) -> int | str:
-    """Return an integer if the text is one, else the text."""
+    """Convert a text to an integer if the text is written as an integer; else return the text."""
     return int(text) if _INTEGER.fullmatch(text) else text
 
 
 def ranges(region: str) -> list[tuple[int, int | None]]:
-    """Return begin and end along each axis of a region.
+    """Parse a region; return its begin and end along each axis, where None is an open end.
 
     Raises:
-        UsageError: If it is not of the form "z0:z1,y0:y1,x0:x1".
+        UsageError: If the region is not of the form "z0:z1,y0:y1,x0:x1".
     """
     found = [_RANGE.fullmatch(part.strip()) for part in region.split(",")]
     if None in found:
@@ -100,7 +100,7 @@ def _float(name: str, value: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How a file becomes a probability map."""
+    """The options of reading a file as a probability map; each field explains itself in its help text."""
 
     channel: Annotated[
         int | str | None,
@@ -219,10 +219,10 @@ class ReadOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        """Check the options.
+        """Check the values of all options.
 
         Raises:
-            UsageError: If an option is malformed, or two exclude each other.
+            UsageError: If an option is malformed, or two options exclude each other.
         """
         check_all(self)
         if sum(option is not None for option in (self.divide_by, self.label, self.from_logits)) > 1:
@@ -241,33 +241,33 @@ class ReadOptions:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options other than defaults that change what is read, by name."""
+        """The options without default value that change which data are read or what values mean, by name."""
         return {one.name: value for one, about, value in self._chosen() if about.about != RESULT}
 
     @property
     def as_json(self) -> dict[str, Any]:
-        """`given` with JSON types."""
+        """The options of `given` with values of JSON types: paths are text."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in self.given.items()}
 
     @property
     def files(self) -> list[Path]:
-        """The other files that are read."""
+        """The paths of the other files that options name, such as a mask."""
         return [value for value in self.given.values() if isinstance(value, Path)]
 
     @property
     def whole_only(self) -> list[str]:
-        """The given options that are not available block by block, as messages name them."""
+        """The names, for messages, of given options that are not available where a map is read block by block."""
         return [one.typed for one, about, _ in self._chosen() if not about.in_blocks]
 
     def absolute(self) -> Self:
-        """Return the options with absolute paths."""
+        """Return a copy of the options in which all paths are absolute."""
         found: dict[str, Any] = {
             name: value.absolute() for name, value in self.given.items() if isinstance(value, Path)
         }
         return replace(self, **found)
 
     def only(self, *about: Literal["axes", "space", "file", "values", "result"]) -> ReadOptions:
-        """Return only the options about these topics."""
+        """Return a copy of the options in which all options on other topics have their default."""
         return ReadOptions(**{one.name: value for one, own, value in self._chosen() if own.about in about})
 
 
@@ -276,7 +276,7 @@ DEFAULT: Final = ReadOptions()
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """How a map is written."""
+    """The options of writing a map to a file; each field explains itself in its help text."""
 
     output_type: Annotated[
         str | None,
@@ -306,11 +306,11 @@ class WriteOptions:
 
     @classmethod
     def of(cls, chosen: WriteOptions, **more: Any) -> Self:
-        """Return options of this class with the values of another.
+        """Return options of this class with the values of `chosen`, which may be options of another class.
 
         Args:
-            chosen: Options of another class; what it does not have gets its default.
-            more: Values that replace or complete them.
+            chosen: The options to copy; options that its class does not have get their default.
+            more: Values that replace or complete the copied values, by name.
         """
         known = {one.name for one in fields(chosen)} - set(more)
         values = {one.name: getattr(chosen, one.name) for one in fields(cls) if one.name in known}

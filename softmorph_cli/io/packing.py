@@ -1,7 +1,7 @@
 """The codecs of the chunks of a Zarr array, and a bound on the size to which a chunk decompresses.
 
-A chunk of a few kilobytes can decompress to many gigabytes, and codecs allocate the size that its header states.
-So that size is compared with the chunk size of the array before a codec reads the chunk.
+A chunk of a few kilobytes can decompress to many gigabytes, and codecs allocate the size that the header of the chunk
+states. Therefore this size is compared with the chunk size of the array before a codec reads the chunk.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ _Ends = tuple[int, int]
 
 @dataclass(frozen=True)
 class Packing:
-    """The compression of chunks.
+    """The compression of the chunks of a Zarr array, with a limit on their decompressed size.
 
     Attributes:
-        codec: Their compressor, or None.
-        size: The most bytes to which a chunk may decompress.
-        ends: The checksums around the compressed bytes of a chunk.
-        pieces: The number of chunks in a file that is a shard; 0 if a file is one chunk.
-        index: The size in bytes of a shard's index of its chunks.
+        codec: The name of the compressor, or None.
+        size: The largest number of bytes to which a chunk may decompress.
+        ends: The sizes in bytes of the checksums before and after the compressed bytes of a chunk.
+        pieces: The number of chunks in a file that is a shard (several chunks in one file); 0 if a file is one chunk.
+        index: The size in bytes of the index of chunks in a shard.
         index_first: Whether the index is at the start of the shard.
-        shard_ends: The checksums around a shard.
-        harmless: A chunk that cannot decompress to more bytes than this is not decompressed to count.
+        shard_ends: The sizes in bytes of the checksums before and after a shard.
+        harmless: A number of bytes; a chunk that cannot decompress to more is not decompressed to measure its size.
     """
 
     codec: str | None
@@ -83,11 +83,11 @@ class Packing:
     harmless: int = field(default_factory=_harmless)
 
     def check(self, path: Path) -> None:
-        """Refuse a file with a chunk that decompresses to too many bytes; a missing file has no chunks.
+        """Raise an error if a chunk in a file decompresses to more than `size` bytes; a missing file is accepted.
 
         Raises:
-            Damaged: If the header of a chunk does not fit its length.
-            FileError: If a chunk does, or it is no plain file.
+            Damaged: If the header of a chunk does not fit the length of the chunk.
+            FileError: If a chunk decompresses to too many bytes, or the path is no regular file.
         """
         try:
             number = open_plain(path)
@@ -108,7 +108,7 @@ class Packing:
                 )
 
     def _parts(self, stream: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-        """Yield the position and the length of each chunk of a file."""
+        """Yield the position and the length in bytes of each chunk in a file of `size` bytes."""
         if not self.pieces:
             yield 0, size
             return
@@ -120,10 +120,10 @@ class Packing:
                 yield before + start, length
 
     def exceeds(self, stream: BinaryIO, start: int, length: int) -> bool:
-        """Whether the chunk of `length` bytes at position `start` decompresses to more than `size` bytes.
+        """Return whether the chunk of `length` bytes at position `start` decompresses to more than `size` bytes.
 
         Raises:
-            Damaged: If its header does not fit its length.
+            Damaged: If the header of the chunk does not fit `length`.
         """
         stream.seek(start + self.ends[0])
         length = max(0, length - sum(self.ends))
@@ -145,16 +145,16 @@ class Packing:
 
 
 def packing(metadata: Mapping[str, Any], name: str, chunk: Sequence[int], itemsize: int) -> Packing:
-    """Return the compression of the chunks of an array.
+    """Return the compression of the chunks of an array, as its metadata state it.
 
     Args:
-        metadata: Of the array, in either version of Zarr.
-        name: The array's name in messages.
+        metadata: The metadata of the array, in Zarr version 2 or 3.
+        name: The name of the array in messages.
         chunk: The shape of a chunk, or of a shard.
-        itemsize: Bytes of an element.
+        itemsize: The size of an element in bytes.
 
     Raises:
-        FileError: If it is one that is not read.
+        FileError: If chunks with such a sequence of codecs are not supported.
     """
     outer = _codecs(metadata)
     shards = [options for step, options in outer if step == _SHARDS]
@@ -207,7 +207,7 @@ def packing(metadata: Mapping[str, Any], name: str, chunk: Sequence[int], itemsi
 
 
 def pickles(metadata: Mapping[str, Any]) -> bool:
-    """Whether metadata name the codec that unpickles Python objects, also within shards."""
+    """Return whether metadata of an array name the codec that unpickles Python objects, also within shards."""
     waiting = [_codecs(metadata)]
     while waiting:
         for codec, options in waiting.pop():
@@ -232,7 +232,7 @@ def _codecs(metadata: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _ends(codecs: Sequence[tuple[str, Mapping[str, Any]]], codec: str) -> _Ends | None:
-    """Return the checksums around the output of a codec; None if a later codec is no checksum."""
+    """Return the sizes of the checksums around the output of a codec; None if a later codec is no checksum."""
     before = behind = 0
     later = [name for name, _ in codecs].index(codec) + 1
     for name, options in codecs[later:]:
@@ -250,7 +250,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _unpacks_beyond(stream: BinaryIO, length: int, kind: str, size: int) -> bool:
-    """Whether compressed data decompress to more than `size` bytes; zarr reports damaged ones."""
+    """Return whether compressed data decompress to more than `size` bytes; damaged data are left for zarr to report."""
     seen = 0
     with Unzipped(BytesIO(stream.read(length)), kind) as unpacked, suppress(*DAMAGED):
         while seen <= size and (piece := unpacked.read(1 << 20)):
@@ -259,7 +259,7 @@ def _unpacks_beyond(stream: BinaryIO, length: int, kind: str, size: int) -> bool
 
 
 def _zstd_size(stream: BinaryIO, length: int) -> int:
-    """Return the decompressed size that frames of Zstandard state, or the most they can hold (RFC 8878)."""
+    """Return the decompressed size that Zstandard frames state, or else the most that they can hold (RFC 8878)."""
     total, end = 0, stream.tell() + length
     while len(magic := stream.read(4)) == 4 and stream.tell() < end:
         number = int.from_bytes(magic, "little")

@@ -1,4 +1,4 @@
-"""Palette images: whether the indices represent grey values or labels."""
+"""Palette images: decides whether the stored palette indices represent grey values or labels."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _ROUNDING: Final = 3.0
 
 
 def of_palette(colours: npt.NDArray[Any]) -> tuple[Callable[[Array], Array], bool, str]:
-    """Classify the indices of a palette image.
+    """Decide from the palette of an image whether its indices represent grey values or labels.
 
-    In a palette of greys the greys are the values. With many colours of increasing brightness, as viewers use to
-    display grey values, the indices are the values. With any other palette the indices are labels.
+    If all colours are grey, the values are these greys. If the palette has many colours of increasing brightness, as
+    viewers use to display grey values, the indices are the values. With any other palette the indices are labels.
 
     Args:
-        colours: (indices, 3), uint8: red, green and blue.
+        colours: The palette, an array of uint8 of shape (indices, 3): red, green and blue of each index.
 
     Returns:
-        The conversion of indices to values of the same type, whether these are labels, and a note.
+        A function that converts indices to values of the same type, whether the values are labels, and a note.
     """
     grey = bool((colours == colours[:, :1]).all())
     if grey and 2 <= len(colours) <= 256 and np.ptp(colours) > 0:

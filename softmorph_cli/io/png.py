@@ -1,4 +1,4 @@
-"""PNG: pixels through SimpleITK; palettes, alpha and texts by its chunks."""
+"""Reading and writing PNG: pixels through SimpleITK; palettes, alpha and texts from the chunks of the file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LONGEST_KEPT: Final = 1 << 22
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Suppress the output of the C libraries under SimpleITK; the exception has the same text."""
+    """Suppress what C libraries of SimpleITK print to stderr; SimpleITK raises an exception with the same text."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -54,7 +54,7 @@ def _silent() -> Iterator[None]:
 
 @contextmanager
 def _spelt(path: Path) -> Iterator[str]:
-    """Yield a name of the file in UTF-8: SimpleITK aborts the process on any other."""
+    """Yield a name of a file in UTF-8, if necessary a temporary link: other names make SimpleITK abort the process."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -67,7 +67,7 @@ def _spelt(path: Path) -> Iterator[str]:
 
 
 def read_pixels(path: Path, reader: str) -> Array:
-    """Read an array with the ITK reader of a name, whatever the file's suffix; the first axis is the slowest."""
+    """Read an image file with the ITK reader named `reader`, whatever its suffix; the slowest axis is the first."""
     import SimpleITK
 
     with _spelt(path) as name, _silent():
@@ -88,18 +88,18 @@ def _write_image(image: Any, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Png(Format):
-    """8- and 16-bit grey PNG; the type's maximum represents 1."""
+    """The PNG format: writes grey images of 8 or 16 bits, in which the maximum of the type represents 1."""
 
     name = "png"
     output_types = ("uint16", "uint8")
     holds = frozenset()
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the file begins with the PNG signature."""
+        """Return whether the first bytes of a file are the PNG signature."""
         return head.startswith(_MAGIC)
 
     def read(self, path: Path) -> Raw:
-        """Read one image; in files of this package a text states which number represents 1."""
+        """Read the image of a PNG; files that softmorph wrote state the number that represents 1 in a text chunk."""
         chunks = _chunks(path)
         if (chunks[0].name, len(chunks[0].body), chunks[-1].name) != (b"IHDR", _HEAD, b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
@@ -131,7 +131,7 @@ class Png(Format):
         )
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Write one grey image; a mask becomes 0 and 255, which viewers show as black and white."""
+        """Write a map as one grey image; a mask is stored as 0 and 255, which viewers show as black and white."""
         import SimpleITK
 
         if array.ndim != 2:
@@ -163,7 +163,14 @@ def _insert_texts(path: Path, texts: dict[str, str]) -> None:
 
 
 class _Chunk(NamedTuple):
-    """A chunk of a PNG: its name, its body (empty if it is not used or too long), its start, the body's length."""
+    """A chunk of a PNG file.
+
+    Attributes:
+        name: The type of the chunk, four letters.
+        body: The content of the chunk; empty if the chunk is not used here or too long.
+        start: The byte of the file at which the chunk begins.
+        length: The length of the content in bytes.
+    """
 
     name: bytes
     body: bytes
@@ -177,10 +184,10 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _chunks(path: Path) -> list[_Chunk]:
-    """Return the chunks of a PNG up to IEND, at least one; the last one is IEND if the file is complete.
+    """Return the chunks of a PNG file up to IEND, at least one chunk; an incomplete file has no IEND.
 
     Raises:
-        Damaged: If a chunk that is used has a wrong checksum.
+        Damaged: If the checksum of a chunk that is used here is wrong.
     """
     chunks, size = [], path.stat().st_size
     with path.open("rb") as stream:
@@ -204,11 +211,11 @@ def _chunks(path: Path) -> list[_Chunk]:
 
 
 def _check_size(path: Path, chunks: list[_Chunk]) -> None:
-    """Refuse an image that by its header is larger than memory, or than its data can be when decompressed.
+    """Raise an error if the size in the header exceeds the memory, or what the compressed data can contain.
 
     Raises:
-        Damaged: If its data are too short for it.
-        InputError: If it does not fit into memory.
+        Damaged: If the compressed data are too short for this size.
+        InputError: If the image does not fit into memory.
     """
     head = chunks[0].body
     width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
@@ -226,11 +233,11 @@ def _check_size(path: Path, chunks: list[_Chunk]) -> None:
 
 
 def _samples(path: Path, chunks: list[_Chunk]) -> Array:
-    """Return the numbers of a PNG as they are stored.
+    """Return the pixel values of a PNG as they are stored: palette indices instead of colours.
 
-    ITK replaces palette indices by colours, cannot read grey with alpha, and drops bits that are not significant by
-    sBIT, so that white is no longer the type's maximum. It is therefore given a copy without such chunks whose header
-    declares palette indices as grey, and grey with alpha as another type with as many bytes per pixel.
+    ITK replaces palette indices by colours, cannot read grey with alpha, and drops bits that the chunk sBIT declares
+    insignificant, so that white is no longer the maximum of the type. Therefore ITK reads a copy without such chunks,
+    whose header declares palette indices as grey, and grey with alpha as another type with as many bytes per pixel.
     """
     head = chunks[0].body
     depth, kind = head[8], head[9]
@@ -261,7 +268,7 @@ def _samples(path: Path, chunks: list[_Chunk]) -> Array:
 
 
 def _texts(chunks: list[_Chunk]) -> dict[str, str]:
-    """Return the texts of a PNG by key, the last one of each key."""
+    """Return the texts in the tEXt chunks of a PNG by key; of several texts with a key, the last text."""
     texts = {}
     for chunk in chunks:
         if chunk.name == b"tEXt":

@@ -1,4 +1,4 @@
-"""The content of a file and the command to try next, for files that `read` accepts or refuses."""
+"""Describes the content of a file, also of files that `read` refuses, and suggests a command that reads it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from softmorph_cli.system.printable import typed
 
 @dataclass(frozen=True)
 class Probe:
-    """The content of a file.
+    """A description of the content of a file.
 
     Attributes:
-        path: The file.
-        format: The name of its format, as in `Source.format`.
-        shape: Its shape in the order of `axes`.
-        dtype: Its element type on disk.
+        path: The path of the file.
+        format: The name of the file format, as in `Source.format`.
+        shape: The size of the array along each axis, in the order of `axes`.
+        dtype: The element type in the file.
         axes: A letter for each axis in the order of `read`, or None where the file does not name them.
-        spacing: Voxel size by axis letter, where known.
-        unit: "mm", "um", "nm" or None.
-        low: The smallest finite value, after the file's own scaling; None where there are no real numbers.
-        high: The largest.
+        spacing: Voxel size by axis letter, for axes along which it is known.
+        unit: The unit of `spacing`: "mm", "um", "nm" or None.
+        low: The smallest finite value, after slope and intercept of the file; None if the file has no finite number.
+        high: The largest finite value, or None as for `low`.
         nans: The number of NaNs.
         infinities: The number of infinite values.
         integers: Whether every finite value is an integer.
-        distinct: The number of distinct values, or None where it exceeds `limit`.
-        kind: "probability", "mask", "labels", "logits", "image", "rgb", "complex", "other" or "empty".
+        distinct: The number of distinct values, or None where it exceeds the argument `limit` of `probe`.
+        kind: The kind of content: "probability", "mask", "labels", "logits", "image", "rgb", "complex", "other" or
+            "empty".
         found: The reason for `kind` in words.
-        suggestion: The command line to try next, "" if there is none.
-        notes: What the reader assumed.
-        provenance: What softmorph wrote into the file about its making, or empty.
-        channels: Names along "C", as --channel takes them; empty where the file has none.
+        suggestion: The command line to try next, "" if there is no suggestion.
+        notes: Assumptions that the reader of the file made, one sentence each.
+        provenance: The record (command, version, parameters) that softmorph wrote into the file, or empty.
+        channels: The names of the indices of axis "C", for --channel; empty where the file has no names.
     """
 
     path: Path
@@ -69,11 +70,11 @@ class Probe:
 # What it suggests is a command, also in Python.
 @named_as_options()
 def probe(path: str | Path, *, limit: int = 1024) -> Probe:
-    """Describe a file, which need not be a probability map.
+    """Describe the content of a file, which need not be a probability map.
 
     Args:
-        path: The file.
-        limit: The most distinct values that are counted.
+        path: The path of the file.
+        limit: The largest number of distinct values that is counted.
 
     Raises:
         FileError: If the file is missing, empty, damaged or of an unknown type.
@@ -131,7 +132,7 @@ def _describe(
 
 
 def _suggestion(path: Path, family: Format, raw: Raw, verdict: Verdict, bad: int) -> str:
-    """Return the command that would read the file; "" where no option helps."""
+    """Return a command line that would read the file; "" where no option makes the file readable."""
     kind, ndim = verdict.kind, raw.array.ndim
     if kind == "empty" or (kind == "image" and not verdict.option) or not 2 <= ndim <= 5:
         return ""

@@ -1,11 +1,12 @@
 """The provenance that `write` records in a file, and reading it back.
 
-It is JSON in a place for free text: a comment extension of NIfTI, the Info of ImageJ's TIFF, the description of an OME
-or a plain one, a text chunk of PNG, a key of NRRD and MetaImage. Other programs may copy that text into files that they
-make: provenance states which softmorph command wrote the file or one that it was made from, not that it is unchanged.
+Provenance is JSON in a place for free text: a comment extension of NIfTI, the Info of ImageJ's TIFF, the description of
+an OME-TIFF or plain TIFF, a text chunk of PNG, a key of NRRD and MetaImage. Other programs may copy this text into
+their files: provenance states which softmorph command wrote the file or a file that it was made from, and not that the
+file is unchanged.
 
-A file that softmorph wrote several times may hold several such texts; the last one counts. A file written without
-provenance keeps that of its source if keys and comments are kept (NIfTI, NRRD, MetaImage, ImageJ's TIFF).
+A file that softmorph wrote several times may hold several such texts; the last text counts. A file written without
+provenance retains the provenance of its source if keys and comments are copied (NIfTI, NRRD, MetaImage, ImageJ's TIFF).
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ SIGNATURE: Final = "softmorph"
 
 
 def as_text(provenance: Provenance) -> str:
-    """Return the JSON of a provenance, in ASCII, for a field that is named SIGNATURE."""
+    """Return a provenance as a JSON text in ASCII, to be stored under the key SIGNATURE."""
     return json.dumps(unicode(json.loads(json.dumps(dict(provenance), default=str))))
 
 
 def parse(*texts: str | bytes | None, named: bool = False) -> dict[str, Any]:
-    """Find the provenance in the texts of a file.
+    """Find and parse the provenance in the texts (comments, descriptions) of a file.
 
     Args:
-        texts: In the order they were written; a text may also hold lines of other programs.
+        texts: The texts in the order they were written; a text may also hold lines of other programs.
         named: Whether the texts are the values of a field named SIGNATURE, without that key.
 
     Returns:
-        The one that was written last; empty if there is none, or none that is valid.
+        The valid provenance that was written last; empty if no text holds a valid provenance.
     """
     for text in reversed(texts):
         plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text or ""
@@ -52,8 +53,8 @@ def read_with(provenance: Provenance, **options: Any) -> Provenance:
     """Return a provenance that lists, under "read_with", the options that changed the values on reading.
 
     Args:
-        provenance: Of the file; an empty one stays empty.
-        options: By name; None means that the option was not given.
+        provenance: The provenance of the file; an empty provenance stays empty.
+        options: The options of reading by name; None means that the option was not given.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     if not provenance or not chosen:
@@ -63,9 +64,9 @@ def read_with(provenance: Provenance, **options: Any) -> Provenance:
 
 
 def sound(found: Any) -> dict[str, Any]:
-    """Return a JSON object if it can be written again, else an empty one.
+    """Return a value that was parsed from JSON if it is an object and can be written again, else an empty object.
 
-    NaN, infinity and half of a surrogate pair can be read and not be written.
+    Python parses NaN, infinity and half of a surrogate pair, which must not be written.
     """
     try:
         json.dumps(found, allow_nan=False, ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""The coarser resolutions of an image, each calculated from the one before, chunk by chunk."""
+"""Writes the coarser resolutions of an OME-Zarr image, each calculated chunk by chunk from the next finer one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ _HELD: Final = 12
 
 
 def pyramid_shapes(shape: Sequence[int], letters: str) -> list[tuple[int, ...]]:
-    """Return the shapes of all resolutions, the finest first; each halves the spatial axes."""
+    """Return the shapes of all resolutions, the finest first; each shape halves the spatial axes of the one before.
+
+    Args:
+        shape: The shape of the finest resolution.
+        letters: One letter for each axis; "Z", "Y" and "X" are spatial.
+    """
     found = [tuple(shape)]
     while max(size for size, letter in zip(found[-1], letters, strict=True) if letter in "ZYX") > _SMALL:
         pairs = zip(found[-1], letters, strict=True)
@@ -42,20 +47,20 @@ def create_coarser(
     memory: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> None:
-    """Add the coarser resolutions to an image; existing chunks that can be read stay.
+    """Write the coarser resolutions of an image; chunks that exist already and can be read are not written again.
 
     Args:
-        folder: The group of the image.
+        folder: The folder of the image, which is a Zarr group.
         attributes: The attributes of the group.
         finest: The stored numbers of the finest resolution, in memory or in the store.
-        letters: Its axes.
-        labels: Whether the numbers are labels.
-        memory: Bytes that may be used; by default those that all threads need.
+        letters: One letter for each axis of `finest`.
+        labels: Whether the stored numbers are labels.
+        memory: The number of bytes that may be used; None does not limit the number of threads.
         progress: Called after every chunk with the number of finished chunks and the total.
 
     Raises:
-        FileError: If a resolution that was written before is damaged.
-        OSError: If the system refuses.
+        FileError: If a resolution that an earlier process wrote is damaged.
+        OSError: If the system refuses to write.
     """
     sizes = pyramid_shapes(finest.shape, letters)[1:]
     grids = [chunk_shape(size, letters) for size in sizes]
@@ -83,7 +88,7 @@ def create_coarser(
 
 
 def halved(array: Array, letters: str, labels: bool) -> Array:
-    """Return an array with half as many voxels along spatial axes: means of up to 8 voxels, of labels the first."""
+    """Return an array halved along spatial axes: each voxel is a mean of up to 8 voxels, or of labels the first."""
     if labels:
         return np.ascontiguousarray(array[tuple(slice(None, None, 2 if a in "ZYX" else 1) for a in letters)])
     values = array.astype(np.float32, copy=False)
@@ -98,7 +103,7 @@ def halved(array: Array, letters: str, labels: bool) -> Array:
 
 
 def _make(source: Any, target: Any, letters: str, labels: bool, number: tuple[int, ...]) -> None:
-    """Write one chunk; about one chunk of the source is held at a time."""
+    """Calculate and write the chunk at grid position `number`; about one chunk of the source is in memory at a time."""
     box = part_in_chunk(number, target.chunks, tuple(slice(0, size) for size in target.shape))
     by = [2 if letter in "ZYX" else 1 for letter in letters]
     made = np.empty(extent(box), target.dtype)
@@ -122,7 +127,7 @@ def _open(
     chunks: Sequence[int],
     letters: str,
 ) -> Any:
-    """Return the array of a resolution; one of the same kind that an earlier run began is continued."""
+    """Open the array of a resolution for writing; reuse an array of equal shape, type and chunks if it exists."""
     if (found := node(place)) is not None and says_whole(found):
         array = reopen_array(place)
         if (array.shape, array.dtype, array.chunks) == (tuple(shape), dtype, tuple(chunks)):

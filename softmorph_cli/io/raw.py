@@ -1,4 +1,4 @@
-"""A decoded file before its values are probabilities, and the interface of a file format."""
+"""The content of a decoded file before conversion to probabilities (`Raw`), and the interface `Format`."""
 
 from __future__ import annotations
 
@@ -28,27 +28,29 @@ LABELS: Final = "softmorph_labels"
 
 @dataclass(frozen=True)
 class Raw:
-    """The content of a file as its format describes it.
+    """The content of a file as its format describes it, with stored numbers instead of probabilities.
 
     Attributes:
-        array: Any type, axes in any order; a read-only view of the file, or a writeable array that nothing else uses.
+        array: The stored numbers, of any type and axis order; a read-only view of the file, or a writeable array that
+            nothing else uses.
         axes: A letter for each axis ("Z", "Y", "X" are spatial), or None where the format does not state them.
-        format: The name of the family.
-        shape: The shape on disk, in the file's axis order.
-        dtype: The element type on disk.
-        spacing: Voxel size by axis letter, of those of Z, Y, X whose size the file states.
-        unit: "mm", "um", "nm" or None.
-        time_step: The step along "T", or None where the file does not state it.
-        affine: 4 x 4, array index (z, y, x, 1) to RAS+ mm (as in `Volume`: of an unknown unit without one), or None.
-        channels: Names along "C", or None.
-        slope: A value is a stored number times `slope`, plus `inter`.
-        inter: See `slope`.
-        full_scale: Whether the type's maximum represents 1 in this format, as in PNG and TIFF.
-        colour: Whether "C" holds the samples of a colour image.
+        format: The name of the file format, as in `Source.format`.
+        shape: The shape of the stored array, in the axis order of the file.
+        dtype: The element type in the file.
+        spacing: Voxel size by axis letter, for spatial axes whose voxel size the file states.
+        unit: The unit of `spacing`: "mm", "um", "nm" or None.
+        time_step: The time between two indices of axis "T", or None where the file does not state it.
+        affine: 4 x 4 matrix from array index (z, y, x, 1) to RAS+ world coordinates in mm, or in the unknown unit of
+            `spacing`; None if unknown.
+        channels: The names of the indices of axis "C", or None.
+        slope: The factor of the stored numbers: a value is a stored number times `slope`, plus `inter`.
+        inter: The intercept that is added to the product of stored number and `slope`.
+        full_scale: Whether the maximum of the element type represents 1 in this format, as in PNG and TIFF.
+        colour: Whether axis "C" holds the samples of a colour image, such as red, green and blue.
         labels: Whether the file declares its numbers to be labels.
-        provenance: What `write` recorded in the file, or empty.
-        native: Metadata for the writer of the same format.
-        notes: For the user: what was ambiguous and how it was read.
+        provenance: The record of command, version and parameters that `write` put into the file, or empty.
+        native: Metadata in the form of this file format, which the writer of the same format restores.
+        notes: Sentences for the user on what was ambiguous and how it was read.
     """
 
     array: Array
@@ -73,16 +75,16 @@ class Raw:
 
 @dataclass(frozen=True)
 class Kept:
-    """Metadata of the source file that `write` uses; the `Source.header` of a volume.
+    """Metadata of the source file, kept so that `write` restores them; stored as `Source.header` of a volume.
 
     Attributes:
-        format: The name of the family.
-        native: The `Raw.native` of its reader.
-        axes: The axes of the raw array, in its order, as they were interpreted.
-        spacing: Voxel size by letter, including axes along which a volume is not filtered.
+        format: The name of the file format, as in `Source.format`.
+        native: Metadata in the form of this file format, from `Raw.native`.
+        axes: The letters of the axes of the stored array, in the order of the file, as they were interpreted.
+        spacing: Voxel size by axis letter, including spatial axes that the volume does not have.
         dropped: The letter of the spatial axis of size one that was removed, or None.
-        exclusive: The mutually exclusive classes, if they were requested: see `softmorph_cli.io.exclusive`.
-        time_step: The step along "T", or None where the file does not state it.
+        exclusive: The mutually exclusive classes (`softmorph_cli.io.exclusive.Exclusive`), if they were requested.
+        time_step: The time between two indices of axis "T", or None where the file does not state it.
     """
 
     format: str
@@ -96,12 +98,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What the stored numbers represent, and what is written beside them.
+    """The meaning of the numbers that `Format.write` stores, and what is written beside the numbers.
 
     Attributes:
-        one: The number that represents 1.
-        labels: Whether they are labels instead of probabilities; `one` is then 1.
-        provenance: How they were made.
+        one: The stored number that represents probability 1.
+        labels: Whether the numbers are labels instead of probabilities; `one` is then 1.
+        provenance: The record of how the numbers were made: command, version, parameters.
         pyramid: Whether coarser resolutions are written too.
     """
 
@@ -112,12 +114,13 @@ class Encoding:
 
 
 class Format(ABC):
-    """A family of files: how to recognise, read and write it.
+    """The interface of a file format: how to recognise, read and write files of it.
 
     Attributes:
-        name: As in `Source.format`; its key in FAMILIES.
+        name: The name of the format, as in `Source.format`; also its key in FAMILIES.
         output_types: The element types that `write` can store, the default first.
-        holds: Which of "spacing", "affine", "channels", "stack", "time" (its step) and "uint32" (labels) it can hold.
+        holds: What files of the format can hold, out of "spacing", "affine", "channels", "stack" (several images),
+            "time" (the time step) and "uint32" (labels of this type).
     """
 
     name: ClassVar[str]
@@ -126,40 +129,47 @@ class Format(ABC):
 
     @property
     def title(self) -> str:
-        """Its name in messages."""
+        """The name of the format in messages."""
         return FAMILIES[self.name].title
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """The endings of its file names, lower case; the first is the usual one."""
+        """The suffixes of file names of the format, in lower case; the first suffix is the usual one."""
         return FAMILIES[self.name].suffixes
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
-        """Whether a file with these first bytes (decompressed, if it is gzipped) is of this family."""
+        """Return whether a file has this format, by its first bytes, which are decompressed if the file is gzipped."""
 
     @abstractmethod
     def read(self, path: Path) -> Raw:
-        """Read a file; `damage.not_read` words the exceptions that are no SoftmorphError."""
+        """Read a file of the format; the caller turns exceptions other than SoftmorphError into a `FileError`."""
 
     @abstractmethod
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Write `array`, the encoded values of `volume`, and return notes on what could not be kept."""
+        """Write a file of the format, and return notes on metadata that the file cannot hold.
+
+        Args:
+            volume: The map, for its axes and geometry.
+            array: The encoded values of the map, which are stored.
+            path: The file or empty folder to write to.
+            encoding: The meaning of the stored numbers.
+        """
 
 
 def kept_native(volume: Volume, name: str) -> Any:
-    """Return `Raw.native` of the source of a volume; None if that was not of family `name`."""
+    """Return the format-specific metadata of the source of a volume; None if its format was not `name`."""
     kept = volume.source.header if volume.source else None
     return kept.native if isinstance(kept, Kept) and kept.format == name else None
 
 
 def time_step_of(volume: Volume) -> TimeStep | None:
-    """Return the time step of a map that has a time axis, if its file stated it."""
+    """Return the time step that the source file of a map stated; None if it did not, or the map has no time axis."""
     kept = volume.source.header if volume.source else None
     return kept.time_step if isinstance(kept, Kept) and "T" in volume.axes else None
 
 
 def scale_of(one: str) -> float:
-    """Return the factor of stored numbers, given the text of the number that represents 1; 1.0 if it is no number."""
+    """Return 1 divided by the number in a text, the stored number that represents 1; 1.0 if it is no number."""
     one = one.strip()
     return 1 / int(one) if one.isdecimal() and len(one) < 20 and int(one) else 1.0

@@ -1,4 +1,4 @@
-"""From a file to a `Volume`: the raw content, then the selected part, then its values."""
+"""Reads a file as a `Volume`: decodes the content, selects a part of it, and converts its values."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def read_map(path: str | Path, options: ReadOptions = DEFAULT) -> Volume:
     """Read a probability map.
 
     Args:
-        path: NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz or OME-Zarr; told apart by content. A path
-            into a store, such as map.zarr/1 or map.zarr/labels/cells, names one of its arrays or images.
+        path: A NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz or OME-Zarr; the content decides which. A path
+            into a Zarr store, such as map.zarr/1 or map.zarr/labels/cells, names an array or image in the store.
         options: How it is read.
 
     Returns:
-        The map, its geometry, and in `notes` what had to be assumed.
+        The map with its geometry; its `notes` list the assumptions that were necessary.
 
     Raises:
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
-        InputError: If its values are no probabilities or an option does not fit it.
+        InputError: If the values are no probabilities or an option does not fit the file.
     """
     return _read_map(_open(Path(path), options), options)
 
@@ -111,7 +111,7 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
 
 
 def _by_keywords(make: Callable[P, ReadOptions]) -> Callable[Concatenate[str | Path, P], Volume]:
-    """Return `read_map` with the options as keyword arguments."""
+    """Return a function like `read_map` that takes the options as keyword arguments."""
 
     def read(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Volume:
         return read_map(path, make(*args, **kwargs))
@@ -127,20 +127,20 @@ read = _by_keywords(ReadOptions)
 def read_labels(
     path: str | Path, options: ReadOptions = DEFAULT, *, surely: bool = False
 ) -> tuple[Array, Volume] | None:
-    """Read all labels of a label map; a mask is one with a single label.
+    """Read all labels of a label map; a mask is a label map with a single label.
 
     Args:
-        path: As for `read_map`.
-        options: How it is read; the channel and options about values are ignored.
-        surely: Whether integers are labels, also where they look like grey values.
+        path: A file of any format that `read_map` reads.
+        options: The options of reading; the channel and options about values are ignored.
+        surely: Whether integers are taken as labels even if they look like grey values.
 
     Returns:
-        The labels, integers from 0, and a map of the same shape that is 1 where there is any label, as `write_labels`
-        takes them; None where the file holds no labels.
+        The labels (integers from 0), and a map of equal shape that is 1 at voxels with a label other than 0, as
+        arguments for `write_labels`; None if the file holds no labels.
 
     Raises:
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
-        InputError: If an option does not fit it.
+        InputError: If an option does not fit the file.
     """
     found = _labels(_open(Path(path), options), options, surely=surely)
     return None if isinstance(found, _File) else found
@@ -148,11 +148,11 @@ def read_labels(
 
 @dataclass(frozen=True)
 class EitherKind:
-    """A file that holds labels or a map, decoded once.
+    """A file that holds either labels or a probability map, decoded once.
 
     Attributes:
-        labels: What `read_labels` returns.
-        read_map: Returns what `read_map` does; to be called once.
+        labels: The labels and their map, as `read_labels` returns; None if the file holds no labels.
+        read_map: A function that returns the file as a probability map; to be called at most once.
     """
 
     labels: tuple[Array, Volume] | None
@@ -160,7 +160,13 @@ class EitherKind:
 
 
 def read_either(path: str | Path, options: ReadOptions, *, surely: bool = False) -> EitherKind:
-    """Read labels, or a map where the file holds none; see `read_labels`."""
+    """Read the labels of a file, or prepare reading it as a map if it holds no labels.
+
+    Args:
+        path: A file of any format that `read_map` reads.
+        options: The options of reading.
+        surely: Whether integers are taken as labels even if they look like grey values.
+    """
     found = _labels(_open(Path(path), options), options, surely=surely)
     if isinstance(found, _File):
         return EitherKind(None, lambda: _read_map(found, options))
@@ -173,15 +179,15 @@ _ReadMask = tuple[Array | None, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class _File:
-    """A file whose axes are named and in order.
+    """A decoded file whose axes are named and ordered.
 
     Attributes:
-        path: The file.
-        family: Its format.
-        raw: Its content.
+        path: The path of the file.
+        family: The format of the file.
+        raw: The content of the file.
         filed_axes: The letters of the axes in the order of the file.
         held: The stored numbers of the selected part, if they have been read.
-        mask: The mask there, if it has been read.
+        mask: The mask in the selected part with notes, if it has been read.
     """
 
     path: Path
@@ -206,12 +212,12 @@ def _open(path: Path, options: ReadOptions) -> _File:
 
 
 def _picked_late(options: ReadOptions) -> bool:
-    """Whether a channel is picked after the values are calculated: softmax needs all channels."""
+    """Return whether the channel is selected after the values are calculated, because softmax needs all channels."""
     return options.from_logits == "softmax"
 
 
 def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, Volume] | _File:
-    """Return the labels of a file; where it holds none, the file with its stored numbers."""
+    """Return the labels of a file and their map; if the file holds no labels, the file with its stored numbers."""
     if file.family.name == NNUNET or file.raw.colour:
         return file
     name = str(file.path)
@@ -296,16 +302,16 @@ def _with_mask(
     labels: bool = False,
     known: _ReadMask | None = None,
 ) -> _ReadMask:
-    """Refuse a map that does not fit into memory together with its mask; read the mask.
+    """Check that a map and its mask fit into memory, and read the mask.
 
     Args:
-        options: How the file is read.
-        raw: The part of the map that is read.
-        wanted: The type of its values.
-        whole: All of the map.
-        cuts: The part of the whole that is read.
-        name: The file, for messages.
-        labels: Whether a label is kept for each voxel.
+        options: The options of reading.
+        raw: The selected part of the map.
+        wanted: The element type of the values.
+        whole: The whole map.
+        cuts: The slices of the selected part along the spatial axes; None for the whole map.
+        name: The name of the file, for messages.
+        labels: Whether a label for each voxel is in memory too.
         known: The mask, if it has been read.
     """
     stored = raw.array.dtype
@@ -322,12 +328,12 @@ def _with_mask(
 
 
 def _in_memory(raw: Raw) -> int:
-    """Return the bytes that a map takes before its values are read: 0 where its format is read in parts."""
+    """Return the bytes of memory that a map occupies before its values are read: 0 if its values are read lazily."""
     return 0 if isinstance(raw.array, Lazy | np.memmap) else raw.array.nbytes
 
 
 def _known_labels(raw: Raw) -> tuple[int, ...] | None:
-    """Return the labels of all channels where the file states that they exclude each other."""
+    """Return the label of each channel, if the file states that its channels exclude each other; else None."""
     found = raw.native.classes if isinstance(raw.native, nnunet.Network) else None
     return found.labels if found is not None and found.kind == "complete" else None
 
@@ -337,7 +343,7 @@ def _channel_count(raw: Raw) -> int:
 
 
 def _channel_numbers(filed: Raw, channel: int | str | None, name: str, along: str | None) -> tuple[int, ...]:
-    """Return the numbers, in the file, of the channels that are read; empty where it has no channel axis."""
+    """Return the indices in the file of the channels that are read; empty if the file has no channel axis."""
     if filed.format == NNUNET:
         return nnunet.chosen(filed, channel, name)
     axis = class_axis(filed.axes or "", filed.array.shape, filed.format)
@@ -350,7 +356,7 @@ def _channel_numbers(filed: Raw, channel: int | str | None, name: str, along: st
 
 
 def _channel_name(filed: Raw, numbers: tuple[int, ...]) -> str | None:
-    """Return the name of the only channel that is read of several; None where all are."""
+    """Return the name of the channel that is read if it is one of several; None if all channels are read."""
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None

@@ -1,4 +1,4 @@
-"""Selections from a file: names of axes, a region, a time, a channel. Spacing and affine are adapted."""
+"""Naming the axes of a decoded file, and selecting a region, a time or a channel; spacing and affine are adapted."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ASSUMPTION = " changes it."
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether the last of unnamed axes is too short to be spatial: 2 to 4 channels."""
+    """Return whether the last of unnamed axes holds channels: it has size 2 to 4, and the two before are longer."""
     return len(shape) > 2 and 2 <= shape[-1] <= _MAX_CHANNELS < min(shape[-3:-1])
 
 
 def usual_axes(shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
-    """Return the letters of unnamed axes, None where they are ambiguous, and a note on what was assumed."""
+    """Return the usual letters of unnamed axes, None if they are ambiguous, and a list of notes on assumptions."""
     if len(shape) == 3 and channels_last(shape):
         note = f"its last axis, of {shape[-1]}, is taken as channels; {named('axes', 'ZYX')} changes it."
         return "YXC", [note]
@@ -33,7 +33,7 @@ def usual_axes(shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
 
 
 def likely_axes(shape: tuple[int, ...]) -> str:
-    """Return the letters to suggest for unnamed axes."""
+    """Return the axis letters that messages suggest for an array of this shape with unnamed axes."""
     return ("TZYXC" if channels_last(shape) else "TCZYX")[-len(shape) :]
 
 
@@ -45,15 +45,15 @@ def name_axes(
     channel_axis: int | str | None = None,
     picked: bool = False,
 ) -> Raw:
-    """Name each axis; their order stays.
+    """Return a decoded file with a letter for each axis; the order of axes does not change.
 
     Args:
-        raw: What the file holds.
-        name: The file, for messages.
-        axes: A letter for each axis of `raw.array`, instead of those of the file.
-        channel_axis: The channel axis: its letter, or its number among the axes of `raw.array`.
-        picked: Whether `pick_channel` takes one index along `channel_axis`: a mapped axis then keeps its name, and so
-            does the file's own channel axis.
+        raw: The content of the file.
+        name: The name of the file, for messages.
+        axes: A letter for each axis of `raw.array`, in place of the letters that the file states.
+        channel_axis: The channel axis: its letter, or its index among the axes of `raw.array`.
+        picked: Whether `pick_channel` will select one index along `channel_axis`: if this axis is a mapped axis, it
+            then keeps its letter, and so does the channel axis that the file states.
 
     Raises:
         InputError: If the axes do not fit the file.
@@ -98,7 +98,7 @@ def name_axes(
 
 
 def arrange(raw: Raw) -> Raw:
-    """Order named axes: mapped ones first, then Z, Y, X."""
+    """Return a decoded file with its array transposed: mapped axes first, then Z, Y, X."""
     letters = raw.axes or ""
     wanted = [a for a in letters if a not in "ZYX"] + [a for a in "ZYX" if a in letters]
     array = raw.array.transpose([letters.index(a) for a in wanted])
@@ -151,19 +151,19 @@ def _rename(raw: Raw, letters: str) -> Raw:
 
 
 def spatial(raw: Raw) -> str:
-    """Return the spatial letters of the axes, in their order."""
+    """Return the letters of the spatial axes of a decoded file, in the order of its array."""
     return "".join(axis for axis in raw.axes or "" if axis in "ZYX")
 
 
 def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
-    """Cut out a region, one `start:stop` for each spatial axis in array order.
+    """Crop a decoded file to a region, which has one `start:stop` for each spatial axis in array order.
 
     Returns:
-        The cropped file with its affine adapted, and the spatial slices.
+        The cropped content with adapted affine, and the slices along the spatial axes.
 
     Raises:
         UsageError: If `region` is not written as "z0:z1,y0:y1,x0:x1".
-        InputError: If it does not fit the shape.
+        InputError: If the region does not fit the shape.
     """
     letters = spatial(raw)
     cuts = box(region, letters, raw.array.shape[-len(letters) :], name)
@@ -177,17 +177,17 @@ def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
 
 
 def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[slice, ...]:
-    """Return the slices of a region.
+    """Parse a region and return its slices along the spatial axes.
 
     Args:
-        region: "z0:z1,y0:y1,x0:x1"; ends may be left out.
-        letters: The spatial axes.
-        shape: Their sizes.
-        name: The file, for messages.
+        region: The region as "z0:z1,y0:y1,x0:x1"; ends may be left out.
+        letters: The letters of the spatial axes.
+        shape: The size of the array along each spatial axis.
+        name: The name of the file, for messages.
 
     Raises:
         UsageError: If the region is malformed.
-        InputError: If it does not fit the shape.
+        InputError: If the region does not fit the shape.
     """
     parts = ranges(region)
     if len(parts) != len(letters):
@@ -206,7 +206,7 @@ def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[s
 
 
 def letter_of(channel_axis: int | str | None, letters: str) -> str | None:
-    """Return the letter of an axis that is given by its letter or its number; None where none is given."""
+    """Return the letter of an axis that is given by letter or index; None if no axis is given."""
     if channel_axis is None or not letters:
         return None
     if isinstance(channel_axis, int):
@@ -215,12 +215,12 @@ def letter_of(channel_axis: int | str | None, letters: str) -> str | None:
 
 
 def sample_names(raw: Raw) -> tuple[str, ...]:
-    """Return the names of the channels, or of the samples of a colour image; empty where it has none."""
+    """Return the names of the channels, or of the samples (red, green, ...) of a colour image; empty without names."""
     return raw.channels or (_COLOURS[: raw.array.shape[(raw.axes or "").index("C")]] if raw.colour else ())
 
 
 def first_along(*letters: str) -> str:
-    """Return the options, or keywords in Python, that take index 0 along each of these mapped axes."""
+    """Return the options (in Python the keywords) that select index 0 along each of these mapped axes, for messages."""
     given = []
     for letter in letters:
         if letter not in "TC":
@@ -230,10 +230,10 @@ def first_along(*letters: str) -> str:
 
 
 def pick_time(raw: Raw, time: int, name: str) -> Raw:
-    """Keep one index along the time axis.
+    """Return a decoded file with only the image at index `time` of the time axis, without this axis.
 
     Raises:
-        InputError: If there is no such axis or index.
+        InputError: If the file has no time axis or no such index.
     """
     axes = raw.axes or ""
     if "T" not in axes:
@@ -246,13 +246,15 @@ def pick_time(raw: Raw, time: int, name: str) -> Raw:
 
 
 def pick_channel(raw: Raw, channel: int | str, name: str, along: str | None = None) -> Raw:
-    """Keep one channel, by number or name; of a file with a single mapped axis, one index along that.
+    """Return a decoded file with only one channel, without its channel axis.
+
+    A file without axis "C" but with a single mapped axis has its channels along this axis.
 
     Args:
-        raw: What the file holds, axes in order.
-        channel: The channel.
-        name: The file, for messages.
-        along: The letter of another axis to pick along.
+        raw: The content of the file, axes in order.
+        channel: The index or the name of the channel.
+        name: The name of the file, for messages.
+        along: The letter of another mapped axis along which to select the index.
 
     Raises:
         InputError: If there is no such channel.
@@ -266,7 +268,9 @@ def pick_channel(raw: Raw, channel: int | str, name: str, along: str | None = No
 
 
 def channel_index(raw: Raw, channel: int | str, name: str, along: str | None = None) -> tuple[str, int]:
-    """Return the axis that a channel is picked along, and its index there; see `pick_channel`.
+    """Return the letter of the axis along which `pick_channel` selects a channel, and the index on this axis.
+
+    The arguments are those of `pick_channel`.
 
     Raises:
         InputError: If there is no such channel.
@@ -297,12 +301,16 @@ def channel_index(raw: Raw, channel: int | str, name: str, along: str | None = N
 
 
 def drop_singleton(raw: Raw, array: Array) -> tuple[Raw, Array, str | None]:
-    """Turn a volume with a spatial axis of size one into a 2-D image.
+    """Turn a 3D image with a spatial axis of size one into a 2D image; other images are not changed.
 
-    The affine keeps a column for the dropped axis, now the first, so that it stays 4 x 4.
+    The affine retains the column of the dropped axis, now as its first column, so that it stays 4 x 4.
+
+    Args:
+        raw: The content of the file.
+        array: The values of the image, with the axes of `raw`.
 
     Returns:
-        The image, its array, and the letter of the dropped axis; None where none was.
+        The image, its array, and the letter of the dropped axis; None if no axis was dropped.
     """
     axes = raw.axes or ""
     letter = next((a for a in spatial(raw) if array.shape[axes.index(a)] == 1), None)
@@ -317,7 +325,7 @@ def drop_singleton(raw: Raw, array: Array) -> tuple[Raw, Array, str | None]:
 
 
 def restore_affine(affine: Affine, letter: str) -> Affine:
-    """Undo the permutation of the affine's columns by `drop_singleton`."""
+    """Return an affine with its columns in the order before `drop_singleton` dropped the spatial axis `letter`."""
     return affine[:, np.argsort(_columns(letter))]
 
 

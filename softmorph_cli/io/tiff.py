@@ -1,4 +1,4 @@
-"""TIFF: OME, ImageJ and plain, through tifffile; all compressions if imagecodecs is installed."""
+"""Reading and writing OME, ImageJ and plain TIFF through tifffile; imagecodecs adds further compressions."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ CLASSIC_LIMIT = 2**32 - 2**25
 
 @dataclass(frozen=True)
 class Tiff(Format):
-    """The TIFF family.
+    """The TIFF format: OME-TIFF, ImageJ's TIFF and plain TIFF.
 
     Attributes:
-        lazy: Whether voxels are left in the file until they are needed.
-        series: Which image series is read; if None, the first that is no reduced copy of another.
+        lazy: Whether voxels are read lazily, when they are needed.
+        series: The index of the image series to read; None reads the first that is no reduced copy of another.
     """
 
     lazy: bool = False
@@ -54,11 +54,11 @@ class Tiff(Format):
     holds = frozenset({"spacing", "stack", "channels", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the file begins as a classic TIFF or a BigTIFF, in either byte order."""
+        """Return whether the first bytes of a file are those of a classic TIFF or a BigTIFF, in either byte order."""
         return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
     def read(self, path: Path) -> Raw:
-        """Read one series with the axes that its metadata state."""
+        """Read one image series of a TIFF, with the axes that the metadata of the file state."""
         import tifffile
 
         with captured_log("tifffile") as complaints, tifffile.TiffFile(path) as file:
@@ -117,7 +117,7 @@ class Tiff(Format):
     def _array(
         self, path: Path, file: Any, number: int, planes: int | None, meaning: Interpretation
     ) -> Array:
-        """Return the numbers of a series, or a lazy view of them if it is requested or they do not fit into memory."""
+        """Return the numbers of a series; a lazy view if `lazy` is set or the numbers do not fit into memory."""
         series = file.series[number]
         if series.size * series.dtype.itemsize >= 1 << 63:
             raise Unsupported("by its metadata it holds over 2^63 bytes")
@@ -131,7 +131,10 @@ class Tiff(Format):
         return array
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Write zlib-compressed in the source's flavour, otherwise in ImageJ's; .ome.tif is always OME-TIFF."""
+        """Write a zlib-compressed TIFF in the flavour (OME, ImageJ, plain) of the source; .ome.tif is always OME-TIFF.
+
+        If the source is no TIFF, the flavour is ImageJ. Element types and sizes that a flavour cannot hold change it.
+        """
         import tifffile
 
         native = kept_native(volume, self.name)
@@ -186,7 +189,15 @@ class Tiff(Format):
 
 
 def _axes(found: str, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
-    """Translate tifffile's axis letters: samples are channels, and an axis of pages without a name is Z."""
+    """Translate axis letters of tifffile: samples become channels, and a single nameless axis of pages becomes Z.
+
+    Args:
+        found: The axis letters that tifffile states.
+        shape: The size of the array along each axis.
+
+    Returns:
+        The letters, None if they are ambiguous; and notes.
+    """
     axes = found.replace("S", "V" if "C" in found else "C")
     nameless = [axis for axis in axes if axis not in "TZCYXV"]
     if nameless and "C" not in axes and channels_last(shape):
@@ -203,6 +214,6 @@ def _axes(found: str, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
 
 
 def _mark(description: str, key: str) -> int | None:
-    """Return the number after one of softmorph's keys in a description of any flavour."""
+    """Return the integer after a key of softmorph in the description of a TIFF; None if the key is missing."""
     found = re.search(key + r"(?:\W|quot)*(\d+)", description)
     return int(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""The metadata of a TIFF in its flavours (OME, ImageJ, plain), read and written: sizes, units, time, channels."""
+"""Reads and writes TIFF metadata of each flavour (OME, ImageJ, plain): voxel size, unit, time step, channels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,16 @@ _IMAGEJ_KEPT: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Native:
-    """What is kept of a TIFF to be written again: its flavour ("ome", "imagej" or "plain") and its metadata."""
+    """Metadata of a TIFF that are written again with a result.
+
+    Attributes:
+        flavour: The kind of TIFF metadata: "ome", "imagej" or "plain".
+        imagej: The metadata of ImageJ by key.
+        resolution: The tags XResolution, YResolution and ResolutionUnit; None if they are missing or invalid.
+        description: The description of the image.
+        extra_ome: The names of OME elements that are not copied, such as "ROI".
+        time_increment: The time step of OME and its unit, as text.
+    """
 
     flavour: str
     imagej: Mapping[str, Any] = field(default_factory=dict)
@@ -45,7 +54,7 @@ class Native:
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata of a TIFF; attributes as in `Raw`."""
+    """The metadata of an image series of a TIFF; each attribute has the meaning of the attribute of `Raw`."""
 
     native: Native
     spacing: Mapping[str, float] = field(default_factory=dict)
@@ -56,13 +65,13 @@ class Metadata:
 
 
 def read_metadata(file: Any, number: int, page: Any, axes: str) -> Metadata:
-    """Return the metadata of a series.
+    """Return the metadata of an image series of a TIFF.
 
     Args:
-        file: tifffile's.
-        number: Of the series.
-        page: Its first page.
-        axes: Its axes.
+        file: The open file, a `tifffile.TiffFile`.
+        number: The index of the series.
+        page: The first page of the series.
+        axes: The letters of the axes of the series.
     """
     if file.is_ome and file.ome_metadata:
         return _read_ome(file.ome_metadata, number)
@@ -163,7 +172,7 @@ def _read_ome(xml: str, number: int) -> Metadata:
 
 
 def _json(text: str) -> dict[str, Any]:
-    """Parse an ImageDescription as a JSON object; return an empty one if it is none."""
+    """Parse the tag ImageDescription as a JSON object; return an empty object if it is none."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -172,13 +181,13 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _positive(number: Any) -> float | None:
-    """Return a size, given as a number or text; None if it is not finite or not above 0."""
+    """Convert a number or a text to a float; return None if it is not finite or not above 0."""
     size = real(str(number))
     return size if size > 0 else None
 
 
 def _pixel_size(ratio: Any) -> float | None:
-    """Return the size of a pixel from a resolution tag; None if that is no ratio of two numbers above 0."""
+    """Return the size of a pixel from a resolution tag; None if the tag is no ratio of two positive integers."""
     if not isinstance(ratio, tuple) or len(ratio) != 2:
         return None
     if not all(isinstance(number, int) and number > 0 for number in ratio):
@@ -187,10 +196,15 @@ def _pixel_size(ratio: Any) -> float | None:
 
 
 def in_page_order(volume: Volume, array: Array, flavour: str) -> tuple[Array, str, list[str]]:
-    """Return an array with its axes in the order of pages, their letters, and notes on renamed axes.
+    """Return an array transposed to the order of TIFF pages, its axis letters, and notes on renamed axes.
+
+    Args:
+        volume: The map, for its axes and source.
+        array: The stored numbers, with the axes of `volume`.
+        flavour: The kind of TIFF metadata: "ome", "imagej" or "plain".
 
     Raises:
-        InputError: If it has more axes than TIFF names.
+        InputError: If the map has more than two axes beside space; TIFF names only time and channel.
     """
     axes, lost = volume.axes, []
     for axis in volume.mapped_axes:

@@ -1,4 +1,4 @@
-"""The pages of a TIFF: checks of their fields, the choice of a series, missing planes, and decoding."""
+"""Functions on the pages of a TIFF: checking their fields, choosing a series, counting planes, and decoding."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ _MOST_PLANES = 1 << 24
 
 
 def check_described_planes(file: Any) -> None:
-    """Refuse OME metadata that describe more planes than tifffile can list.
+    """Raise an error if OME metadata describe more planes (2D images) than tifffile can list.
 
     Raises:
-        Unsupported: If they do.
+        Unsupported: If the metadata describe more than 2^24 planes.
     """
     text = file.ome_metadata if file.is_ome else None
     for tag in re.findall(r"<(?:\w+:)?(?:Pixels|TiffData)\b[^>]*>", text or ""):
@@ -68,10 +68,13 @@ def check_described_planes(file: Any) -> None:
 
 
 def check_layout_fields(complaints: list[str]) -> None:
-    """Refuse a file if tifffile ignored a field on the layout of its pixels and used a default instead.
+    """Raise an error if tifffile ignored a field on the layout of pixels and used a default value instead.
+
+    Args:
+        complaints: The log messages of tifffile.
 
     Raises:
-        Unsupported: If it did.
+        Unsupported: If a message says that such a field was ignored.
     """
     for complaint in complaints:
         found = _IGNORED_TAG.search(complaint)
@@ -80,10 +83,10 @@ def check_layout_fields(complaints: list[str]) -> None:
 
 
 def check_page(page: Any) -> None:
-    """Refuse a page with fields that tifffile could not interpret.
+    """Raise an error if a page has fields that tifffile could not interpret.
 
     Raises:
-        Unsupported: If a field is not one number, or the type of the samples is unknown.
+        Unsupported: If a field that has to be one integer is not, or the type of the samples is unknown.
     """
     for name in _NUMBERS:
         value = getattr(page, name)
@@ -99,11 +102,16 @@ def check_page(page: Any) -> None:
 
 
 def choose_series(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
-    """Return the number of the series to read, and a note on the others.
+    """Return the index of the image series to read, and a list with a note on the other series.
+
+    Args:
+        path: The path of the file, for messages.
+        file: The open file, a `tifffile.TiffFile`.
+        wanted: The index that the user chose; None chooses the first series that is no reduced copy of another.
 
     Raises:
-        Damaged: If there are none.
-        InputError: If there is no series `wanted`.
+        Damaged: If the file has no series.
+        InputError: If the file has no series `wanted`.
     """
     count = len(file.series)
     if count == 0:
@@ -127,19 +135,25 @@ def choose_series(path: Path, file: Any, wanted: int | None) -> tuple[int, list[
 
 
 def _is_reduced(page: Any) -> bool:
-    """Whether a page is a reduced copy or the mask of another."""
+    """Return whether a page is a reduced copy or the mask of another page."""
     kind = page.subfiletype
     return isinstance(kind, int) and bool(kind & (_REDUCED | _MASK))
 
 
 def count_planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[int | None, list[str]]:
-    """Compare the planes that the metadata describe with those that the file has.
+    """Compare the number of planes (2D images) that the metadata describe with the number in the file.
+
+    Args:
+        path: The path of the file.
+        file: The open file, a `tifffile.TiffFile`.
+        number: The index of the series that is read.
+        complaints: The log messages of tifffile.
 
     Returns:
-        How many along the first axis are in the file, None if all are; and notes.
+        How many planes to read from the start of the series, None for the whole series; and notes.
 
     Raises:
-        FileError: If planes are missing, and the others are no image.
+        FileError: If planes are missing, and the planes in the file make no image.
     """
     series = file.series[number]
     plane = max(1, series.keyframe.size)
@@ -185,7 +199,7 @@ def _more_planes(described: int, there: int) -> str:
 
 
 def _other_files(file: Any, path: Path) -> set[str]:
-    """Return the names of the other files that OME metadata refer to."""
+    """Return the names of the other files to which the OME metadata of a file refer."""
     if not (file.is_ome and file.ome_metadata):
         return set()
     named = (one.get("FileName") for one in ElementTree.fromstring(file.ome_metadata).iterfind(".//{*}UUID"))
@@ -193,10 +207,16 @@ def _other_files(file: Any, path: Path) -> set[str]:
 
 
 def decode(path: Path, file: Any, series: Any, planes: int | None) -> Array:
-    """Decode a series, or its first planes.
+    """Decode an image series and return its numbers.
+
+    Args:
+        path: The path of the file.
+        file: The open file, a `tifffile.TiffFile`.
+        series: The series of tifffile.
+        planes: How many planes to decode from the start of the series; None for the whole series.
 
     Raises:
-        FileError: If no installed codec decompresses it.
+        FileError: If no installed codec decompresses the series.
     """
     keyframe = series.keyframe
     try:

@@ -1,7 +1,7 @@
-"""The size of a compressed strip or tile of a TIFF by the header of its codec.
+"""Finds the size of a compressed strip or tile of a TIFF in the header that its codec wrote.
 
-Some codecs state the size of the image in each strip or tile. Their decoders allocate that size, whatever the fields of
-the TIFF state, so it is compared with these fields first.
+Some codecs state the image size in each strip or tile. Their decoders allocate that size, whatever the fields of the
+TIFF state; therefore the size is compared with these fields before decoding.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _JPEG_XR_IMAGE: Final = 0xBCC0
 
 
 class _Absent(Exception):  # noqa: N818
-    """A codec's header is missing or incomplete."""
+    """The error that the header of a codec is missing or incomplete."""
 
 
 def count_samples(
     compression: str, data: bytes, dtype: np.dtype[Any], header: bytes | None = None
 ) -> int | None:
-    """Return how many samples (pixels times colours) a strip or tile holds by its header.
+    """Return how many samples (pixels times colours) a strip or tile holds, as its compressed data state.
 
     Args:
-        compression: tifffile's name of it.
-        data: All of the strip or tile.
-        dtype: Of the samples, by the TIFF.
-        header: The tables that the tiles of a page share (JPEG).
+        compression: The name of the compression in tifffile.
+        data: The compressed bytes of the whole strip or tile.
+        dtype: The type of the samples that the TIFF states.
+        header: The JPEG tables that all tiles of a page share.
 
     Returns:
-        A lower bound of the number; None for a compression whose data do not state it.
+        A lower bound of the number of samples; None for a compression whose data do not state a size.
 
     Raises:
-        Unsupported: If the header is missing or incomplete, or there are several images.
+        Unsupported: If the header is missing or incomplete, or the data hold several images.
     """
     find = _FINDERS.get(compression)
     if find is None:
@@ -83,7 +83,7 @@ def _jpeg_2000(data: bytes, _dtype: np.dtype[Any]) -> int:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the boxes of a JPEG 2000 or JPEG XL file: name, start and end of the content."""
+    """Yield the boxes (sections) of a JPEG 2000 file: the name of each box, and start and end of its content."""
     at = 0
     while at < len(data):
         length, name = struct.unpack_from(">I4s", data, at)
@@ -112,9 +112,10 @@ def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:
 
 
 def _by_decoder(name: str) -> Callable[[bytes, np.dtype[Any]], int]:
-    """Return the count by a decoder of imagecodecs that checks its output array before it allocates memory.
+    """Return a function that counts samples with the decoder `name` of imagecodecs.
 
-    Its error for an array of another type or shape states the right one, of all frames or bands together.
+    The decoder checks its output array before it allocates memory. The error message for an array of wrong type or
+    shape states the right type or shape, of all frames or bands together.
     """
 
     def refusal(data: bytes, dtype: Any) -> str:

@@ -1,4 +1,4 @@
-"""The tiles or strips of a TIFF: read one by one as chunks of tifffile's Zarr store, checked and bounded."""
+"""Reads tiles or strips of a TIFF lazily, as chunks of the Zarr store of tifffile, and checks their sizes."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _UNCOMPRESSED = 1
 
 
 def stored_tiles(path: Path, series: int, convert: Callable[[Array], Array]) -> Array:
-    """Return a lazy view of one series of a TIFF.
+    """Return a lazy view of one image series of a TIFF.
 
     Args:
-        path: The file; it stays open as long as the result exists.
-        series: Its number.
-        convert: Maps a part of the stored numbers to values of the same type.
+        path: The path of the file, which stays open as long as the result exists.
+        series: The index of the series.
+        convert: A function that maps a part of the stored numbers to values of the same type.
 
     Raises:
-        FileError: If it cannot be read in parts.
+        FileError: If the strips or tiles are too large to read the series in parts.
     """
     import tifffile
     import zarr
@@ -86,20 +86,20 @@ def stored_tiles(path: Path, series: int, convert: Callable[[Array], Array]) -> 
 
 
 def keyframes(series: Any) -> list[Any]:
-    """Return the distinct keyframes of a series: the pages by whose fields the others are decoded."""
+    """Return the distinct keyframes of a series: pages whose fields tifffile uses to decode other pages too."""
     pages = (page for page in series.pages if page is not None and page.keyframe is not None)
     return list({id(page.keyframe): page.keyframe for page in pages}.values())
 
 
 def check_strips(path: Path, series: Any) -> None:
-    """Bound the decompression of each strip or tile of a series to the size that the TIFF's fields state.
+    """Replace the decoders of a series by decoders that refuse strips or tiles larger than the TIFF fields state.
 
-    imagecodecs bounds most codecs by itself; see `tiff_segments` for the others. Without imagecodecs, tifffile
+    imagecodecs limits the output of most codecs; `tiff_segments` checks the other codecs. Without imagecodecs, tifffile
     decompresses without a limit.
 
     Args:
-        path: The file.
-        series: Which of its series is read.
+        path: The path of the file, for messages.
+        series: The series of tifffile that is read.
     """
     for keyframe in keyframes(series):
         if keyframe.compression != _UNCOMPRESSED:
@@ -134,16 +134,20 @@ def _bounded(path: Path, keyframe: Any) -> Callable[..., Any]:
 def mend(series: Any) -> list[str]:
     """Check and correct the offsets and byte counts of the strips or tiles of a series.
 
-    tifffile reads a whole series and parts of it by different code, which agree only on correct fields. Without
-    compression there is no predictor, and the length of a single strip is known. No strip or tile extends beyond the
-    end of the file.
+    tifffile reads a whole series and parts of a series with different code, with equal results only for correct fields.
+    Corrected are: the predictor and the length of a single strip in uncompressed data, and byte counts that reach
+    beyond the end of the file.
+
+    Args:
+        series: The series of tifffile.
 
     Returns:
-        A note if strips or tiles are not in the file.
+        A list with a note if strips or tiles have no data in the file.
 
     Raises:
-        Damaged: If one begins beyond the end of the file, or is not compressed and ends beyond it.
-        Unsupported: If offsets or byte counts are no whole numbers.
+        Damaged: If a strip or tile begins beyond the end of the file, or is not compressed and ends beyond it; if there
+            are too few strips or tiles.
+        Unsupported: If offsets or byte counts are no integers, or a strip or tile is larger than the series.
     """
     keyframe, pages = series.keyframe, [page for page in series.pages if page is not None]
     plain = keyframe.compression == _UNCOMPRESSED
@@ -184,7 +188,7 @@ def mend(series: Any) -> list[str]:
 
 
 def lacks_codec(error: BaseException) -> bool:
-    """Whether tifffile raised an error because a codec or a predictor is not installed."""
+    """Return whether tifffile raised an error because a codec or a predictor is not installed."""
     chain = []
     while error is not None and error not in chain:
         chain.append(error)
@@ -197,9 +201,9 @@ def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
     """Return the error for an intact file that no installed codec decompresses.
 
     Args:
-        path: The file.
-        keyframe: A page of it.
-        how: " in parts" if it was read so.
+        path: The path of the file.
+        keyframe: A page of the file, for its compression and predictor.
+        how: The text " in parts" if the file was read in parts; it is added to the message.
     """
     from tifffile import TIFF
 

@@ -1,4 +1,4 @@
-"""The meaning of the stored numbers of a TIFF: colours, palettes, and calibration by ImageJ or GDAL."""
+"""Interprets the stored numbers of a TIFF: colours, palettes, and calibration by ImageJ or GDAL."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _AS_STORED: Final = 1
 
 @dataclass(frozen=True)
 class Interpretation:
-    """The meaning of the stored numbers of a page.
+    """The meaning of the stored numbers of a TIFF page, as its fields state.
 
     Attributes:
-        convert: Maps stored numbers to grey values or labels of the same type, before the calibration.
-        labels: Whether they are labels.
-        samples: The names of the samples of a pixel, if they are components of a colour.
-        slope: A value is a converted number times `slope`, plus `inter`.
-        inter: See `slope`.
+        convert: A function that maps stored numbers to grey values or labels of the same type, before calibration.
+        labels: Whether the converted numbers are labels.
+        samples: The names of the samples of a pixel, if the samples are components of a colour.
+        slope: The factor of the calibration: a value is a converted number times `slope`, plus `inter`.
+        inter: The intercept of the calibration.
         absent: The converted number that represents a missing value, or None.
-        notes: For the user.
+        notes: Sentences for the user on how the numbers were interpreted.
     """
 
     convert: Callable[[Array], Array] = np.asarray
@@ -58,12 +58,12 @@ class Interpretation:
     notes: tuple[str, ...] = ()
 
     def sample_names(self, count: int) -> tuple[str, ...]:
-        """Return the names of `count` samples of a colour; none if they are no colour."""
+        """Return names for the `count` samples of a pixel; empty if the samples are no components of a colour."""
         named = self.samples[:count]
         return named and (*named, *(f"sample {number}" for number in range(len(self.samples), count)))
 
     def apply(self, array: Array) -> Array:
-        """Convert stored numbers, with NaN, in a wider type if necessary, in place of missing values."""
+        """Convert stored numbers to grey values or labels; missing values become NaN, if necessary in a wider type."""
         array = self.convert(array)
         if self.absent is None or array.dtype.kind not in "fiu":
             return array
@@ -74,10 +74,10 @@ class Interpretation:
         return np.where(missing, exact.type(np.nan), array.astype(exact))
 
     def apply_to_part(self, array: Array, path: Path) -> Array:
-        """Convert a part of a file, whose type must not depend on its values.
+        """Convert a part of the stored numbers of a file to an array whose type does not depend on the values.
 
         Raises:
-            FileError: If it does, because of missing values.
+            FileError: If missing values would need a wider type.
         """
         values = self.apply(array)
         if self.absent is not None and values.dtype != self.convert(array[:0]).dtype:
@@ -89,12 +89,17 @@ class Interpretation:
 
 
 def interpret(path: Path, file: Any, page: Any) -> Interpretation:
-    """Return the meaning of the stored numbers of a page.
+    """Return the meaning of the stored numbers of a TIFF page.
+
+    Args:
+        path: The path of the file, for messages.
+        file: The open file, a `tifffile.TiffFile`.
+        page: The page.
 
     Raises:
-        InputError: If they cannot be probabilities.
-        Unsupported: If a palette does not fit them, or their calibration is no straight line or differs from sample to
-            sample.
+        InputError: If the numbers cannot be probabilities.
+        Unsupported: If a palette does not fit the numbers, or the calibration is no straight line or differs from
+            sample to sample.
     """
     found = _photometric(path, page)
     slope, inter, absent = _imagej(file.imagej_metadata or {}) if file.is_imagej else _gdal(page)
@@ -141,7 +146,7 @@ def _photometric(path: Path, page: Any) -> Interpretation:
 
 
 def _imagej(metadata: Any) -> tuple[float, float, None]:
-    """Return slope and intercept; ImageJ has no number for missing values."""
+    """Return slope and intercept of the calibration by ImageJ, and None, as ImageJ has no number for missing values."""
     function = metadata.get("cf", _NONE)
     if not isinstance(function, int) or function not in (_LINE, _NONE):
         raise Unsupported(f"its values are calibrated by ImageJ's function {shown(str(function))}")
@@ -154,7 +159,7 @@ def _imagej(metadata: Any) -> tuple[float, float, None]:
 
 
 def _gdal(page: Any) -> tuple[float, float, float | None]:
-    """Return slope, intercept, and the number for missing values."""
+    """Return slope and intercept of the scaling by GDAL, and the number for missing values, or None."""
     metadata, no_data = page.tags.get(_METADATA), page.tags.get(_NO_DATA)
     stated: dict[str, set[float]] = {"scale": set(), "offset": set()}
     # A text that is no XML has none of the two.

@@ -1,4 +1,4 @@
-"""Converting a file's numbers to probabilities, or refusing them with the option that reads them."""
+"""Converts stored numbers to probabilities, or raises an error that names the option that would read them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SILENT_OVERSHOOT: Final = 1e-6
 
 
 def check_type(raw: Raw, name: str) -> None:
-    """Refuse arrays without real numbers, empty ones, and those with too few or too many axes.
+    """Raise an error unless an array holds real numbers, is not empty, and has 2 to 5 axes.
 
     Raises:
-        InputError: With the type or shape that was found.
+        InputError: If the array does not; the message states its type or shape.
     """
     array = raw.array
     if array.dtype.kind == "c":
@@ -60,15 +60,15 @@ def probabilities(
     """Convert stored numbers to an array of `dtype` in [0, 1]; the array of `raw` is overwritten if it is writeable.
 
     Args:
-        raw: What the file holds, its axes named.
-        name: The file, for messages.
-        dtype: float32 or float64; no intermediate array is wider.
-        options: What the numbers mean; softmax is over axis "C".
-        inside: A mask, broadcastable to the array; the result is 0 where it is False.
-        corner: The index of the first value in the whole map, if the array is a block of it.
+        raw: The content of the file, with named axes.
+        name: The name of the file, for messages.
+        dtype: The type of the result, float32 or float64; no intermediate array is wider.
+        options: The options of reading that state what the numbers mean; softmax is over axis "C".
+        inside: A mask, broadcastable to the array; the result is 0 where the mask is False.
+        corner: The index in the whole map of the first value of the array, if the array is a block of the map.
 
     Returns:
-        The array, and notes on what was assumed.
+        The probabilities, and notes on assumptions.
 
     Raises:
         InputError: If the values are no probabilities; the message names the option that helps.
@@ -117,12 +117,12 @@ def probabilities(
 
 
 def warn_of_probabilities(low: float, high: float, name: str) -> None:
-    """Warn where the values of a map that is read as logits all lie in [0, 1].
+    """Warn if all values of a map that is read as logits lie in [0, 1], as probabilities do.
 
     Args:
-        low: The smallest value.
-        high: The largest.
-        name: The file.
+        low: The smallest value of the map.
+        high: The largest value of the map.
+        name: The name of the file.
     """
     if low >= 0 and high <= 1:
         warnings.warn(
@@ -134,11 +134,11 @@ def warn_of_probabilities(low: float, high: float, name: str) -> None:
 
 
 def label_numbers(raw: Raw, *, surely: bool = False) -> Array | None:
-    """Return the numbers of a label map as unsigned integers, or None where a file holds something else.
+    """Return the labels of a label map as unsigned integers, or None if a file holds no labels.
 
     Args:
-        raw: What the file holds.
-        surely: Whether integers are labels, also where they look like grey values.
+        raw: The content of the file.
+        surely: Whether integers are taken as labels even if they look like grey values.
     """
     content = examine(raw.array, raw.slope, raw.inter, asked=surely)
     if not content.integers or not content.low >= 0 or content.nans or content.infinities:
@@ -155,17 +155,17 @@ def label_numbers(raw: Raw, *, surely: bool = False) -> Array | None:
 
 
 def full_scale(raw: Raw, name: str, low: int, high: int, *, clip: bool = False) -> int:
-    """Return the stored number that stands for 1 in integers that are no mask, where the format defines it.
+    """Return the stored integer that represents 1: the maximum of the type, where the format defines it so.
 
     Args:
-        raw: What the file holds, or a part of it.
-        name: The file, for messages.
-        low: The smallest of its numbers.
-        high: The largest.
-        clip: As in `ReadOptions`.
+        raw: The content of the file, or a part of it.
+        name: The name of the file, for messages.
+        low: The smallest stored number.
+        high: The largest stored number.
+        clip: Whether the option to clip values was given, for messages.
 
     Raises:
-        InputError: If the format does not define it, or all numbers are far below the maximum of their type.
+        InputError: If the format does not define such a number, or all numbers are far below the maximum of their type.
     """
     if not (raw.full_scale and low >= 0 and high > type_maximum(raw) >> 2):
         raise InputError(_refusal(raw, name, clip=clip))
@@ -173,7 +173,7 @@ def full_scale(raw: Raw, name: str, low: int, high: int, *, clip: bool = False) 
 
 
 def replace_array(raw: Raw, array: Array) -> Raw:
-    """Return the file with other numbers, to which its slope and intercept are applied already."""
+    """Return the content of a file with the numbers of `array`, to which slope and intercept are already applied."""
     return replace(raw, array=array, slope=1.0, inter=0.0)
 
 
@@ -208,7 +208,7 @@ def _label_mask(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[A
 
 
 def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
-    """Return the error for a label map without this label."""
+    """Return the error for a label map that does not contain a label; the message lists labels that it contains."""
     present = [int(value) for value in (examine(array).distinct or ())[:12]]
     shown = ", ".join(map(str, present)) or "too many values to list"
     first = next((one for one in present if one), 1)
@@ -218,7 +218,7 @@ def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
 
 
 def _logits_to_probabilities(values: Array, raw: Raw, name: str, how: str) -> None:
-    """Convert logits to probabilities in place."""
+    """Convert logits to probabilities in place, by "sigmoid" or by "softmax" over axis "C"."""
     if how == "sigmoid":
         with np.errstate(over="ignore"):
             np.negative(values, out=values)
@@ -256,7 +256,7 @@ def _not_finite(values: Array, raw: Raw, name: str, corner: tuple[int, ...] | No
 
 
 def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None = None) -> str:
-    """Return a message: what was found, what is accepted, what to type next."""
+    """Return the message on values that are no probabilities: what was found, what is accepted, what to type next."""
     content = examine(raw.array)
     verdict = judge(content, raw)
     if divided is not None:

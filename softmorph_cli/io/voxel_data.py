@@ -1,7 +1,7 @@
-"""Voxels behind a text header or in the files that it names: where they are, how they are encoded, reading them.
+"""Reads voxels that follow a text header (NRRD, MetaImage) or lie in files that the header names.
 
-Only plain files in the header's folder or below it are opened, and no memory is allocated for more voxels than the
-files can hold.
+Only regular files in the folder of the header or below it are opened, and no memory is allocated for more voxels than
+the files can hold.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _SERIES = re.compile(
 
 @dataclass(frozen=True)
 class VoxelData:
-    """Where the voxels of an image are stored, and how they are encoded.
+    """The place and the encoding of the voxels of an image, as a header states them.
 
     Attributes:
         dtype: The element type, with its byte order.
-        shape: The slowest axis first.
-        encoding: "raw", "gzip", "zlib", "bzip2", "text" or "hex".
-        files: The files that hold equal parts of the array, in order; None for the file of the header.
+        shape: The shape of the array, the slowest axis first.
+        encoding: The encoding of the voxels: "raw", "gzip", "zlib", "bzip2", "text" or "hex".
+        files: The files that hold equal parts of the array, in order; None if the voxels are in the header file.
         start: The byte of each file at which its data begin, compressed or not.
-        lines: How many lines to skip from there.
-        skip: How many decompressed bytes to skip after that; -1: the voxels are the last bytes of the file.
+        lines: How many lines to skip from `start`.
+        skip: How many decompressed bytes to skip after these lines; -1 if the voxels are the last bytes of the file.
         packed: The size of the compressed data in bytes, where the header states it.
     """
 
@@ -65,10 +65,10 @@ def files_named(text: str, listed: Sequence[str], count: int, path: Path) -> Seq
     """Return the names of the files that hold the voxels.
 
     Args:
-        text: The field: a name, LIST, or a series (a name with %d in it, the first number, the last one and the step).
-        listed: The names that follow LIST.
+        text: The header field: a file name, LIST, or a pattern (a name with %d, the first and last number, the step).
+        listed: The file names that follow LIST in the header.
         count: The number of voxels.
-        path: The header.
+        path: The path of the header.
 
     Raises:
         FileError: If the field names no files, or more files than there are voxels.
@@ -98,16 +98,16 @@ def load(stored: VoxelData, path: Path) -> tuple[Array, list[str]]:
     """Read the voxels that a header describes.
 
     Args:
-        stored: Where they are stored and how they are encoded.
-        path: The header.
+        stored: The place and the encoding of the voxels.
+        path: The path of the header.
 
     Returns:
-        A new array in native byte order, and notes.
+        A new array in native byte order, and notes on unused bytes.
 
     Raises:
-        FileError: If one of its files is missing, or is not a plain file in the header's folder or below it.
-        InputError: If it does not fit into memory.
-        Damaged: If the data end too early or cannot be unpacked.
+        FileError: If a file with voxels is missing, or is not a regular file in the folder of the header or below it.
+        InputError: If the array does not fit into memory.
+        Damaged: If the data end too early or cannot be decompressed.
     """
     files = [path] if stored.files is None else [_voxel_file(path, name) for name in stored.files]
     size = prod(stored.shape) * stored.dtype.itemsize
@@ -151,7 +151,7 @@ def _voxel_file(path: Path, name: str) -> Path:
     """Return the path of a file with voxels that a header names.
 
     Raises:
-        FileError: If it is missing, or is not a plain file in the header's folder or below it.
+        FileError: If the file is missing, or is not a regular file in the folder of the header or below it.
     """
     named = shown(name, 200)
     if "\0" in name:
@@ -182,7 +182,7 @@ def _voxel_file(path: Path, name: str) -> Path:
 
 
 def _open_regular(file: Path) -> BinaryIO:
-    """Open a regular file, without blocking if it was replaced by a pipe in the meantime."""
+    """Open a regular file for reading; a pipe that replaced the file meanwhile is refused without blocking."""
     number = open_plain(file)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
@@ -191,7 +191,7 @@ def _open_regular(file: Path) -> BinaryIO:
 
 
 def _read_into(part: Any, stream: BinaryIO, stored: VoxelData) -> list[str]:
-    """Fill `part` from a file; return notes on data behind the voxels, which any encoding may have."""
+    """Decode voxels from a file into the byte array `part`; return notes on unused data after the voxels."""
     for _ in range(stored.lines):
         if not stream.readline():
             raise Damaged(ENDS_EARLY)
@@ -218,7 +218,10 @@ def _read_into(part: Any, stream: BinaryIO, stored: VoxelData) -> list[str]:
 
 
 def _packed_with(stream: BinaryIO, encoding: str) -> str:
-    """Return the compression of data: MetaImage does not state whether it is zlib or gzip."""
+    """Return the compression of the data at the position of a stream.
+
+    Data declared as "zlib" may be gzip, which MetaImage does not distinguish.
+    """
     at = stream.tell()
     gzip = encoding == "zlib" and stream.read(2) == b"\x1f\x8b"
     stream.seek(at)
@@ -233,7 +236,7 @@ def _fill(part: Any, stream: BinaryIO) -> int:
 
 
 def _pieces_of_text(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the rest of a text in pieces that end between two words.
+    """Yield the rest of a text file in pieces that end between two words.
 
     Raises:
         Damaged: If a word is longer than any number.
@@ -252,10 +255,10 @@ def _pieces_of_text(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _text_into(part: Any, stream: BinaryIO, stored: VoxelData) -> tuple[int, int]:
-    """Fill `part` with numbers written as text.
+    """Parse numbers written as text into the byte array `part`.
 
     Returns:
-        How many bytes of `part` were filled, and how many bytes of text are left over.
+        How many bytes of `part` were filled, and how many bytes of unused text follow.
     """
     dtype, done, behind = stored.dtype, 0, 0
     numbers = part.view(dtype)
@@ -282,7 +285,11 @@ def _text_into(part: Any, stream: BinaryIO, stored: VoxelData) -> tuple[int, int
 
 
 def _hex_into(part: Any, stream: BinaryIO, stored: VoxelData) -> tuple[int, int]:
-    """Fill `part` with bytes written as hexadecimal digits; returns what `_text_into` does."""
+    """Parse bytes written as hexadecimal digits into the byte array `part`.
+
+    Returns:
+        How many bytes of `part` were filled, and how many unused digits follow.
+    """
     done, behind, odd = 0, 0, b""
     while piece := stream.read(_PIECE):
         present = odd + b"".join(piece.split())

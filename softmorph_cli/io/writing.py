@@ -1,4 +1,4 @@
-"""From a `Volume` to a file: restore the file's axes, encode the values, replace the file in one step."""
+"""Writes a `Volume` to a file: restores the axes of the source, encodes the values, replaces the file in one step."""
 
 from __future__ import annotations
 
@@ -32,22 +32,24 @@ array([1., 0.], dtype=float32)
 
 
 def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DEFAULT) -> list[str]:
-    """Write a map in the format of the file name; an existing file is replaced in one step.
+    """Write a map to a file in the format of its suffix; an existing file is replaced in one step.
 
     Args:
         volume: The map.
-        path: The file: .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha, .npy or .zarr (OME-Zarr).
+        path: The path of the file, whose suffix states the format: .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha,
+            .npy or .zarr (OME-Zarr).
         options: How it is written; the output type may also be "mask", for a map of 0 and 1 that is stored as such.
-            Coarser resolutions are means. If the provenance states the levels of a nested skeleton, {p > t} of the
-            file equals that of the map at each of them.
+            Coarser resolutions are means. If the provenance states the levels of a nested skeleton, thresholds at
+            these levels select the same voxels in the file as in the map.
 
     Returns:
-        What the file could not keep, one sentence each.
+        Notes on data and metadata that the file cannot hold, one sentence each.
 
     Raises:
         FileError: If the file cannot or may not be written.
         InputError: If the format cannot hold this map.
-        UsageError: If the suffix is unknown or the format cannot store the output type, or so many levels in it.
+        UsageError: If the suffix is unknown, or the format cannot store the output type, or this type cannot
+            distinguish so many levels.
     """
     path = Path(path)
     family = target_format(path, options)
@@ -62,7 +64,7 @@ def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DE
 def _by_keywords(
     make: Callable[P, WriteOptions],
 ) -> Callable[Concatenate[Volume, str | Path, P], list[str]]:
-    """Return `write_map` with the options as keyword arguments."""
+    """Return a function like `write_map` that takes the options as keyword arguments."""
 
     def write(volume: Volume, path: str | Path, *args: P.args, **kwargs: P.kwargs) -> list[str]:
         return write_map(volume, path, make(*args, **kwargs))
@@ -76,15 +78,15 @@ write = _by_keywords(WriteOptions)
 
 
 def as_stored(array: Array, path: Path, output_type: str | None = None) -> Array:
-    """Return an array as `read` would return it after `write`, in the array's own type.
+    """Return the values that `read` would return if `write` stored the array, in the type of the array.
 
     Args:
         array: Probabilities.
-        path: The file, by whose name `write` would choose the format.
-        output_type: As for `write`.
+        path: The path of the file, by whose suffix `write` would choose the format.
+        output_type: The type of the stored numbers, such as "uint8"; None for the default of the format.
 
     Raises:
-        UsageError: As `write`.
+        UsageError: If the suffix is unknown or the format cannot store the output type.
     """
     family = target_format(path, WriteOptions(output_type=output_type))
     stored, one = encode(array, _kind(family, output_type, array))
@@ -105,21 +107,21 @@ def _kind(family: Format, output_type: str | None, array: Array) -> str:
 def write_labels(
     labels: npt.NDArray[Any], like: Volume, path: str | Path, options: WriteOptions = WRITE_DEFAULT
 ) -> list[str]:
-    """Write a label image, 0 for the background, with the geometry of a map.
+    """Write a label image, in which 0 is the background, with the geometry of a map.
 
-    Labels are stored unscaled, in the smallest of uint8, uint16 and uint32 that holds the highest one. Every format
-    but .npy marks them as labels, so that `read` asks for a label instead of taking 255 as probability 1; labels 0
-    and 1 alone are read as a mask.
+    Labels are stored unscaled, in the smallest of uint8, uint16 and uint32 that holds the highest label. Every format
+    but .npy marks the numbers as labels, so that `read` asks for a label instead of taking 255 as probability 1; labels
+    0 and 1 alone are read as a mask.
 
     Args:
-        labels: Integers from 0, of the shape of `like`.
+        labels: The labels, integers from 0, of the shape of `like`.
         like: The map whose axes, geometry and source are those of the labels; its values are not used.
-        path: The file, as for `write`; PNG holds one image with labels up to 65535.
-        options: How it is written, except the output type; coarser resolutions take every second label along each
-            axis.
+        path: The path of the file, with a suffix that `write` accepts; PNG holds one image with labels up to 65535.
+        options: The options of writing, whose output type is not used; coarser resolutions take every second label
+            along each axis.
 
     Returns:
-        What the file could not keep, one sentence each.
+        Notes on data and metadata that the file cannot hold, one sentence each.
 
     Raises:
         FileError: If the file cannot or may not be written.
@@ -146,7 +148,7 @@ def _store(
     *,
     labels: bool,
 ) -> list[str]:
-    """Write `array`, encoded by `encode`, with the geometry of `volume`."""
+    """Write `array`, encoded by `encode`, to a file with the geometry of `volume`; return notes on losses."""
     volume, array = as_filed(volume, array, family)
     if _placeless(volume) and not isinstance(family, OmeZarr):
         volume = replace(volume, affine=None)
@@ -159,11 +161,11 @@ def _store(
 
 
 def as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Array]:
-    """Turn slices into z again, and restore a spatial axis of size one.
+    """Return a map with the axes of the file: axis "S" of slices becomes "Z", and a dropped spatial axis is restored.
 
     Args:
         volume: The map.
-        array: Of the shape of the map.
+        array: An array of the shape of the map, such as labels.
         family: The format to write.
 
     Returns:
@@ -206,13 +208,13 @@ def as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Arra
 def encode(
     array: Array, output_type: str, levels: LevelSets | Literal["exact"] | None = None
 ) -> tuple[Array, int]:
-    """Return the numbers to store, and the one that stands for 1.
+    """Convert probabilities to the numbers to store; return them and the number that represents 1.
 
     Args:
         array: Probabilities.
-        output_type: As for `write`.
-        levels: The levels of a nested skeleton: rounding moves no value across one of them. "exact" needs nothing:
-            rounding keeps the order of values, so each threshold of the file is one of the map.
+        output_type: The type of the stored numbers, such as "uint8", or "mask" for a map of 0 and 1.
+        levels: The levels of a nested skeleton: rounding moves no value across a level. "exact" changes nothing,
+            because rounding preserves the order of values, so each threshold set of the file is one of the map.
 
     Raises:
         InputError: If a mask holds values between 0 and 1.
@@ -233,7 +235,13 @@ def encode(
 
 
 def _within_bins(array: Array, stored: Array, levels: LevelSets) -> Array:
-    """Return stored numbers in the same bin between two levels as the values they stand for."""
+    """Return stored numbers corrected so that each lies between the same two levels as its probability.
+
+    Args:
+        array: Probabilities.
+        stored: The rounded numbers.
+        levels: The levels of a nested skeleton, which divide [0, 1] into bins.
+    """
     low, high = levels.bounds(stored.dtype)
     # A skeleton is 0 nearly everywhere; NumPy finds the rest several times faster in one dimension.
     above = np.unravel_index(np.flatnonzero(array > levels.thresholds[0]), array.shape)
@@ -247,7 +255,7 @@ def _within_bins(array: Array, stored: Array, levels: LevelSets) -> Array:
 
 
 def rounding_lost(output_type: str, levels: LevelSets | Literal["exact"] | None) -> list[str]:
-    """Return a note on rounding; into the bin of a level, the error may be twice that of the nearest number."""
+    """Return a list with a note on the rounding error; where levels are preserved, the error may be twice as large."""
     keeps, by = {"uint8": ("256 steps", 0.002), "float16": ("11 bits", 0.00025)}.get(output_type, ("", 0.0))
     if not keeps:
         return []
@@ -259,7 +267,7 @@ def rounding_lost(output_type: str, levels: LevelSets | Literal["exact"] | None)
 
 
 def coarser_lost(levels: LevelSets | Literal["exact"] | None) -> list[str]:
-    """Return a note on what the coarser resolutions of a nested skeleton lose."""
+    """Return a list with a note that coarser resolutions are no nested skeletons; empty without levels."""
     if levels is None:
         return []
     return [
@@ -281,7 +289,7 @@ def _lost(volume: Volume, family: Format) -> list[str]:
 
 
 def _placeless(volume: Volume) -> bool:
-    """Whether the affine is that of an OME-Zarr at the origin, which holds the voxel size only.
+    """Return whether a map is from an OME-Zarr and its affine only scales by the voxel size.
 
     OME-Zarr has no anatomical directions, so other formats must not claim that the source had them.
     """

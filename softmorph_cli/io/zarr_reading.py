@@ -1,4 +1,4 @@
-"""Reading Zarr stores: their nodes and attributes as folders, and their arrays through zarr."""
+"""Reads Zarr stores: groups and attributes from folders and JSON files, and arrays through the package zarr."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _MOST_MISSING: Final = 1 << 20
 
 @dataclass(frozen=True)
 class ZarrNode:
-    """A group or an array of a store.
+    """A node of a Zarr store, which is a group or an array.
 
     Attributes:
-        path: Its folder.
-        kind: "group" or "array".
-        zarr_format: 2 or 3.
-        attributes: Its attributes.
+        path: The folder of the node.
+        kind: The kind of the node, "group" or "array".
+        zarr_format: The version of Zarr, 2 or 3.
+        attributes: The attributes of the node, parsed from JSON.
     """
 
     path: Path
@@ -48,10 +48,10 @@ class ZarrNode:
 
 
 def node(path: Path) -> ZarrNode | None:
-    """Return the node of a Zarr store in a folder; None where it is none.
+    """Return the node of a Zarr store in a folder; None if the folder is no node.
 
     Raises:
-        FileError: If its metadata are damaged.
+        FileError: If the metadata of the node are damaged.
     """
     if (path / "zarr.json").is_file():
         metadata = _json(path / "zarr.json")
@@ -69,10 +69,10 @@ def node(path: Path) -> ZarrNode | None:
 
 
 def is_node(path: Path) -> bool:
-    """Whether a path leads to a node of a Zarr store.
+    """Return whether a path is a node of a Zarr store.
 
     Raises:
-        FileError: If it leads into a store but to none of its nodes, or to a folder named .zarr that is no store.
+        FileError: If the path lies in a store but is no node of it, or to a folder named .zarr that is no store.
     """
     try:
         if path == Path() or path.is_file():
@@ -100,7 +100,7 @@ def is_node(path: Path) -> bool:
 
 
 def held(group: Path) -> str:
-    """Return the content of a group in words: "it holds 0, 1, labels"."""
+    """Return the names of the nodes in a Zarr group as a clause for messages: "it holds 0, 1, labels"."""
     names = sorted(child.name for child in group.iterdir() if child.is_dir() and is_store(child))
     if not names:
         return "it holds no array and no group"
@@ -109,14 +109,14 @@ def held(group: Path) -> str:
 
 
 def open_array(found: ZarrNode, name: str) -> Lazy:
-    """Open an array, whose values are read when they are needed.
+    """Open an array of a Zarr store, whose values are read lazily.
 
     Args:
         found: The node of the array.
         name: The name that the user gave, for messages.
 
     Raises:
-        FileError: If its metadata are damaged or its compression is unknown.
+        FileError: If the metadata are damaged or the compression is unknown.
     """
     import zarr
 
@@ -209,10 +209,15 @@ def open_array(found: ZarrNode, name: str) -> Lazy:
 
 
 def missing_chunks(found: ZarrNode, lazy: Lazy, name: str) -> str | None:
-    """Return a note on chunks that are not stored, which are read as the fill value; None if there are none.
+    """Return a note on chunks that are not stored and read as the fill value; None if all chunks are stored.
+
+    Args:
+        found: The node of the array.
+        lazy: The opened array.
+        name: The name that the user gave, for messages.
 
     Raises:
-        FileError: If the array states that all chunks were stored.
+        FileError: If chunks are missing and the array states that all were stored, or more than 2^20 are missing.
     """
     total = prod(-(-size // part) for size, part in zip(lazy.shape, lazy.chunks, strict=True))
     files = (file for _, _, files in os.walk(found.path) for file in files)
@@ -240,7 +245,7 @@ def missing_chunks(found: ZarrNode, lazy: Lazy, name: str) -> str | None:
 
 
 def says_whole(found: ZarrNode) -> bool:
-    """Whether an array states that all of its chunks are stored, as those that softmorph writes do."""
+    """Return whether the attributes of an array state that all chunks are stored; softmorph writes this statement."""
     stated = found.attributes.get(SIGNATURE)
     return isinstance(stated, dict) and bool(stated.get(WHOLE))
 

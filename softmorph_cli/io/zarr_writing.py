@@ -1,4 +1,4 @@
-"""Writing the arrays of a Zarr store: every chunk, compressed, with a checksum."""
+"""Writes the arrays of a Zarr store; every chunk is stored, compressed, and has a checksum."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LEAST = 16
 
 
 def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
-    """Return the chunks of a new array: cubes or squares along spatial axes, one index of mapped axes."""
+    """Return the chunk shape of a new array: a cube or square along spatial axes, size 1 along other axes."""
     spatial = [size for size, letter in zip(shape, letters, strict=True) if letter in "ZYX"]
     # A volume of one slice is chunked as an image.
     flat = len(spatial) == 2 or 1 in spatial
@@ -41,12 +41,12 @@ def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
 
 
 def chunks_of_tiles(shape: Sequence[int], letters: str, tile: Sequence[int]) -> tuple[int, ...]:
-    """Return the chunks of a new array that is written in tiles, such that no two tiles share a chunk.
+    """Return the chunk shape of a new array that is written in tiles, such that no two tiles share a chunk.
 
     Args:
-        shape: The extent along the spatial axes.
-        letters: The axes.
-        tile: The extent of a tile.
+        shape: The size of the array along each spatial axis.
+        letters: The letters of the spatial axes.
+        tile: The size of a tile along each spatial axis.
     """
 
     def along(extent: int, length: int, default: int) -> int:
@@ -60,7 +60,7 @@ def chunks_of_tiles(shape: Sequence[int], letters: str, tile: Sequence[int]) -> 
 
 
 def create_group(path: Path, attributes: Mapping[str, Any]) -> None:
-    """Write the attributes of an image into an empty folder, in the Zarr version of their NGFF version."""
+    """Create a Zarr group with these attributes in an empty folder; the NGFF version decides the Zarr version."""
     if "ome" in attributes:
         _save(path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
     else:
@@ -76,7 +76,16 @@ def create_array(
     chunks: Sequence[int],
     names: str,
 ) -> Any:
-    """Create an array of a group with these attributes, and open it for writing."""
+    """Create an array in a Zarr group, and open the array for writing.
+
+    Args:
+        path: The folder of the new array.
+        attributes: The attributes of the group, which decide the Zarr version.
+        shape: The shape of the array.
+        dtype: The element type.
+        chunks: The chunk shape.
+        names: One lower-case letter for each axis.
+    """
     import zarr
 
     common: dict[str, Any] = {
@@ -111,7 +120,7 @@ def create_array(
 
 
 def reopen_array(path: Path) -> Any:
-    """Open an array that `create_array` made for further writing."""
+    """Open an array that `create_array` made earlier, for further writing."""
     import zarr
 
     # The argument `config` is for new arrays only.
@@ -120,9 +129,9 @@ def reopen_array(path: Path) -> Any:
 
 
 def _with_checksums(array: Any) -> Any:
-    """Let the chunks of an array carry Zstandard checksums, which every reader verifies.
+    """Make an array write Zstandard checksums into its chunks, which every reader verifies; return the array.
 
-    The metadata of version 2 do not mention them: TensorStore and zarrs (Rust) refuse unknown keys.
+    The metadata of Zarr version 2 do not mention the checksums: TensorStore and zarrs (Rust) refuse unknown keys.
     """
     if array.metadata.zarr_format == 2:
         array.metadata.compressor.checksum = True
@@ -130,12 +139,12 @@ def _with_checksums(array: Any) -> Any:
 
 
 def chunk_file(array: Any, path: Path, number: Sequence[int]) -> Path:
-    """Return the path of a chunk of the array in folder `path`, by its position in the grid of chunks."""
+    """Return the file of the chunk at grid position `number` of the array in folder `path`."""
     return path / str(array.metadata.encode_chunk_key(tuple(number)))
 
 
 def readable(array: Any, path: Path, number: Sequence[int]) -> bool:
-    """Whether a chunk of the array in folder `path` exists and can be read."""
+    """Return whether the chunk at grid position `number` of the array in folder `path` exists and can be read."""
     if not chunk_file(array, path, number).is_file():
         return False
     try:
@@ -149,7 +158,7 @@ def readable(array: Any, path: Path, number: Sequence[int]) -> bool:
 
 
 def store(target: Any, array: Array, chunks: Sequence[int]) -> None:
-    """Write a whole array, one chunk per thread at a time."""
+    """Write all of `array` into the Zarr array `target`; each thread writes one chunk at a time."""
     whole = tuple(slice(0, size) for size in array.shape)
 
     def put(number: tuple[int, ...]) -> None:
@@ -163,12 +172,12 @@ def store(target: Any, array: Array, chunks: Sequence[int]) -> None:
 
 @contextmanager
 def workers(most: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Yield threads; on an error or a signal they finish what they have begun and begin nothing else.
+    """Yield a pool of threads; on an error or a signal, tasks that have begun finish and waiting tasks are cancelled.
 
-    A thread that still writes would create the folder again that is being removed.
+    The block ends only when all threads have, because a thread that still writes would recreate a removed folder.
 
     Args:
-        most: The most threads.
+        most: The largest number of threads; None for the limit of the machine.
     """
     pool = ThreadPoolExecutor(min(machine.threads(), most or machine.threads()))
     try:

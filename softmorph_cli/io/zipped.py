@@ -1,4 +1,4 @@
-"""Compressed streams; gzip through ISA-L, which decompresses 2 and compresses 3 times as fast as zlib."""
+"""Compressed streams for reading and writing; ISA-L decompresses gzip 2 and compresses 3 times as fast as zlib."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _KINDS: Final[dict[str, tuple[bytes, int]]] = {
 
 
 class Unzipped(io.RawIOBase):
-    """A compressed file open for reading: one stream, or several in sequence.
+    """A compressed file open for reading, which holds one compressed stream or several in sequence.
 
     Attributes:
-        trailing: How many bytes after the last stream are not read, without zeros; set at the end of the stream.
+        trailing: How many unused bytes follow the last stream, without leading zeros; set when its end is reached.
     """
 
     def __init__(self, stream: BinaryIO, kind: str = "gzip", *, size: int | None = None) -> None:
-        """Read from the current position of a file, which is closed together with this object.
+        """Start reading at the current position of a file, which is closed together with this object.
 
         Args:
-            stream: The file.
-            kind: "gzip", "zlib", "bzip2" or "xz".
+            stream: The file with compressed data.
+            kind: The compression: "gzip", "zlib", "bzip2" or "xz".
             size: The number of compressed bytes; None for the rest of the file.
         """
         self._stream, self._kind, self._size = stream, kind, size
@@ -69,7 +69,7 @@ class Unzipped(io.RawIOBase):
         return piece
 
     def _next(self) -> bool:
-        """Begin the next stream, if one follows; after the last one count the remaining bytes."""
+        """Begin the next compressed stream and return True; after the last one count unused bytes, return False."""
         magic, rest = _KINDS[self._kind][0], self._unpacker.unused_data.lstrip(b"\0")
         while len(rest) < max(1, len(magic)) and (piece := self._more()):
             rest = (rest + piece).lstrip(b"\0")
@@ -82,11 +82,11 @@ class Unzipped(io.RawIOBase):
         return False
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True, because the object is open for reading."""
         return True
 
     def seekable(self) -> bool:
-        """Yes; skipped bytes are decompressed."""
+        """Return True; seeking decompresses the skipped bytes."""
         return True
 
     def tell(self) -> int:
@@ -128,25 +128,25 @@ class Unzipped(io.RawIOBase):
         return done
 
     def close(self) -> None:
-        """Close the file too."""
+        """Close this object and the compressed file."""
         if not self.closed:
             self._stream.close()
         super().close()
 
 
 def can_hold(packed: int, unpacked: int, kind: str = "gzip") -> bool:
-    """Whether `packed` compressed bytes can decompress to `unpacked` bytes; checked before memory is allocated."""
+    """Return whether `packed` compressed bytes can decompress to `unpacked` bytes; checked before allocating."""
     return unpacked <= (packed + 64) * _KINDS[kind][1]
 
 
 def finish(stream: Unzipped) -> int:
-    """Decompress to the end of a stream, where its checksum is verified.
+    """Decompress the rest of a stream, at whose end the checksum is verified.
 
     Returns:
-        How many bytes followed the voxels.
+        How many decompressed bytes followed the voxels.
 
     Raises:
-        Unsupported: If there are too many.
+        Unsupported: If more than 2^28 bytes follow.
     """
     more = 0
     while piece := stream.read(_PIECE):
@@ -157,15 +157,20 @@ def finish(stream: Unzipped) -> int:
 
 
 def trailing_notes(size: int, *, packed: bool = False) -> list[str]:
-    """Return a note on unused bytes after the voxels, or after the compressed stream; none for 0 bytes."""
+    """Return a list with a note on unused bytes after the voxels; empty for 0 bytes.
+
+    Args:
+        size: The number of unused bytes.
+        packed: Whether the bytes follow the compressed data instead of the decompressed voxels.
+    """
     place = "the end of its compressed data" if packed else "its voxels"
     count = "1 byte" if size == 1 else f"{size:,} bytes"
     return [f"{count} behind {place} {'is' if size == 1 else 'are'} not used."] if size else []
 
 
 def gzip_writer(file: BinaryIO) -> Any:
-    """Return a gzip stream that writes at the current position of an open file, which it does not close.
+    """Return a gzip stream that writes at the current position of an open file; closing it does not close the file.
 
-    Its header has no name and no time: equal contents give equal files.
+    The gzip header has no name and no time, so that equal contents give equal files.
     """
     return igzip.IGzipFile("", "wb", _LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Basics: atomic writing, locks, cache folder, memory and threads, signals, units, parameters, printable text."""
+"""Basic services: atomic writing, locks, cache folder, memory and threads, signals, units, parameters, safe text."""
 
 __all__ = [
     "cache",

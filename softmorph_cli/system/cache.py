@@ -1,8 +1,8 @@
 """The cache folder of compiled programs and generated kernels.
 
-It is private to the user, and entries are written atomically. Processes may share it: all of them write the same bytes
-for an entry, and the first one is kept. Code is imported from it, so a folder is not used if it belongs to another
-user or if others may write to it.
+The cache folder is private to the user, and entries are written atomically. Processes may share the folder: all of them
+write the same bytes for an entry, and the first file stays. Python imports code from the cache, so a folder is not used
+if it belongs to another user or if other users may write to it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ VARIABLE = "SOFTMORPH_CACHE_DIR"
 def root() -> Path:
     """Return the cache folder; create it if necessary.
 
-    It is `SOFTMORPH_CACHE_DIR` if that is set, else the user's cache folder, else (where the home folder is
-    read-only) a private folder in the system's temporary one.
+    The cache folder is `SOFTMORPH_CACHE_DIR` if that variable is set, else the user's cache folder, else (where the
+    home folder is read-only) a private folder in the system's temporary folder.
     """
     return _root(os.environ.get(VARIABLE))
 
 
 def folder(kind: str) -> Path:
-    """Return the folder of one kind of entries; create it if necessary.
+    """Return the subfolder `kind` of the cache folder, for one kind of entries; create it if necessary.
 
     Raises:
-        OSError: If it cannot be created, or if it or a folder in it belongs to another user or is writable by others.
+        OSError: If the subfolder cannot be created, or if it or its __pycache__ belongs to another user or is writable
+            by other users.
     """
     found = root() / kind
     found.mkdir(mode=0o700, exist_ok=True)
@@ -57,7 +58,7 @@ def folder(kind: str) -> Path:
 
 
 def load(kind: str, key: str) -> str | None:
-    """Return the text of an entry, or None."""
+    """Return the text of the entry `key` in subfolder `kind`; None if the entry is missing or unreadable."""
     try:
         return (folder(kind) / key).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -65,10 +66,10 @@ def load(kind: str, key: str) -> str | None:
 
 
 def store(kind: str, key: str, text: str) -> Path:
-    """Store an entry and return its file; a file that holds the same text is left untouched.
+    """Store `text` as entry `key` in subfolder `kind` and return the path; a file with equal text is left untouched.
 
     Raises:
-        OSError: As `folder`, or if the folder cannot be written to.
+        OSError: If `folder` refuses the subfolder, or the entry cannot be written.
     """
     place = folder(kind)
     path = place / key

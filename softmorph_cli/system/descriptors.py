@@ -1,6 +1,7 @@
 """Opening and locking files by descriptor, on POSIX systems and on Windows.
 
-A lock shows other runs that a process is writing a file; the system releases it when the process ends.
+A lock on a file shows other processes that the file is being written; the system releases the lock when the process
+that took it ends.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ _PLAIN: Final = ("O_BINARY", "O_NONBLOCK", "O_NOCTTY")
 
 
 def open_plain(path: Path, flags: int = os.O_RDONLY, *, follow: bool = True) -> int:
-    """Open a file, or where the system can a folder, without waiting if it is a pipe.
+    """Open a file, or a folder where the system can, without blocking if the file is a pipe.
 
     Args:
-        path: What is opened.
-        flags: As for `os.open`.
-        follow: Whether symbolic links are followed; if not, they are refused where the system can.
+        path: The file or folder.
+        flags: The flags of `os.open`, such as `os.O_RDONLY`.
+        follow: Whether symbolic links are followed; if not, links are refused where the system can.
 
     Returns:
-        The descriptor, which child processes do not inherit.
+        The file descriptor, which child processes do not inherit.
 
     Raises:
         OSError: If the system refuses.
@@ -59,7 +60,10 @@ else:
 
 
 def lock(descriptor: int) -> bool | None:
-    """Lock an open file or folder; return whether that worked, None where the file system has no locks."""
+    """Lock an open file or folder without waiting; return whether this process got the lock.
+
+    The result is False if another process holds the lock, and None where the file system has no locks.
+    """
     try:
         return _take(descriptor)
     except OSError:

@@ -1,4 +1,4 @@
-"""Atomic writing: files and Zarr stores are written beside their target and renamed when they are complete. TOML."""
+"""Atomic writing: files and Zarr stores are written beside their target and renamed when complete. Also parses TOML."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ STORE_MARKS: Final = (".zgroup", ".zarray", "zarr.json")
 
 
 def is_store(folder: Path) -> bool:
-    """Whether a folder is a node of a Zarr store: a group or an array, of either version."""
+    """Return whether a folder is a node of a Zarr store, which is a group or an array of version 2 or 3."""
     return any(os.path.isfile(folder / mark) for mark in STORE_MARKS)  # noqa: PTH113 (which raises nothing)
 
 
 def check_writable(path: Path, *, force: bool = False, store: bool = False) -> None:
-    """Refuse, before anything is computed, a path that cannot or should not be written.
+    """Raise an error, before anything is computed, if a file cannot or should not be written at a path.
 
-    Pipes and character devices such as /dev/null are written into, with and without `force`; disks are not.
+    Pipes and character devices such as /dev/null are accepted, with and without `force`; block devices are refused.
 
     Args:
         path: The file to be written later.
         force: Whether an existing file may be replaced.
-        store: Whether it is a Zarr store, which is a folder; only another store is ever replaced by one.
+        store: Whether the output is a Zarr store, which is a folder; a store replaces nothing but another store.
 
     Raises:
         FileError: If the folder is missing or read-only, the path is a folder, or the file exists and `force`
@@ -86,21 +86,21 @@ def check_writable(path: Path, *, force: bool = False, store: bool = False) -> N
 def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder, and rename it to `path` when the block ends without an error.
 
-    The temporary name ends like the real one, because libraries choose a format by it. If the block raises
-    (a full disk, Ctrl-C, SIGTERM turned into an exception), the temporary file is removed and `path` stays as it
-    was. A file that is replaced passes on its mode, owner and group. Pipes and devices are written into.
+    The temporary name ends like `path`, because libraries choose a file format by the suffix. If the block raises an
+    exception (a full disk, Ctrl-C, SIGTERM), the temporary file is removed and `path` stays as it was. The new file
+    gets the mode, owner and group of the file that it replaces. Content for a pipe or a device is copied into `path`.
 
     Args:
         path: The file to be written.
-        force: Whether an existing file may be replaced; if not, one that appears while the block runs stays too.
+        force: Whether an existing file may be replaced; if not, a file that appears while the block runs stays too.
         follow: Whether the target of a symbolic link is replaced, and a pipe or device written into. If not, the link
             itself is replaced, and pipes and devices are refused: for predictable names in shared folders.
 
     Yields:
-        The path to write to: an empty file.
+        The temporary path to write to, an empty file.
 
     Raises:
-        FileError: As `check_writable`, or when the system refuses to write.
+        FileError: If `check_writable` refuses the path, or the system refuses to write.
     """
     check_writable(path, force=force)
     try:
@@ -126,20 +126,20 @@ def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterat
 def replacing_store(
     path: Path, *, force: bool = False, keep: bool = False, resume: bool = False
 ) -> Iterator[Path]:
-    """Do what `replacing` does, for a Zarr store, which is a folder.
+    """Yield a temporary folder for a Zarr store, and rename it to `path` when the block ends without an error.
 
     Args:
         path: The store to be written.
         force: Whether an existing store may be replaced; no other folder ever is.
-        keep: Leave the temporary folder, see `temporaries.partial`, when the block raises.
-        resume: Continue with the temporary folder that an earlier run kept, if there is one; implies `keep`.
+        keep: Whether the temporary folder, then named by `temporaries.partial`, stays when the block raises.
+        resume: Whether to continue in the temporary folder that an earlier process kept, if it exists; implies `keep`.
 
     Yields:
-        The folder to write to; empty, unless an earlier run is resumed.
+        The temporary folder to write to; empty, unless the work of an earlier process is resumed.
 
     Raises:
-        FileError: As `check_writable`, when the system refuses to write, or when another run is writing to a
-            kept folder.
+        FileError: If `check_writable` refuses the path, the system refuses to write, or another process is writing
+            to the folder that an earlier process kept.
     """
     check_writable(path, force=force, store=True)
     target = path.resolve()
@@ -169,17 +169,17 @@ def replacing_store(
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open a file with a predictable name in a shared folder: only a regular file without links to it.
+    """Open a regular file with a predictable name in a shared folder, where another user may have placed a link.
 
     Args:
         path: The file.
-        flags: As for `os.open`.
+        flags: The flags of `os.open`, such as `os.O_RDONLY`.
 
     Returns:
-        The descriptor.
+        The file descriptor.
 
     Raises:
-        FileError: If it is a link or no regular file, so that somebody else may have put it there.
+        FileError: If the path is a symbolic link, a file with several hard links, or no regular file.
         OSError: If the system refuses.
     """
     linked = f"{path} is a symbolic link, which is not followed here; remove it."
@@ -207,10 +207,10 @@ def open_own(path: Path, flags: int) -> int:
 
 
 def flush(paths: Iterable[Path]) -> None:
-    """Flush files, and the entries of folders, to the disk.
+    """Flush the content of files, and the directory entries of folders, to the disk.
 
     Raises:
-        OSError: If the system refuses, as where a disk is full.
+        OSError: If the system reports an error, such as a full disk.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -220,18 +220,18 @@ def flush(paths: Iterable[Path]) -> None:
 
 
 def not_written(path: Path, error: OSError, *, kept: Path | None = None) -> FileError:
-    """Return the error that says why the system refused to write a file, and what to do.
+    """Return a `FileError` whose message states why the system refused to write a file, and what the user can do.
 
     Args:
         path: The file.
-        error: The system's error.
-        kept: The folder that `replacing_store` can resume; None where nothing is kept.
+        error: The error of the system.
+        kept: The unfinished store that `replacing_store` can resume; None if no unfinished store is left.
     """
     return FileError(f"{path} could not be written: {_reason(error, kept)}")
 
 
 def _is_special(path: Path) -> bool:
-    """Whether a path leads, after all links, to something that is neither a file nor a folder."""
+    """Return whether a path leads, through symbolic links too, to a pipe or device: neither a file nor a folder."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -249,7 +249,7 @@ def _check_stream(path: Path, *, store: bool) -> None:
 
 @contextmanager
 def _copied_into(stream: Path) -> Iterator[Path]:
-    """Yield a temporary path, and copy what is written there into a pipe or a device."""
+    """Yield a temporary path; when the block ends, copy the content of that file into a pipe or a device."""
     with TemporaryDirectory(prefix="softmorph-", ignore_cleanup_errors=True) as folder:
         temporary = Path(folder, stream.name[-KEPT[0] :])
         try:
@@ -275,13 +275,13 @@ def _copied_into(stream: Path) -> Iterator[Path]:
 
 
 def _take_place(temporary: Path, target: Path, path: Path, own: int, *, force: bool) -> None:
-    """Rename what was written to its target in one step; without `force` only if the name is free.
+    """Rename a temporary file or folder to its target in one step; without `force` only if no file has that name.
 
     Args:
-        temporary: A file or a folder.
-        target: Where `path` leads to.
-        path: The name as the user gave it.
-        own: The mode of a new file or folder.
+        temporary: The temporary file or folder.
+        target: The path that `path` leads to through symbolic links.
+        path: The name as the user gave it, for messages.
+        own: The mode of a new file or folder of this user.
         force: Whether an existing file or store may be replaced.
     """
     folder = temporary.is_dir()
@@ -346,7 +346,10 @@ def _replace(temporary: Path, target: Path, path: Path, own: int, *, folder: boo
 
 
 def _pass_on_permissions(old: Path, new: Path, own: int) -> bool:
-    """Pass on owner, group and mode; all files of a store get those of its metadata file."""
+    """Copy owner, group and mode of `old` to `new`; return whether all were copied.
+
+    Folders in a Zarr store get the permissions of the folder `old`, and files those of its metadata file.
+    """
     if not new.is_dir():
         return ownership.pass_on(old, new, own)
     # git-annex replaces files by links, whose own mode is meaningless.
@@ -391,10 +394,10 @@ def _reason(error: OSError | RuntimeError, kept: Path | None = None) -> str:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return the table of a TOML document.
+    """Parse a TOML document and return its root table.
 
     Raises:
-        ValueError: If it is malformed; the text is one clause with the reason.
+        ValueError: If the document is malformed; the message is one clause with the reason.
     """
     import tomllib  # not needed by most commands
 

@@ -1,4 +1,4 @@
-"""Signals: long calls of a library can be interrupted, and child processes do not receive Ctrl-C."""
+"""Handling of signals: long library calls can be interrupted, and child processes do not receive Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _THREAD: Final = "softmorph computing"
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Return the signals that ask this process to end, except ignored ones, as under nohup."""
+    """Return the signals that ask this process to end (SIGTERM, SIGHUP), except signals ignored as under nohup."""
     known = (getattr(signal, name) for name in _ENDING if hasattr(signal, name))
     return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def send(number: int) -> None:
-    """Send this process a signal for which it has a handler."""
+    """Send this process the signal `number`, for which the process has a handler."""
     if sys.platform == "win32":  # where os.kill ends the process without calling the handler
         signal.raise_signal(number)
     else:
@@ -30,10 +30,10 @@ def send(number: int) -> None:
 
 
 def interruptible(work: Callable[[], Any]) -> Any:
-    """Run a long call in a thread and return its result; signals interrupt the wait for it.
+    """Call `work` in a thread and return the result; the main thread waits and can handle signals meanwhile.
 
-    Python handles signals in the main thread between two of its instructions, and a call of gudhi may take minutes.
-    gudhi releases the interpreter lock, so that the main thread can handle signals meanwhile.
+    Python handles signals in the main thread between two bytecode instructions, and a call of gudhi may take minutes.
+    gudhi releases the interpreter lock, so that the main thread can handle signals during the call.
     """
     done: list[Any] = []
     failed: list[BaseException] = []
@@ -53,13 +53,13 @@ def interruptible(work: Callable[[], Any]) -> Any:
 
 
 def still_computing() -> bool:
-    """Whether an interrupted call is still running."""
+    """Return whether a call that `interruptible` started is still running, as after an interruption."""
     return any(thread.name == _THREAD for thread in threading.enumerate())
 
 
 @contextmanager
 def block_sigint() -> Iterator[None]:
-    """Block SIGINT in threads and processes that are started meanwhile: their parent ends them on Ctrl-C."""
+    """Block SIGINT in threads and processes started within the block; on Ctrl-C their parent process ends them."""
     if sys.platform == "win32":  # where child processes ignore it themselves
         yield
         return

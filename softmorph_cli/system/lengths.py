@@ -17,14 +17,14 @@ _FORM: Final = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zÂ
 
 
 def parse(text: str, option: str | None = None) -> tuple[float, str]:
-    """Return the number and the unit, "vox" for voxels, of a length.
+    """Parse a length such as 2.5mm or 4vox; return its number and its unit, "vox" for voxels.
 
     Args:
-        text: The length.
-        option: The parameter that it is a value of, for messages; by default the radius.
+        text: The length as the user typed it.
+        option: The name of the parameter that has this value, for messages; by default the radius.
 
     Raises:
-        UsageError: If it is no positive length with a unit.
+        UsageError: If the text is not a positive number with a unit of length.
     """
     option, match = option or named("radius"), _FORM.fullmatch(text)
     if match is None or match[2] not in _UNITS or match[3]:
@@ -36,10 +36,14 @@ def parse(text: str, option: str | None = None) -> tuple[float, str]:
 
 
 def parse_size(text: str, option: str) -> tuple[float, str, int | None]:
-    """Return the number, the unit and the power (2, 3, or None for voxels) of an area or a volume, such as 50um3.
+    """Parse an area or a volume such as 50um3; return number, unit and power of the unit (2, 3; None for voxels).
+
+    Args:
+        text: The size as the user typed it.
+        option: The name of the parameter that has this value, for messages.
 
     Raises:
-        UsageError: If it is neither.
+        UsageError: If the text is neither an area nor a volume.
     """
     match = _FORM.fullmatch(text)
     if match is None or match[2] not in _UNITS or (match[3] is None) != (match[2] == "vox"):
@@ -59,10 +63,17 @@ def _positive(number: str, text: str, option: str) -> float:
 def in_voxels(
     size: tuple[float, str, int | None], spacing: Sequence[float] | None, unit: str | None, dims: int
 ) -> int:
-    """Return an area or a volume in voxels, rounded up.
+    """Convert an area or a volume to a count of voxels, rounded up.
+
+    Args:
+        size: Number, unit and power of the unit, as `parse_size` returns.
+        spacing: The voxel size along each spatial axis; None if unknown.
+        unit: The unit of `spacing`; None if unknown.
+        dims: The number of spatial axes of the map.
 
     Raises:
-        InputError: If it is an area of a 3D map or a volume of a 2D one, or the voxel size is unknown.
+        InputError: If the map is 3D and the size an area or the map 2D and the size a volume, or the voxel size is
+            unknown.
     """
     number, own, power = size
     if power is None:
@@ -79,10 +90,14 @@ def in_voxels(
 
 
 def in_unit(length: tuple[float, str], unit: str | None) -> float:
-    """Return a length in the unit of a map's spacing.
+    """Convert a length to the unit of the voxel size of a map.
+
+    Args:
+        length: Number and unit, as `parse` returns.
+        unit: The unit of the voxel size; None if unknown.
 
     Raises:
-        InputError: If the map's unit is unknown.
+        InputError: If one of the two units is unknown.
     """
     number, own = length
     ours, theirs = millimetres(own), millimetres(unit)

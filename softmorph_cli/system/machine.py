@@ -1,4 +1,4 @@
-"""The threads and the memory that this process may use, by CPU affinity, control groups and SLURM; the C heap."""
+"""Limits on threads and memory of this process (CPU affinity, control groups, SLURM), and settings of the C heap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def threads() -> int:
-    """Return the default number of threads: the smallest limit in force, at least 1."""
+    """Return the default number of threads: the smallest of the limits by CPU affinity, control groups and variables.
+
+    The variables are SLURM_CPUS_PER_TASK and OMP_NUM_THREADS; the result is at least 1.
+    """
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     for text in _in_force("cpu.max"):
         with suppress(ValueError, ZeroDivisionError):
@@ -35,7 +38,7 @@ def threads() -> int:
 
 
 def memory() -> int | None:
-    """Return the bytes this process may use, or None where no limit can be read."""
+    """Return how many bytes of memory this process may use, or None where no limit can be read."""
     limits: list[int] = []
     # Version 1 states a number larger than any memory where there is no limit.
     for text in (*_in_force("memory.max"), *_in_force("memory.limit_in_bytes", "memory")):
@@ -51,17 +54,18 @@ def memory() -> int | None:
 
 
 def for_tiles() -> str:
-    """Return the value of `--memory` to suggest: three quarters of `memory`, at most 4GB."""
+    """Return the value to suggest for the option `--memory`: three quarters of the usable memory, at most 4GB."""
     size = min(4 * 10**9, (memory() or 6 * 10**9) * 3 // 4)
     return f"{size // 10**9}GB" if size >= 10**9 else f"{size // 10**6}MB"
 
 
 def _in_force(name: str, controller: str = "") -> list[str]:
-    """Return the values of a control group setting, from the group of this process up to the root ("max": no limit).
+    """Return the values of a setting of control groups, from the group of this process up to the root group.
 
     Args:
-        name: The setting.
-        controller: Its controller in version 1, where each has a hierarchy; "" for version 2.
+        name: The file name of the setting; a value of "max" means no limit.
+        controller: The controller of the setting in version 1 of control groups, where each controller has a
+            hierarchy of groups; "" for version 2.
     """
     own = None if controller else "/"
     with suppress(OSError, ValueError):
@@ -89,19 +93,19 @@ _M_ARENA_MAX: Final = -8
 
 
 def trim_heap() -> None:
-    """Return freed memory to the system, which glibc would keep for later allocations.
+    """Return freed memory from the heap of glibc to the operating system.
 
-    Arrays of many sizes leave gaps in the heap that the next one may not fit into.
+    Arrays of many sizes leave gaps in the heap that the next array may not fit into.
     """
     if (trim := _function("malloc_trim")) is not None:
         trim(0)
 
 
 def share_one_heap() -> None:
-    """Let the threads that this process starts from now on share one heap, where glibc gives each its own.
+    """Let all threads that this process starts from now on share one heap; by default glibc gives each thread a heap.
 
-    What is free in one heap cannot be used by a thread of another. The heaps of the threads that read a Zarr store held
-    80 MB of free memory, and more after every tile.
+    Memory that is free in one heap cannot be used by a thread with another heap. The heaps of the threads that read a
+    Zarr store held 80 MB of free memory, and more after every tile.
     """
     if (tune := _function("mallopt")) is not None:
         tune(_M_ARENA_MAX, 1)

@@ -1,4 +1,4 @@
-"""Renaming files and folders atomically, with or without replacing an existing one."""
+"""Renaming files and folders atomically, with or without replacing an existing file or folder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _UNKNOWN: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
 
 
 def take_free(temporary: Path, target: Path) -> None:
-    """Rename a file or a folder to a free name; another file that gets the name meanwhile is not replaced.
+    """Rename a file or a folder to a name that is not in use, without ever replacing another file.
 
     Raises:
-        FileExistsError: If the name is taken.
+        FileExistsError: If a file or folder with the name `target` exists, also if it appeared just now.
         OSError: If the system refuses.
     """
     if sys.platform == "win32":  # where a rename never replaces anything
@@ -45,12 +45,12 @@ def take_free(temporary: Path, target: Path) -> None:
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Exchange two paths in one step where the system can; return whether it did."""
+    """Exchange the names of two files or folders in one step; return False where the system cannot."""
     return _renamed(first, second, _EXCHANGE)
 
 
 def flush(folder: Path) -> None:
-    """Flush the entries of a folder to the disk, where the system can; the files themselves are flushed before."""
+    """Flush the directory entries of a folder to the disk where the system can; the content of files is not flushed."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

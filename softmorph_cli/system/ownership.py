@@ -1,4 +1,4 @@
-"""Permissions: a file that replaces another one gets its owner, group, mode and access control lists."""
+"""Permissions: a new file gets owner, group, mode and access control lists of the file that it replaces."""
 
 from __future__ import annotations
 
@@ -20,23 +20,28 @@ def user() -> int:
 
 
 def open_to(state: os.stat_result, bits: int) -> bool:
-    """Whether a mode grants these permissions; False on Windows, where modes do not tell."""
+    """Return whether the mode of a file grants any permission in `bits`; False on Windows, which has no such modes.
+
+    Args:
+        state: The status of the file, from `os.stat`.
+        bits: Permission bits, such as `stat.S_IWOTH`.
+    """
     return hasattr(os, "geteuid") and bool(state.st_mode & bits)
 
 
 def pass_on(old: Path, new: Path, own: int) -> bool:
-    """Copy owner, group, mode and access lists from one file or folder to another, as far as the system permits.
+    """Copy owner, group, mode and access control lists of one file or folder to another, as far as permitted.
 
-    If owner, group or access list cannot be kept, no permission exceeds that of a new file: the old mode was meant for
-    other users.
+    If owner, group or access list cannot be copied, permissions are reduced, because the old mode was meant for other
+    users.
 
     Args:
         old: The file or folder that is replaced.
-        new: The one that replaces it.
+        new: The file or folder that replaces `old`.
         own: The mode of a new file or folder of this user.
 
     Returns:
-        Whether all of them were kept.
+        Whether owner, group, mode and access lists were all copied.
     """
     had = old.lstat()
     folder = stat.S_ISDIR(had.st_mode)
@@ -61,7 +66,7 @@ def pass_on(old: Path, new: Path, own: int) -> bool:
 
 
 def set_mode(path: Path | int, mode: int) -> None:
-    """Set the mode of a file or folder, by its path or its descriptor, where the file system has any."""
+    """Set the mode of a file or folder, given by path or file descriptor; do nothing where modes are not supported."""
     if isinstance(path, int) and os.chmod not in os.supports_fd:
         return
     with suppress(OSError):
@@ -69,10 +74,10 @@ def set_mode(path: Path | int, mode: int) -> None:
 
 
 def new_folder_mode(beside: Path) -> int:
-    """Return the mode of a new folder by umask, access lists and the folder above.
+    """Return the mode that a new folder gets from the umask, access control lists and its parent folder.
 
     Args:
-        beside: A private folder of this process, with the default access list of the folder above.
+        beside: A private folder of this process, with the default access list of its parent folder.
     """
     probe = beside / ".softmorph-mode"
     with suppress(FileExistsError):  # left by a run that was killed just here

@@ -1,7 +1,7 @@
-"""Parameters as data: help, check and parser of each, from which options, keywords and documents are derived.
+"""Declarations of parameters, from which command-line options, keywords of functions and keys of TOML are derived.
 
-A dataclass declares a parameter as a field `name: Annotated[type, Parameter(...)] = default`. The command line derives
-its options from that, a chain and a TOML file their keys, and the class checks its values when an instance is made.
+A dataclass declares a parameter as a field `name: Annotated[type, Parameter(...)] = default`. From this field follow
+an option of the command line and a key in chains and TOML files; the class checks values when an instance is made.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false"
 
 @dataclass(frozen=True)
 class Parameter:
-    """The metadata of a parameter beside its name, type and default.
+    """The description of a parameter: help text, check, parser, and its place on the command line.
 
     Attributes:
-        help: Its meaning, with the default where that is not the field's.
-        metavar: The placeholder of its value in --help.
-        flags: The names of its option where they are not `--name` alone.
-        group: The panel of --help that lists it.
-        check: Called with the name and a value that is not None; raises where it is wrong for every image.
-        parse: Converts text to a value; the option then takes text.
+        help: The meaning of the parameter, with the default where the default of the field does not tell it.
+        metavar: The placeholder of the value in --help, such as FILE.
+        flags: The names of the command-line option, where `--name` is not the only name.
+        group: The title of the panel of --help that lists the option.
+        check: A function of the name and a value other than None; it raises if the value is wrong for every image.
+        parse: A function that converts text to a value; the command-line option then takes text.
         least: The least value that the command line accepts.
-        argument: Whether it is a positional argument of the command line, before IN.
-        shell: Whether it is an option of the command line; otherwise a keyword of Python only.
+        argument: Whether the parameter is a positional argument of the command line, before IN.
+        shell: Whether the command line has the parameter; otherwise it is a keyword in Python only.
     """
 
     help: str
@@ -64,15 +64,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Declared:
-    """A parameter as a class declares it.
+    """A parameter as a dataclass or a function declares it.
 
     Attributes:
-        name: The field's name.
-        kind: The type of its value other than None; str where there is a parser; Path where text is taken as a path.
-        optional: Whether it may be None.
-        default: Its default; `dataclasses.MISSING` where a value is required.
-        about: Its metadata.
-        hint: Its type annotation.
+        name: The name of the field or argument.
+        kind: The type of the value, apart from None; str where text is parsed; Path where text is taken as a path.
+        optional: Whether the value may be None.
+        default: The default value; `dataclasses.MISSING` where a value is required.
+        about: The description of the parameter, with help text and check.
+        hint: The type annotation, without the description.
     """
 
     name: str
@@ -84,19 +84,19 @@ class Declared:
 
     @property
     def required(self) -> bool:
-        """Whether it has no default."""
+        """Whether the parameter has no default, so that a value is required."""
         return self.default is MISSING
 
     @property
     def typed(self) -> str:
-        """Its option on the command line, its keyword in Python."""
+        """The name that users type: the option on the command line, the keyword in Python."""
         return self.about.flags[0].partition("/")[0] if in_shell() and self.about.flags else named(self.name)
 
     def from_text(self, text: str) -> Any:
-        """Return the value of a text.
+        """Convert a text to a value of the parameter.
 
         Raises:
-            UsageError: If it is of another type; the message names the parameter.
+            UsageError: If the text is no value of the type `kind`; the message names the parameter.
         """
         if self.about.parse is not None:
             return self.about.parse(text)
@@ -106,10 +106,10 @@ class Declared:
             raise UsageError(f"{self.name} is {_KINDS[self.kind]}, not {text!r}.") from None
 
     def from_toml(self, value: Any) -> Any:
-        """Return the value of a TOML entry; an integer is accepted as a number, a Boolean is not.
+        """Convert a TOML value to a value of the parameter; integers are accepted for numbers, Booleans are not.
 
         Raises:
-            UsageError: As `from_text`.
+            UsageError: If the value is not of the type `kind`; the message names the parameter.
         """
         if self.about.parse is not None and self.kind is not str:
             return self.about.parse(value)
@@ -143,7 +143,7 @@ def _declared(owner: Any) -> Mapping[str, Declared]:
 
 
 def _kind(hint: Any) -> tuple[type, bool]:
-    """Return the type of a value other than None, and whether None is allowed."""
+    """Return the type of values that a type annotation allows beside None, and whether it allows None."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -153,10 +153,10 @@ def _kind(hint: Any) -> tuple[type, bool]:
 
 
 def check_all(values: Any) -> None:
-    """Parse and check the parameters of a frozen dataclass, in `__post_init__`.
+    """Parse and check all parameters of a frozen dataclass instance; to be called in `__post_init__`.
 
     Raises:
-        UsageError: If one is wrong for every image.
+        UsageError: If the value of a parameter is wrong for every image.
     """
     for name, one in declared(type(values)).items():
         value = getattr(values, name)
@@ -173,7 +173,7 @@ def check_all(values: Any) -> None:
 
 @contextmanager
 def named_as_options() -> Iterator[None]:
-    """Name parameters in the messages of this process as options: `--hard`, not `hard=True`."""
+    """Within the block, messages of this process name parameters as options: `--hard`, not `hard=True`."""
     _COMMANDS.append(None)
     try:
         yield
@@ -185,9 +185,9 @@ def named(name: str, value: Any = None, *, option: str | None = None) -> str:
     """Return a parameter as a message names it: `--max-iterations` on the command line, `max_iterations` in Python.
 
     Args:
-        name: The parameter.
-        value: A value to give with it, or a placeholder such as "FILE"; None for the name alone.
-        option: The name of its option, where that is another one.
+        name: The name of the parameter in Python.
+        value: A value to show after the name, or a placeholder such as "FILE"; None for the name alone.
+        option: The name of the command-line option, where it differs from `name`.
     """
     if in_shell():
         option = f"--{'no-' if value is False else ''}{(option or name).replace('_', '-')}"
@@ -205,7 +205,7 @@ def named(name: str, value: Any = None, *, option: str | None = None) -> str:
 
 @contextmanager
 def collect_named() -> Iterator[list[str]]:
-    """Yield a list to which the texts that `named` returns in Python are appended meanwhile."""
+    """Yield a list to which `named` appends each keyword text that it returns within the block."""
     found: list[str] = []
     before = _NAMED.set(found)
     try:
@@ -215,28 +215,28 @@ def collect_named() -> Iterator[list[str]]:
 
 
 def in_shell() -> bool:
-    """Whether messages name parameters as options: the command line was called, not Python."""
+    """Return whether messages name parameters as options, because a command is running and not a call from Python."""
     return bool(_COMMANDS)
 
 
 def take_a_part() -> str:
-    """Return the advice for a map that is too large, without a full stop."""
+    """Return the advice of messages on a map that is too large: cut out a part; without a full stop."""
     return "cut out a part with --region" if in_shell() else "pass a part of it"
 
 
 def as_in_python(text: str) -> str:
-    """Return a help text with parameters named as keywords: `max_iterations`, not --max-iterations."""
+    """Return a help text in which parameters are named as keywords: `max_iterations` replaces --max-iterations."""
     return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: f"`{found[1].replace('-', '_')}`", text)
 
 
 def adopt_signature(function: Any, like: Any, known: Iterable[Declared], example: str = "") -> None:
-    """Give a function the signature and the documentation of another, with keywords for its `options`.
+    """Give a function the signature and docstring of `like`, with keywords in place of the argument `options`.
 
     Args:
-        function: Takes the positional arguments of `like`, and keywords.
-        like: The other function; its last argument is `options`.
-        known: The keywords.
-        example: Appended to the docstring.
+        function: The function to be changed; it takes the positional arguments of `like`, and keywords.
+        like: The function that is imitated; its last argument is `options`.
+        known: The parameters that become keywords.
+        example: Text that is appended to the docstring.
     """
     known = list(known)
     before, _, after = (inspect.getdoc(like) or "").partition("\nReturns:")
@@ -254,21 +254,21 @@ def adopt_signature(function: Any, like: Any, known: Iterable[Declared], example
 
 
 def keyword(one: Declared) -> inspect.Parameter:
-    """Return a parameter as the keyword of a function."""
+    """Return a parameter as a keyword argument, for the signature of a function."""
     return inspect.Parameter(
         one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.hint
     )
 
 
 def arguments(known: Iterable[Declared]) -> str:
-    """Return the lines of a docstring's `Args` for parameters."""
+    """Return the lines that describe parameters in the section `Args` of a docstring."""
     lines = (f"{one.name}: {as_in_python(one.about.help)}" for one in known)
     wrapped = "\n".join(textwrap.fill(line, 108, subsequent_indent="    ") for line in lines)
     return textwrap.indent(wrapped, "    ")
 
 
 def at_least(least: float) -> Check:
-    """Return the check of a number that has a least value."""
+    """Return a check that raises `UsageError` for a number below `least`."""
 
     def check(name: str, value: float) -> None:
         if not value >= least:
@@ -278,12 +278,12 @@ def at_least(least: float) -> Check:
 
 
 def below_one(name: str, value: float) -> None:
-    """Check a threshold: at least 0 and below 1."""
+    """Raise `UsageError` unless a value, such as a threshold, is at least 0 and below 1."""
     if not 0 <= value < 1:
         raise UsageError(f"{named(name)} {value:g}: it must be at least 0 and below 1.")
 
 
 def positive(name: str, value: float) -> None:
-    """Check a number that must be positive and finite."""
+    """Raise `UsageError` unless a number is positive and finite."""
     if not 0 < value < float("inf"):
         raise UsageError(f"{named(name)} {value:g}: it must be positive and finite.")

@@ -1,8 +1,8 @@
-"""Making text from files safe to show.
+"""Functions that make untrusted text from files safe to show.
 
-Names, headers and titles are untrusted: a terminal interprets control characters in them, a spreadsheet evaluates a
-cell that begins with "=", and an unpaired surrogate, which Python uses for file names that are no UTF-8, cannot be
-printed at all.
+File names, headers and titles are untrusted: a terminal interprets control characters in the text, a spreadsheet
+evaluates a cell that begins with "=", and an unpaired surrogate, which Python uses for file names that are no UTF-8,
+cannot be printed at all.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ INDENT: Final = "\n    "
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return a text with a question mark for every character that is not printable.
+    """Return a text with a question mark in place of every character that is not printable.
 
     Args:
         text: Untrusted text.
-        keep: Characters that stay, such as the line ends of a column's name.
+        keep: Unprintable characters that are not replaced, such as the line ends of a column's name.
     """
     return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
 
 
 def message(text: str) -> str:
-    """Return a message as one printable line, with the lines of a drawing below it if it has one."""
+    """Return a message as one printable line; lines of a drawing in the message, marked by INDENT, stay below it."""
     return INDENT.join(printable(line) for line in text.split(INDENT))
 
 
 def typed(*words: str | PurePath) -> str:
     """Return words quoted for a shell.
 
-    A path that begins with "-" gets "./", so that it is no option. Unprintable characters are escaped for bash and
-    zsh, because the question mark that messages have for them would name another file.
+    A path that begins with "-" gets the prefix "./", so that commands do not take it for an option. Unprintable
+    characters are escaped for bash and zsh, because with question marks the word would name another file.
     """
     return " ".join(
         _quoted(f"./{word}" if isinstance(word, PurePath) and str(word).startswith("-") else str(word))
@@ -58,7 +58,7 @@ def _quoted(word: str) -> str:
 
 
 def unicode(value: Any) -> Any:
-    """Return a value for JSON with U+FFFD in place of unpaired surrogates, in lists and objects too.
+    """Return a JSON value with U+FFFD in place of unpaired surrogates in all strings, also in lists and objects.
 
     Python writes and reads unpaired surrogates, but other programs refuse the whole file.
     """
@@ -70,9 +70,10 @@ def unicode(value: Any) -> Any:
 
 
 def cell(value: Any) -> Any:
-    """Return a value for a CSV that a spreadsheet does not evaluate as a formula.
+    """Return a value for a CSV file that a spreadsheet does not evaluate as a formula.
 
-    A text gets an apostrophe before it; a path "./", so that it still names the file. Numbers stay, also negative ones.
+    A text that looks like a formula gets an apostrophe before it, and a path gets "./", so that the path still names
+    the file. Numbers, also negative numbers, are not changed.
     """
     if not isinstance(value, str | PurePath) or not str(value).startswith(_FORMULA):
         return value

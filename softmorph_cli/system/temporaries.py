@@ -1,6 +1,7 @@
-"""Temporary files and folders beside a target: their names, locks that show who writes them, removing stale ones.
+"""Temporary files and folders beside an output file: creating, naming, locking and removing them.
 
-A lock is held on each of them while it is written, so that other runs can tell it from what a killed process left.
+A process locks a temporary file or folder while writing it, so that other processes can tell it from a leftover of a
+killed process.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ KEPT: Final = (20, 200)
 
 
 def partial(path: Path) -> Path:
-    """Return the folder where `replacing_store` keeps an unfinished store for a later run to resume."""
+    """Return the path of the folder where `replacing_store` keeps an unfinished store, to be resumed later."""
     target = path.resolve()
     return target.with_name(f".softmorph-partial-{target.name[-KEPT[1] :]}")
 
 
 def tails(target: Path) -> set[str]:
-    """Return the possible ends of the names of a target's temporary files."""
+    """Return the suffixes, taken from the name of `target`, with which names of its temporary files may end."""
     return {target.name[-kept:] for kept in KEPT}
 
 
 def clear_leftovers(target: Path) -> None:
-    """Remove the temporary files of a target that killed processes left, where locks show that nobody writes them."""
+    """Remove temporary files of `target` that killed processes left; files locked by running processes stay."""
     with suppress(OSError):
         for entry in list(os.scandir(target.parent)):
             match = LEFTOVER.fullmatch(entry.name)
@@ -49,7 +50,7 @@ def remove_left(path: Path, *, unsure: bool = False) -> None:
 
     Args:
         path: The file or folder.
-        unsure: Whether to remove it too where the file system has no locks.
+        unsure: Whether to remove the file also where the file system has no locks.
     """
     if not descriptors.HELD_WHILE_WRITTEN:
         if unsure:
@@ -68,7 +69,7 @@ def remove_left(path: Path, *, unsure: bool = False) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with its content; ignore what the system refuses to remove."""
+    """Remove a file, a link or a folder with its content; errors of the system are ignored."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -78,10 +79,10 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def temporary_file(target: Path) -> Iterator[tuple[Path, int]]:
-    """Create an empty file beside a target, locked meanwhile; remove it in the end, if it is still there.
+    """Create an empty locked file beside a target; remove the file when the block ends, unless it was renamed.
 
     Yields:
-        The file, and the mode that a new file has here.
+        The path of the temporary file, and the mode that a new file in this folder gets by default.
     """
     while True:
         temporary = _random_name(target, KEPT[0])
@@ -104,18 +105,19 @@ def temporary_file(target: Path) -> Iterator[tuple[Path, int]]:
 
 
 def private_folder(target: Path, path: Path, *, kept: bool) -> tuple[Path, int | None]:
-    """Create a folder beside a target that is private to this user, and lock it for this process.
+    """Create a temporary folder beside a target, accessible to this user only, and lock it for this process.
 
     Args:
-        target: The store to be written.
-        path: The same as the user named it.
-        kept: Whether it is the folder that `partial` names, which may exist already; otherwise its name is random.
+        target: The path of the store to be written, with symbolic links resolved.
+        path: The path of the store as the user gave it, for messages.
+        kept: Whether to use the folder that `partial` names, which may exist already, instead of a random name.
 
     Returns:
-        The folder, and a descriptor that holds its lock; None where the system opens no folders.
+        The folder, and a file descriptor that holds its lock; None in place of the descriptor where the system opens
+        no folders.
 
     Raises:
-        FileError: If the name is taken by something else, or another run holds the folder.
+        FileError: If the name belongs to a file, a link or another user's folder, or another process holds the lock.
     """
     while True:
         folder = partial(target) if kept else _random_name(target, KEPT[1])
@@ -157,7 +159,7 @@ def private_folder(target: Path, path: Path, *, kept: bool) -> tuple[Path, int |
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Lock a folder meanwhile, where that is possible, so that no other run takes it."""
+    """Hold a lock on a folder within the block, where possible, so that no other process uses or removes the folder."""
     try:
         descriptor = descriptors.open_plain(folder, follow=False)
     except OSError:  # not readable by this user, so no other run of theirs takes it either
@@ -175,7 +177,7 @@ def _random_name(target: Path, kept: int) -> Path:
 
 
 def _owner_beside(target: Path) -> int:
-    """Return the owner of new folders: not this user on file systems that give all files to one owner."""
+    """Return the user ID that owns new folders beside `target`; some file systems give all files to one owner."""
     probe = _random_name(target, KEPT[1])
     probe.mkdir(mode=0o700)
     try:
@@ -185,9 +187,9 @@ def _owner_beside(target: Path) -> int:
 
 
 def _holds(descriptor: int, path: Path) -> bool:
-    """Lock an open file or folder; return whether this process now holds it and it still has its name.
+    """Lock an open file or folder; return whether this process got the lock and `path` still names that file.
 
-    Another run may have taken it for a leftover before it was locked, and have removed it or be about to.
+    Another process may have taken the file for a leftover before it was locked, and have removed it or be about to.
     """
     if descriptors.lock(descriptor) is False:
         return False

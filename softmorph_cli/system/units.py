@@ -33,24 +33,30 @@ _SPELLINGS: Final = {
 
 
 def length(value: float, unit: str | None) -> tuple[float, str | None]:
-    """Return a length in mm, um or nm, and that unit; of an unknown unit, the number as it is and None."""
+    """Convert a length to mm, um or nm; return the converted number and its unit.
+
+    If the unit is unknown, the number is unchanged and None is returned for the unit.
+    """
     spelling = (unit or "").strip()
     name, factor = _SPELLINGS.get(spelling) or _SPELLINGS.get(spelling.lower()) or (None, 1.0)
     return value * factor, name
 
 
 def millimetres(unit: str | None) -> float | None:
-    """Return a unit in millimetres, in any spelling; None if it is unknown."""
+    """Return the length of a unit, given in any spelling, in millimetres; None if the unit is unknown."""
     factor, name = length(1.0, unit)
     return None if name is None else factor * MILLIMETRES[name]
 
 
 def in_one_unit(sizes: Mapping[str, tuple[float, Any]]) -> tuple[dict[str, float], str | None]:
-    """Convert the voxel sizes of axes, each with a unit in any spelling, to the first unit that is known.
+    """Convert voxel sizes, which may have different units, to the first known unit among them.
+
+    Args:
+        sizes: The voxel size along each axis and its unit in any spelling, by axis letter.
 
     Returns:
-        The sizes by axis, and the unit. Axes with an unknown unit are left out; if all units are unknown, the sizes
-        are unchanged and the unit is None.
+        The sizes by axis letter, and the unit. Axes with an unknown unit are left out; if all units are unknown, the
+        sizes are unchanged and the unit is None.
     """
     known = {axis: length(size, str(unit or "")) for axis, (size, unit) in sizes.items()}
     unit = next((name for _, name in known.values() if name is not None), None)
@@ -61,12 +67,12 @@ def in_one_unit(sizes: Mapping[str, tuple[float, Any]]) -> tuple[dict[str, float
 
 
 def sign(unit: str) -> str:
-    """Return a unit in typographic form: µm, mm², µm³."""
+    """Return a unit in typographic form: µm for um, mm² for mm^2, µm³ for um^3."""
     return unit.replace("^2", "²").replace("^3", "³").replace("um", "µm")
 
 
 def sizeless(axes: Iterable[str]) -> list[str]:
-    """Return a note on axes that `in_one_unit` left out."""
+    """Return a list with a note on axes whose voxel size has no known unit; empty if there are no such axes."""
     named = " and ".join(axis.lower() for axis in axes)
     if not named:
         return []
@@ -93,8 +99,8 @@ class TimeStep:
     """The time between two images of a series.
 
     Attributes:
-        size: How long it is; in seconds where the unit is known.
-        known: Whether the unit is known.
+        size: The length of the step; in seconds where the unit is known.
+        known: Whether the unit of the step is known.
     """
 
     size: float
@@ -102,10 +108,11 @@ class TimeStep:
 
 
 def time_step(size: float, unit: str | None) -> TimeStep | None:
-    """Return a step of time, in seconds where its unit is a known one.
+    """Return a time step, converted to seconds if its unit is known.
 
     Returns:
-        None where `size` is no length of time, or is 1 of no unit, which is what files hold that say nothing.
+        The time step; None if `size` is not positive and finite, or is 1 without a known unit, which files hold that
+        state no time step.
     """
     if not 0 < size < inf:
         return None
@@ -125,7 +132,7 @@ BYTES: Final = {
 
 
 def bytes_of(text: str) -> int | None:
-    """Return the number of bytes of a size such as 4GB or 512MiB, in any spelling; None if it is malformed."""
+    """Parse a memory size such as 4GB or 512MiB, in any case, to a number of bytes; None if it is malformed."""
     number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = text.strip()[len(number) :].strip().lower()
     factor = next((factor for name, factor in BYTES.items() if name.lower() in (unit, f"{unit}b")), None)

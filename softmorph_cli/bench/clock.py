@@ -1,4 +1,4 @@
-"""Timing of tasks that run in turn, so that other load on the machine slows them all alike."""
+"""Timing of tasks that run in turn, so that other load on the machine slows all tasks alike."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class TimedTask:
     """A task to be timed.
 
     Attributes:
-        run: The timed function; its argument is the result of `prepare`. Freeing its result is not timed.
-        prepare: Called before each run, not timed.
+        run: The timed function, which takes the result of `prepare`. Freeing what it returns is not timed.
+        prepare: Function that is called before each run and not timed.
     """
 
     run: Callable[[Any], object]
     prepare: Callable[[], Any] = _nothing
 
     def __call__(self) -> object:
-        """Prepare and run once."""
+        """Prepare the task, run it once and return its result, without timing."""
         return self.run(self.prepare())
 
 
@@ -36,8 +36,8 @@ class Timing:
     """The run times of a task.
 
     Attributes:
-        first: Seconds of the first run, which compiles a kernel or loads it from the cache.
-        warm: Seconds of each later run.
+        first: Seconds that the first run took, which compiles a kernel or loads it from the cache.
+        warm: Seconds that each later run (a warm run) took.
     """
 
     first: float
@@ -45,7 +45,7 @@ class Timing:
 
     @property
     def seconds(self) -> float:
-        """The shortest warm run."""
+        """Seconds that the shortest warm run took."""
         return min(self.warm)
 
 
@@ -59,19 +59,19 @@ def take_turns(
     clock: Callable[[], float] = time.perf_counter,
     report: Callable[[str], None] = lambda name: None,
 ) -> tuple[dict[str, Timing], dict[str, SoftmorphError]]:
-    """Time every task once, then all of them in turn, round after round.
+    """Return the run times of tasks: each task is run once, then all tasks in turn, round after round.
 
     Args:
-        tasks: By name.
-        repeats: Rounds after the first run, at least 1.
-        least: Tasks whose warm runs took fewer seconds than this in total get more rounds, up to ten times as many.
-        patience: Tasks whose warm runs took more seconds than this in total get no more rounds.
-        settle: Waits until the device is idle; called before and after each run.
-        clock: Returns seconds.
-        report: Called with the name of each task before it runs, except in the additional rounds.
+        tasks: The tasks to time, by name.
+        repeats: Number of rounds after the first run, at least 1.
+        least: Least total seconds of warm runs: quicker tasks get more rounds, up to ten times as many.
+        patience: Total seconds of warm runs after which a task gets no more rounds.
+        settle: Function that waits until the device is idle; called before and after each run.
+        clock: Function that returns the time in seconds.
+        report: Callback that gets the name of each task before it runs, except in the additional rounds.
 
     Returns:
-        The timings, and the errors of the tasks that raised one.
+        The run times by task, and the errors of the tasks that raised an error.
     """
     first: dict[str, float] = {}
     refused: dict[str, SoftmorphError] = {}

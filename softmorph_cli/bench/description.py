@@ -1,4 +1,4 @@
-"""Description of this machine: what determines the speed of the filters."""
+"""Description of this machine: hardware and library versions, which determine the speed of the filters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIBRARIES: Final = ("numpy", "numba", "torch", "triton", "scipy", "scikit-image"
 
 
 def describe(hardware: Hardware) -> dict[str, Any]:
-    """Return processor, memory, threads, device, load, and the versions of the measured libraries."""
+    """Return a description of this machine for JSON: processor, memory, device, load and library versions."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -46,7 +46,7 @@ def processor() -> str:
 
 
 def device_name(device: str) -> str:
-    """Return "cpu", or the GPU's number and name."""
+    """Return "cpu", or the index and the name of the GPU, such as "cuda:0 NVIDIA H200"."""
     if not device.startswith("cuda"):
         return "cpu"
     import torch

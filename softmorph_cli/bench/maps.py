@@ -1,4 +1,4 @@
-"""Drawn maps for benchmarks, equal on every machine."""
+"""Synthetic maps for benchmarks, drawn at random from a fixed seed and so equal on every machine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SKIRT: Final = 6.0
 
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> Map:
-    """Return independent uniform values: every voxel has to be computed."""
+    """Return a map of independent uniform values, in which filters have to compute every voxel."""
     return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
 def vessels(shape: tuple[int, ...], seed: int = 1) -> Map:
-    """Draw soft tubes along random walks, whose share of the image is independent of its size.
+    """Return a map of soft tubes along random walks, whose share of the voxels hardly depends on the map's size.
 
     The probability is 1 / (1 + exp(-d / 0.8)), where d is the distance in voxels to the tubes' surface, positive
     inside.
@@ -54,7 +54,7 @@ def vessels(shape: tuple[int, ...], seed: int = 1) -> Map:
 
 
 def _draw_piece(inside: Map, start: npt.NDArray[Any], end: npt.NDArray[Any], radius: float) -> None:
-    """Set each voxel to at least its depth within a straight piece of tube with round ends, in place."""
+    """Raise each voxel of `inside`, in place, to its depth within a straight tube with round ends, if that is more."""
     low = np.maximum(np.floor(np.minimum(start, end) - radius - SKIRT), 0).astype(int)
     high = np.minimum(np.ceil(np.maximum(start, end) + radius + SKIRT) + 1, inside.shape).astype(int)
     if (low >= high).any():

@@ -1,4 +1,4 @@
-"""Measuring workloads on maps of one size, in turn with what they are compared with."""
+"""Measuring workloads on maps of one size, in turn with functions of other libraries for comparison."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ class Measurement:
     """The measurement of one workload on one map.
 
     Attributes:
-        operation: As in `Work`, like `method` and `detail`.
-        map: "noise" or "vessels".
+        operation: Name of the operation, such as "erosion".
+        method: Name of the method; "hard" for the exact binary skeleton.
+        detail: Settings that distinguish the workload from others with this operation and method.
+        map: Kind of the map, "noise" or "vessels".
         shape: Shape of the map.
-        share_above_half: Share of the voxels above 0.5.
-        seconds: The shortest warm run.
+        share_above_half: Share of the map's voxels above 0.5.
+        seconds: Seconds of the shortest warm run (any run after the first).
         runs: Number of warm runs.
-        first_seconds: The first run, which compiles or loads the kernel.
-        mvoxel_per_s: Millions of voxels a second.
-        ratio_to_copy: Time over that of a plain copy of the map.
-        ratio_to_ruler: Time over that of SciPy's grey erosion; None on CUDA.
+        first_seconds: Seconds of the first run, which compiles or loads the kernel.
+        mvoxel_per_s: Millions of voxels processed in a second.
+        ratio_to_copy: Time of the workload over that of a plain copy of the map.
+        ratio_to_ruler: Time of the workload over that of SciPy's grey erosion; None on CUDA.
         peak_bytes: Peak memory beyond the input, the result included; None if not measured.
         peak_to_input: `peak_bytes` over the size of the input.
     """
@@ -56,7 +58,7 @@ class Measurement:
 
     @property
     def name(self) -> str:
-        """The name of the workload."""
+        """The name of the workload: operation, detail and method."""
         return f"{self.operation} {self.detail}, {self.method}"
 
 
@@ -65,13 +67,14 @@ class Comparison:
     """The measurement of another library's function.
 
     Attributes:
-        name: The function.
-        library: Its package.
-        version: The package's version.
+        name: Name of the function.
+        library: Name of the package that has the function.
+        version: Version of the package.
         shape: Shape of the map.
-        seconds: As in `Measurement`, like `mvoxel_per_s`.
-        work: Name of the workload that it is compared with; None if all are.
-        ratio: Time of the workload over that of the function.
+        seconds: Seconds of the shortest warm run of the function.
+        mvoxel_per_s: Millions of voxels that the function processes in a second.
+        work: Name of the workload that the function is compared with; None if it is compared with all.
+        ratio: Time of the workload over that of the function; None without such a workload.
     """
 
     name: str
@@ -86,7 +89,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Growth:
-    """Growth of the time per voxel from the smallest to the largest map: 1 if twice the voxels take twice the time."""
+    """Growth of the time per voxel from the smallest to the largest map.
+
+    Attributes:
+        work: Name of the workload.
+        smallest: Shape of the smallest map.
+        largest: Shape of the largest map.
+        ratio: Time per voxel of the largest map over that of the smallest; 1 if twice the voxels take twice the time.
+    """
 
     work: str
     smallest: tuple[int, ...]
@@ -96,7 +106,13 @@ class Growth:
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of one shape; the notes say which are missing, and why."""
+    """The measurements on maps of one shape.
+
+    Attributes:
+        rows: The measurements of the workloads.
+        comparisons: The measurements of functions of other libraries.
+        notes: Sentences that say which measurements are missing, and why.
+    """
 
     rows: tuple[Measurement, ...]
     comparisons: tuple[Comparison, ...]
@@ -112,13 +128,20 @@ def measure(
     memory: bool,
     report: Callable[[str], None] = lambda text: None,
 ) -> Measured:
-    """Measure workloads on maps of one shape, in turn with what they are compared with.
+    """Return measurements of workloads on maps of one shape, taken in turn with functions of other libraries.
 
-    Slow workloads get fewer than `repeats` warm runs. Peak memory is measured on the CPU in a fresh process for each
-    workload. `report` is called with a description of each stage.
+    Peak memory on the CPU is measured in a fresh process for each workload.
+
+    Args:
+        shape: The shape of the maps.
+        chosen: The workloads to measure.
+        hardware: The device and the number of threads.
+        repeats: Number of warm runs (after the first run); slow workloads get fewer.
+        memory: Whether to measure peak memory, too.
+        report: Callback that gets a description of each stage.
 
     Raises:
-        InputError: If every workload raises an error; the message is that of the first.
+        InputError: If every workload raises an error; the message is that of the first error.
     """
     peers, missing = _peers(chosen, len(shape), hardware)
     size = " x ".join(map(str, shape))
@@ -165,7 +188,7 @@ def measure(
 
 
 def growth(rows: Sequence[Measurement]) -> list[Growth]:
-    """Return the growth of each workload from the smallest to the largest of its maps, if there are several."""
+    """Return the growth of the time per voxel for each workload that was measured on maps of several sizes."""
     found = []
     for name in dict.fromkeys(row.name for row in rows):
         own = sorted((row for row in rows if row.name == name), key=lambda row: math.prod(row.shape))

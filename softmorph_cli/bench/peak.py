@@ -1,10 +1,10 @@
 """Peak memory of a workload beyond its input, its result included, measured in a process of its own.
 
 Memory that a process reuses from earlier work would not be counted. So each workload gets a fresh process, which runs
-it on a small map first, so that compiling and loading libraries are not counted, then resets the peak that the
-operating system records and runs it on the map.
+the workload on a small map first, so that compiling and loading libraries are not counted, then resets the peak that
+the operating system records and runs the workload on the full map.
 
-Run by `of_fresh_process`: python -m softmorph_cli.bench.peak DRAWN SHAPE NAME THREADS
+This module is run by `of_fresh_process`: python -m softmorph_cli.bench.peak DRAWN SHAPE NAME THREADS
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def of_fresh_process(work: Work, shape: tuple[int, ...], *, threads: int) -> int
     """Return the peak memory of a workload on the CPU in bytes, beyond its input; None without Linux's /proc.
 
     Raises:
-        SoftmorphError: If the workload raises an error, or its process is killed for memory.
+        SoftmorphError: If the workload raises an error, or the process of the workload is killed for memory.
     """
     if not _STATUS.exists():
         return None
@@ -51,7 +51,7 @@ def of_fresh_process(work: Work, shape: tuple[int, ...], *, threads: int) -> int
 
 
 def held(run: Callable[[], object]) -> int:
-    """Return the peak growth of this process in bytes during a call, as the operating system records it.
+    """Return the peak growth of this process's memory in bytes during a call, as the operating system records it.
 
     Linux counts pages in batches for each thread, so that the result is off by some hundred kB. If the recorded peak
     cannot be reset the result may be too large.

@@ -1,4 +1,4 @@
-"""Functions that workloads are compared with: a plain copy, and those of other libraries if installed."""
+"""Functions that workloads are compared with: a plain copy, and functions of other libraries if installed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Peer:
     """A function of another library.
 
     Attributes:
-        name: For display.
-        library: Its package on PyPI.
-        drawn: The map that it runs on.
-        task: Maps an image and the hardware to the timed task.
-        like: Operation and method of the workload that it is compared with; None for all workloads.
-        dimensions: Supported numbers of dimensions.
-        on_cuda: Whether it also runs on the GPU.
+        name: Name of the function for display.
+        library: Name of the library on PyPI.
+        drawn: Kind of the map that the function runs on, "noise" or "vessels".
+        task: Function that makes the timed task from an image and the hardware.
+        like: Operation and method of the workload that the function is compared with; None for all workloads.
+        dimensions: Supported numbers of spatial dimensions.
+        on_cuda: Whether the function also runs on the GPU.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Peer:
 
     @property
     def version(self) -> str | None:
-        """The version of its library; None if it is not installed."""
+        """The version of the function's library; None if the library is not installed."""
         return installed(self.library)
 
 
 def installed(library: str) -> str | None:
-    """Return a library's version without importing it; None if it is not installed."""
+    """Return the version of a library without importing the library; None if it is not installed."""
     try:
         return version(library)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The workloads: each operation and method, on a map that takes it the most work."""
+"""The workloads of benchmarks: each operation and method, on the kind of map that takes the most work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ CLOSING_RADIUS: Final = 3  # voxels
 
 @dataclass(frozen=True)
 class Hardware:
-    """The device that workloads run on, "cpu", "cuda" or "cuda:N", and the number of threads on the CPU."""
+    """The hardware that workloads run on.
+
+    Attributes:
+        device: The device, "cpu", "cuda" or "cuda:N".
+        threads: The number of threads on the CPU.
+    """
 
     device: str
     threads: int
@@ -29,7 +34,7 @@ class Hardware:
         return self.device.startswith("cuda")
 
     def place(self, array: Any) -> Any:
-        """Return a map as the device takes it: an array, or a tensor on the GPU."""
+        """Return a map on the device: the NumPy array itself, or a torch tensor on the GPU."""
         if not self.on_cuda:
             return array
         import torch
@@ -39,14 +44,14 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Work:
-    """A filter with its settings.
+    """A workload: a filter with its settings, on one kind of map.
 
     Attributes:
-        operation: Selected by --operation.
-        method: Selected by --method; "hard" for the exact binary skeleton.
-        detail: What distinguishes it from others of that operation and method.
-        drawn: The map that it runs on: "noise" (every voxel has to be computed) or "vessels".
-        task: Maps an image and the hardware to the timed task.
+        operation: Name of the operation, which the option --operation selects.
+        method: Name of the method, which the option --method selects; "hard" for the exact binary skeleton.
+        detail: Settings that distinguish the workload from others with this operation and method.
+        drawn: Kind of the map: "noise" (every voxel has to be computed) or "vessels".
+        task: Function that makes the timed task from an image and the hardware.
     """
 
     operation: str
@@ -57,7 +62,7 @@ class Work:
 
     @property
     def name(self) -> str:
-        """Its unique name for display."""
+        """The unique name of the workload for display."""
         return f"{self.operation} {self.detail}, {self.method}"
 
 
@@ -75,7 +80,7 @@ def _filter(operation: str, method: str, detail: str, drawn: str, **options: Any
 
 
 def _gradient(method: str, part: str) -> Work:
-    """Return training through `SoftSkeletonizer`: the forward pass with a graph, or the backward pass."""
+    """Return a workload of training through `SoftSkeletonizer`; `part` is "forward" (with autograd) or "backward"."""
 
     def task(image: Any, hardware: Hardware) -> TimedTask:
         import torch
@@ -99,7 +104,8 @@ def _gradient(method: str, part: str) -> Work:
 def line_passes(connectivity: int, dimensions: int, radius: int) -> int:
     """Return the number of 1-D minima and maxima of a closing.
 
-    A box is separable into one line along each axis, whatever its radius; a cross takes one for each iteration.
+    A box is separable into one line along each axis, whatever its radius; a cross takes a line along each axis for
+    every iteration.
     """
     box = connectivity == 3**dimensions - 1
     return 2 * dimensions * (1 if box else radius)
@@ -113,7 +119,7 @@ def _closing(connectivity: int, dimensions: int) -> Work:
 
 
 def works(dimensions: int) -> tuple[Work, ...]:
-    """Return all workloads, in the order of the table."""
+    """Return all workloads for maps of 2 or 3 dimensions, in the order of the printed table."""
     elements = (6, 18, 26) if dimensions == 3 else (4, 8)
     steps = f"{GRADIENT_ITERATIONS} iterations"
     return (
@@ -143,10 +149,10 @@ def works(dimensions: int) -> tuple[Work, ...]:
 
 
 def choose(dimensions: int, operations: Iterable[str] = (), methods: Iterable[str] = ()) -> tuple[Work, ...]:
-    """Return the workloads of these operations and methods; all if none is named.
+    """Return the workloads with the named operations and methods; no names mean all operations or all methods.
 
     Raises:
-        UsageError: If a name is unknown, or no workload has both.
+        UsageError: If a name is unknown, or no workload has both a named operation and a named method.
     """
     every = chosen = works(dimensions)
     for option, names in (("operation", tuple(operations)), ("method", tuple(methods))):

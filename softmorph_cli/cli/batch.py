@@ -31,7 +31,7 @@ _PARTS = "Parts of a batch, for array jobs"
 
 @dataclass(frozen=True)
 class Files:
-    """Which files are read, and what the results are called."""
+    """The options of `softmorph batch` that select input files and name the results."""
 
     panel: ClassVar = "Which files"
 
@@ -62,7 +62,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Running:
-    """How a batch runs."""
+    """The options of `softmorph batch` for workers, resuming, and splitting a batch into parts."""
 
     workers: Annotated[
         int | None,

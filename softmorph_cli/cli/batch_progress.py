@@ -41,7 +41,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[BatchProgress]:
 
 
 class BatchProgress:
-    """Progress, warnings and errors of a batch on stderr."""
+    """The output of a batch on stderr: progress, warnings and errors."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self.quiet, self.verbose = quiet, verbose
@@ -52,13 +52,13 @@ class BatchProgress:
         self.first_warning: dict[str, str] = {}
 
     def begin(self, files: int, workers: int) -> None:
-        """Start the bars, of so many files and workers."""
+        """Start the progress bars for a number of files and workers."""
         self.files, self.started = files, time.monotonic()
         if not self.quiet and sys.stderr.isatty():
             self.bars = _Bars(files, workers)
 
     def sign(self, sign: WorkerStatus | None) -> None:
-        """Show the progress of a worker; None is sent about once a second."""
+        """Show the progress of a worker; None, which comes about once a second, only triggers the line a minute."""
         if self.bars is not None and sign is not None:
             self.bars.sign(sign)
         elif self.bars is None and not self.quiet and time.monotonic() - self.last >= MINUTE:
@@ -66,7 +66,7 @@ class BatchProgress:
             typer.echo(self._line(), err=True)
 
     def outcome(self, outcome: Outcome) -> None:
-        """Count a file that is done or failed, and print its error and warnings."""
+        """Count a file that has been processed or has failed, and print its error and warnings."""
         self.done += 1
         if outcome.error is not None:
             self.failed += 1
@@ -90,12 +90,12 @@ class BatchProgress:
             self.bars.advance(self.failed)
 
     def note(self, message: str) -> None:
-        """Print a note."""
+        """Print a note on stderr."""
         if not self.quiet:
             note(message)
 
     def close(self) -> None:
-        """Remove the bars, and print how often warnings were repeated."""
+        """Remove the progress bars, and print how often warnings were repeated."""
         if self.bars is not None:
             self.bars.close()
             self.bars = None
@@ -115,7 +115,7 @@ class BatchProgress:
 
 
 class _Bars:
-    """Bars on a terminal."""
+    """The progress bars of a batch on a terminal."""
 
     def __init__(self, files: int, workers: int) -> None:
         from rich.progress import TimeElapsedColumn, TimeRemainingColumn

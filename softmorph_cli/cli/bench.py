@@ -159,7 +159,7 @@ def _check_memory(voxels: int, memory: int | None) -> None:
 
 @contextmanager
 def _status_line(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows the work under way: a line that is replaced, or a line a minute."""
+    """Yield a function that shows the current stage of the benchmark: on a terminal in one line, else once a minute."""
     if quiet:
         yield lambda words: None
         return

@@ -167,5 +167,5 @@ def _figure(quantity: str, part: str) -> Callable[[Branch], str]:
 
 
 def _short(value: float) -> str:
-    """Return a measured number with three significant figures, from 1,000 on as an integer."""
+    """Return a measured number as text: three significant figures, or from 1,000 on an integer."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

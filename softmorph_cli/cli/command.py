@@ -29,11 +29,11 @@ INTERRUPTED = 130
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """A bundle of options: the command receives the object that `make` returns for their values.
+    """A bundle of command-line options that a command receives as one object.
 
     Attributes:
-        parameters: The options, in their order.
-        make: Makes the command's argument.
+        parameters: The options, in the order of the help text.
+        make: Function that makes the object from the values of the options.
     """
 
     parameters: tuple[inspect.Parameter, ...]
@@ -41,7 +41,7 @@ class Options:
 
 
 class _Command(TyperCommand):
-    """A command whose options are made when they are first used: the list of all commands needs none of them."""
+    """A command whose options are made lazily, on first use, because the list of all commands needs no options."""
 
     function: Callable[..., None]
 
@@ -57,7 +57,7 @@ class _Command(TyperCommand):
 
     @params.setter
     def params(self, none: list[Any]) -> None:
-        """Ignore those of the registered placeholder, which has none."""
+        """Ignore an assignment: Typer sets the parameters of the registered placeholder, which has none."""
 
     def invoke(self, ctx: Any) -> Any:
         return self._made.invoke(ctx)
@@ -182,7 +182,7 @@ def _print_own_warnings(verbose: bool) -> None:
 
 
 class _Terminated(BaseException):
-    """A signal that ends the process, as an exception, so that temporary files are removed on the way out."""
+    """The exception for a signal that ends the process, so that temporary files are removed before it ends."""
 
     def __init__(self, number: int) -> None:
         self.status = 128 + number
@@ -248,7 +248,7 @@ def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
 
 
 def _too_large(options: Collection[str]) -> str:
-    """Return the error when memory runs out, with the option of this command that reduces its use."""
+    """Return the error for exhausted memory, which names the option of the command that reduces memory use."""
     if "region" in options:
         return "out of memory: cut out a part with --region."
     return f"out of memory: {'choose a smaller --size' if 'size' in options else 'a machine with more is needed'}."

@@ -102,7 +102,7 @@ def evaluate(
 def _check_outputs(
     prediction: Path, reference: Path, opening: ReadBoth, output: EvaluateOutput, *, folder: bool
 ) -> None:
-    """Refuse, before anything is read, what cannot be written."""
+    """Refuse outputs that cannot be written, before anything is read."""
     files = [path for path in (output.csv, output.stats) if path is not None and path != report.STDOUT]
     images = [output.error_map] if output.error_map is not None else []
     filtering.check_side_outputs(
@@ -171,7 +171,7 @@ def _of_class(row: evaluation.ClassMetrics, rows: Sequence[evaluation.ClassMetri
 def _write_error_map(
     found: evaluation.Evaluated, path: Path | None, order: evaluation.Evaluation, *, force: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write the error map; return its entry of the JSON, and warnings about what the file cannot hold."""
+    """Write the error map; return its entry of the JSON, and warnings about metadata that its file cannot store."""
     from softmorph_cli.io.writing import write_labels
 
     if found.error_map is None or path is None:

@@ -25,14 +25,19 @@ Class = tuple[int, str | None]
 
 @dataclass(frozen=True)
 class _Done:
-    """Pairs that were compared, by name, and the entries of the JSON for those that failed."""
+    """The outcome of comparing two folders.
+
+    Attributes:
+        pairs: Name and evaluation of each pair of files that was compared.
+        failed: Entries of the JSON for the pairs that could not be compared.
+    """
 
     pairs: list[tuple[str, evaluation.Evaluated]]
     failed: list[dict[str, str]]
 
     @property
     def classes(self) -> dict[Class, list[tuple[str, evaluation.ClassMetrics]]]:
-        """The rows of every class, with the names of their pairs, in the order of labels."""
+        """The rows (metrics) of every class, each with the name of its pair, in the order of labels."""
         rows = [(stem, row) for stem, found in self.pairs for row in found.rows]
         # A class may have a name in some files only.
         names: dict[int, str | None] = {}
@@ -166,13 +171,13 @@ def _report(
 
 
 def _as_dict(stem: str, found: evaluation.Evaluated, parameters: Any) -> dict[str, Any]:
-    """Return a pair for JSON; its parameters only where they are its own."""
+    """Return the evaluation of a pair as a JSON object, with its parameters if they differ from `parameters`."""
     own = {} if found.parameters == parameters else {"parameters": dict(found.parameters)}
     return {"name": stem, **found.as_dict(), **own}
 
 
 def _noted(done: _Done) -> list[str]:
-    """Return the notes on all files, each once with the files it is about."""
+    """Return the notes on all files, each note once with the files that it concerns."""
     files: dict[str, list[str]] = {}
     for stem, found in done.pairs:
         for path, message in found.notes:

@@ -12,7 +12,7 @@ from softmorph_cli.system.parameters import Parameter
 
 @dataclass(frozen=True)
 class Selection:
-    """Which classes, and which metrics."""
+    """The options of `softmorph evaluate` that select classes and metrics."""
 
     panel: ClassVar = "What is compared"
 
@@ -58,7 +58,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What metrics depend on."""
+    """The options of `softmorph evaluate` that affect the values of metrics."""
 
     panel: ClassVar = "How it is measured"
 
@@ -104,7 +104,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class EvaluateOutput:
-    """Where results are written, and what is printed."""
+    """The options of `softmorph evaluate` for output files and printed text."""
 
     panel: ClassVar = "Output"
 

@@ -193,7 +193,7 @@ def deliver(
 
 
 def _columns(order: evaluation.Evaluation) -> tuple[Metric, ...]:
-    """Return the metrics that have a column: all, or those that were named."""
+    """Return the metrics that have a column in the table: all metrics, or those that the user named."""
     from softmorph_cli.metrics.registry import METRICS
 
     return METRICS if order.names is None else order.metrics

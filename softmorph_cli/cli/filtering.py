@@ -212,7 +212,7 @@ def _check_outputs(
     stages: Path | None = None,
     ours: Collection[Path] = (),
 ) -> None:
-    """Refuse outputs that cannot be written; `ours` are files of an interrupted run, which is resumed."""
+    """Refuse outputs that cannot be written; `ours` are files of an interrupted run, which this run resumes."""
     from softmorph_cli.filters.method import find
     from softmorph_cli.io.formats import check_target, suffix_of
     from softmorph_cli.pipeline.result_files import make_stages, stage_paths, stored_type

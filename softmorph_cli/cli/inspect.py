@@ -127,7 +127,7 @@ def _read(path: Path, reading: ReadOptions) -> Volume:
 
 
 def _read_skeleton(path: Path, reading: ReadOptions) -> Volume:
-    """Read a skeleton whose map is given too: options about values are meant for the map, others perhaps."""
+    """Return a skeleton that is read beside its map: options on values are ignored, others used if needed."""
     try:
         return _read(path, reading.only("space"))
     except InputError:
@@ -135,7 +135,7 @@ def _read_skeleton(path: Path, reading: ReadOptions) -> Volume:
 
 
 def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptions) -> None:
-    """Refuse, before anything is read, what cannot be written."""
+    """Refuse outputs that cannot be written, before anything is read."""
     report.check_stdout({f"--{name}": path for name, path in output.texts.items()})
     files = [path for path in output.texts.values() if path != report.STDOUT]
     files += output.others.values()
@@ -181,7 +181,7 @@ def _write_images(found: analyse.Inspection, output: InspectOutput) -> list[str]
 
 
 def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], output: InspectOutput) -> list[str]:
-    """Write the exports, the JSON last, so that it holds every warning; return the new ones."""
+    """Write the exports, the JSON last so that it contains every warning, and return the new warnings."""
     from softmorph_cli.skeleton import export
 
     warnings: list[str] = []
@@ -221,7 +221,7 @@ def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which:
 
 
 def _show(found: analyse.Inspection, title: str, *, top: int, sort: str) -> None:
-    """Print the picture and the tables; plain lines where stdout is no terminal."""
+    """Print the picture and the tables of an inspection, as plain lines where stdout is no terminal."""
     if sys.stdout.isatty():
         branches.picture(found)
     report.table(title, ("", ""), branches.summary(found.graph), err=False, footer=branches.words(found))

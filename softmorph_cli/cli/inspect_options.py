@@ -22,7 +22,7 @@ def _image(what: str) -> Parameter:
 
 @dataclass(frozen=True)
 class Curve:
-    """Which voxels are the curve, and which branches stay."""
+    """The options of `softmorph inspect` for the voxels of the curve (skeleton) and the pruning of branches."""
 
     panel: ClassVar = "The curve"
 
@@ -78,7 +78,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class InspectOutput:
-    """What is written where; a text whose PATH is - goes to stdout, in place of the table."""
+    """The options of `softmorph inspect` for output files; a text with PATH - replaces the table on stdout."""
 
     json: Annotated[Path | None, _text("All numbers as one JSON object.")] = None
     csv: Annotated[Path | None, _text("A row for each branch, units in the names.")] = None
@@ -105,18 +105,18 @@ class InspectOutput:
 
     @property
     def texts(self) -> dict[str, Path]:
-        """The exports wanted, by name."""
+        """The requested exports as text: PATH by name of the format."""
         every = {name: getattr(self, name) for name in ("json", "csv", "graphml", "swc", "obj")}
         return {name: path for name, path in every.items() if path is not None}
 
     @property
     def images(self) -> dict[str, Path]:
-        """The images wanted, by name."""
+        """The requested images: PATH by name of the image."""
         every = {name: getattr(self, name) for name in ("skeleton", "branch_labels", "tagged")}
         return {name: path for name, path in every.items() if path is not None}
 
     @property
     def others(self) -> dict[str, Path]:
-        """The picture and the page, if they are wanted."""
+        """The paths of the picture and of the HTML page, if requested."""
         every = {name: getattr(self, name) for name in ("preview", "report")}
         return {name: path for name, path in every.items() if path is not None}

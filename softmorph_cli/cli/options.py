@@ -35,14 +35,14 @@ def _other(name: str, text: str, **changes: Any) -> Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadBoth(ReadOptions):
-    """The same of two files, whose labels are compared."""
+    """The options of reading two files, whose labels are compared; the option --label is left out."""
 
     label: Annotated[int | None, _other("label", "", shell=False)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOne(ReadOptions):
-    """The same, of one map."""
+    """The options of reading a single map; of several channels one is selected."""
 
     channel: Annotated[
         int | str | None,
@@ -52,7 +52,7 @@ class ReadOne(ReadOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Results(ResultOptions):
-    """How results are written, and what is printed."""
+    """The options of writing results and of printed text."""
 
     json: Annotated[
         bool, Parameter("Print the statistics on stdout as one JSON object.", flags=("--json",), group=OUTPUT)
@@ -67,12 +67,12 @@ class Results(ResultOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Writing(Results, OutputOptions):
-    """The same of one result, and what is written beside it."""
+    """The options of writing a single result, and further files beside it."""
 
 
 @dataclass(frozen=True)
 class Machines:
-    """On which machines the work is done, by Dask."""
+    """The options that select the machines (a Dask cluster) that do the work."""
 
     panel: ClassVar = "More than one machine"
 
@@ -89,7 +89,7 @@ class Machines:
     ] = False
 
     def where(self, workers: int | None = None) -> ClusterOptions | None:
-        """Return the cluster that does the work; None for this process. `workers` is how many are started here."""
+        """Return the cluster that does the work, or None for this process; `workers` is the number of local workers."""
         if self.scheduler is None and not self.local_cluster:
             return None
         if self.scheduler is not None and self.local_cluster:
@@ -108,7 +108,7 @@ class Machines:
 
 @dataclass(frozen=True)
 class Large(Machines):
-    """How a map larger than memory is worked on, tile by tile, and where."""
+    """The options of processing a map larger than memory tile by tile, on one or more machines."""
 
     memory: Annotated[
         str | None,
@@ -141,5 +141,5 @@ class Large(Machines):
 
     @property
     def wanted(self) -> bool:
-        """Whether any of these options was given."""
+        """Whether the user has given any of the options for maps larger than memory."""
         return self != Large()

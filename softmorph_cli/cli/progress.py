@@ -67,7 +67,7 @@ def _words(progress: Progress) -> str:
 
 
 class Bar:
-    """A bar on a terminal, for work of more than a second."""
+    """A progress bar on a terminal, which is shown for work of more than a second."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -87,7 +87,7 @@ class Bar:
         self._show(_words(progress), *share(progress))
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """Show which part of the work begins, and how many are done."""
+        """Show the name of the stage that begins, and how many stages of the total are done."""
         self.stages = name, done, total
         self._show(name, done, total)
         if self.bar is None and self.timer is None:
@@ -97,7 +97,7 @@ class Bar:
             self.timer.start()
 
     def update(self, words: str, done: int, total: int) -> None:
-        """Show the progress of work; the description holds the numbers."""
+        """Show the progress of work: `words`, which contain the numbers, and a bar of `done` of `total`."""
         self._show(words, done, total)
 
     def _show(self, words: str, done: int, total: int | None) -> None:
@@ -116,7 +116,7 @@ class Bar:
         self.bar.start()
 
     def close(self) -> None:
-        """Remove the bar."""
+        """Remove the progress bar."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer.join()
@@ -125,21 +125,21 @@ class Bar:
 
 
 class Lines:
-    """A line a minute, where there is no terminal."""
+    """Progress as a line of text a minute, for output to no terminal."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        """Print how far a filter is."""
+        """Print the progress of a filter."""
         self.update(_words(progress))
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """Print which part of the work begins, and how many of how many are done."""
+        """Print the name of the stage that begins, and its number among all stages."""
         self.update(f"{name} ({done + 1} of {total})")
 
     def update(self, words: str, done: int = 0, total: int = 0) -> None:
-        """Print how far the work is, in words that hold the numbers."""
+        """Print the progress of work as `words`, which contain the numbers."""
         if time.monotonic() - self.last >= MINUTE:
             self.last = time.monotonic()
             typer.echo(printable(words), err=True)

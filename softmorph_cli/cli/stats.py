@@ -40,7 +40,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class _Measured:
-    """Statistics and geometry of a map, without its voxels."""
+    """The statistics and the geometry of a measured map, without its voxels."""
 
     path: Path
     shape: tuple[int, ...]
@@ -64,7 +64,7 @@ class _Measured:
 
     @property
     def parts(self) -> list[tuple[str, Statistics]]:
-        """Names and statistics of the channels; of the map itself where there is one only."""
+        """The name and the statistics of each channel, or of the map itself if it has a single channel."""
         alone = [(self.described["channel"] or "", self.found)]
         return list(zip(self.names, self.found.per_channel, strict=True)) or alone
 
@@ -140,7 +140,7 @@ def stats(
 def _measure(
     path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
 ) -> _Measured:
-    """Read and measure one file; its voxels are released on return."""
+    """Return the statistics of one file, whose voxels are released from memory on return."""
     from softmorph_cli.api.analysis import statistics
 
     try:
@@ -172,7 +172,7 @@ def _measure(
 def _measure_all(
     paths: Sequence[Path], reading: ReadOptions, *, verbose: bool
 ) -> tuple[list[_Measured], list[dict[str, str]]]:
-    """Measure one file after another; of those that fail return the entries of the JSON."""
+    """Return the statistics of several files, and entries of the JSON for the files that failed."""
     measured: list[_Measured] = []
     failed: list[dict[str, str]] = []
     with reporting(quiet=False) as progress:
@@ -193,7 +193,7 @@ def _measure_all(
 
 
 def _pattern(folder: Path) -> str:
-    """Return the shell pattern of the maps in a folder."""
+    """Return a shell pattern that matches the maps in a folder."""
     from softmorph_cli.io.formats import FORMATS, suffix_of
 
     known = {suffix for family in FORMATS for suffix in family.suffixes}

@@ -125,7 +125,7 @@ def _check(source: Path, output: NumbersOutput, reading: ReadOptions) -> None:
 
 
 def _named_parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
-    """Return the channels and times of a map with their names; the map itself, without one, where there are none."""
+    """Return the channels and times of a map with their names, or the map itself without a name if it has none."""
     import numpy as np
 
     shape = volume.array.shape[: -volume.spatial_dims]
@@ -133,9 +133,9 @@ def _named_parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
 
 
 def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ...]]:
-    """Return a nested skeleton with its values rounded up to its levels, a note on it, and the levels of the table.
+    """Return a nested skeleton with values rounded up to its levels, a note, and the thresholds of the table.
 
-    Between its levels it has components and loops that the map has not.
+    Between its levels the skeleton has components and loops that the map does not have.
     """
     from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.skeleton import image_kind
@@ -190,7 +190,7 @@ _Bar = tuple[int, float, float, tuple[int, ...], tuple[int, ...] | None]
 
 
 def _longest(bars: persistence.Bars, top: int) -> list[_Bar]:
-    """Return dimension, birth, death and their voxels of the longest bars; None for a death outside of the map."""
+    """Return the longest bars: dimension, birth, death, and the voxels of both; None for a death outside the map."""
     every: list[_Bar] = []
     for dimension, diagram in enumerate(bars.diagrams):
         part = slice(top or None)
@@ -214,12 +214,12 @@ def _world(frame: Frame, index: tuple[int, ...]) -> list[float]:
 
 
 def _in_world(frame: Frame) -> bool:
-    """Return whether world coordinates exist: without a voxel size they are reversed indices."""
+    """Return whether a map has world coordinates; without a voxel size they would be reversed indices."""
     return frame.suffix != "voxels"
 
 
 def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
-    """Return the cells for one end of a bar; None is outside of the map."""
+    """Return the table cells for one end (birth or death) of a bar; the index None is outside of the map."""
     if index is None:
         return ["outside", *(["-"] if _in_world(frame) else [])]
     world = [" ".join(f"{place:.4g}" for place in _world(frame, index))] if _in_world(frame) else []

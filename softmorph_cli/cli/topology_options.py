@@ -22,7 +22,7 @@ def _has_topology(name: str, connectivity: int) -> None:
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """The mask of a map, and its connectivity."""
+    """The options of `softmorph topology` for the mask of a map: threshold and connectivity."""
 
     panel: ClassVar = "Topology"
 
@@ -38,11 +38,11 @@ class MaskOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the values of the options."""
         check_all(self)
 
     def at_level(self, volume: Volume) -> tuple[MaskOptions, tuple[str, ...]]:
-        """Return the options with the threshold in force, of a nested skeleton its nearest level, and notes on it."""
+        """Return the options with the threshold to use, the nearest level of a nested skeleton, and notes on it."""
         from softmorph_cli.api.images import at_level
 
         used, notes = at_level(self.threshold, volume)
@@ -51,7 +51,7 @@ class MaskOptions:
 
 @dataclass(frozen=True)
 class NumbersOutput:
-    """Which bars are listed, and where results are written."""
+    """The options of `softmorph topology numbers` for the listed bars and output files."""
 
     panel: ClassVar = "Output"
 
@@ -75,7 +75,7 @@ class NumbersOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class WholeMap(ReadOptions):
-    """The same, of a map that is written whole."""
+    """The options of reading a map that is written as a whole, even if only a region of it is changed."""
 
     region: Annotated[
         str | None,
@@ -90,7 +90,7 @@ class WholeMap(ReadOptions):
 
 @dataclass(frozen=True)
 class Goal:
-    """The Betti numbers to reach, and how."""
+    """The options of `softmorph topology repair` for the requested Betti numbers and the allowed changes."""
 
     panel: ClassVar = "Repair"
 
@@ -133,7 +133,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class RepairOutput:
-    """How the result is written, and what is printed."""
+    """The options of `softmorph topology repair` for output files and printed text."""
 
     panel: ClassVar = "Output"
 

@@ -212,7 +212,7 @@ def _write(
 
 
 def _of_prior(volume: Volume, prior: Prior, repairer: Repairer) -> Volume:
-    """Return the map of which a prior asks, without any other axes than those of space."""
+    """Return the map that a prior constrains (the union of its channels), with spatial axes only."""
     dims = volume.spatial_dims
     array = volume.array.reshape(-1, *volume.array.shape[-dims:])
     return replace(volume, array=repairer.union(array, prior), axes=volume.axes[-dims:], channels=None)
@@ -274,7 +274,7 @@ def _excuse(
 
 
 def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
-    """Return the probabilities that are in a written file, the channels first."""
+    """Return the probabilities that a written file contains, with the axis of channels first."""
     from softmorph_cli.io.reading import read
 
     # .npy holds neither what 1 is stored as nor which axes are spatial.

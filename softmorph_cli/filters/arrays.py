@@ -1,6 +1,7 @@
 """Filters of NumPy arrays and torch tensors: the result is of the same type as the input.
 
-Axes (Y, X) are 2D and (Z, Y, X) are 3D; leading axes are those of separate images, and need `spatial_dims`.
+An array with axes (Y, X) is a 2D image, one with (Z, Y, X) a 3D image; arrays with leading axes hold several images
+and need the argument `spatial_dims`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def as_array(image: Any) -> Any:
     """Return a tensor or NumPy array as it is, and anything else as a NumPy array.
 
     Raises:
-        InputError: If it is a masked array, whose mask would be lost.
+        InputError: If the image is a masked array, because its mask would be lost.
     """
     if isinstance(image, np.ma.MaskedArray):
         raise InputError("a masked array: fill it first, image.filled(0).")
@@ -38,11 +39,11 @@ def as_array(image: Any) -> Any:
 
 
 def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
-    """Return 2 or 3: `spatial_dims`, or the number of axes if it is None.
+    """Return the number of spatial dimensions, 2 or 3: `spatial_dims`, or the number of axes of the image if None.
 
     Raises:
-        InputError: If the array has fewer axes than that, or not 2 or 3 where `spatial_dims` is None.
-        UsageError: If `spatial_dims` is another number.
+        InputError: If the array has fewer than `spatial_dims` axes, or not 2 or 3 axes where `spatial_dims` is None.
+        UsageError: If `spatial_dims` is neither 2 nor 3 nor None.
     """
     if spatial_dims not in (None, 2, 3):
         raise UsageError(f"spatial_dims is 2 or 3, not {spatial_dims!r}.")
@@ -58,12 +59,12 @@ def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
 
 
 def filter_array(chosen: SoftFilter, image: Any, progress: Report | None = None) -> Result:
-    """Filter every image of an array.
+    """Return the result of a filter on every image of an array.
 
     Args:
-        chosen: The filter.
+        chosen: The filter to apply.
         image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
-        progress: Called after every sub-iteration.
+        progress: Callback that is called after every sub-iteration.
 
     Raises:
         InputError: If the image is no probability map or does not fit the filter, or a gradient is required of a
@@ -124,7 +125,7 @@ def filter_array(chosen: SoftFilter, image: Any, progress: Report | None = None)
 
 
 class _NumPy:
-    """The caller's NumPy array; `_Torch` has the same methods for a tensor."""
+    """The caller's NumPy array; `_Torch` has the same methods for a torch tensor."""
 
     device = "cpu"
     gradient = False
@@ -133,22 +134,22 @@ class _NumPy:
         self.image = image
 
     def traced(self, values: Any, wide: Any, origins: list[Any], surrogate: bool) -> Any:
-        """Return the values of a nested filter, which here have no gradient."""
+        """Return the values of a filter with method `nested` as they are: NumPy arrays have no gradient."""
         return values
 
     def wide(self) -> Any:
-        """Return the image in float32 or float64."""
+        """Return the image as float32, or as float64 if its dtype is wider than float32."""
         kind = self.image.dtype
         return np.ascontiguousarray(
             self.image, np.float64 if kind.kind == "f" and kind.itemsize > 4 else np.float32
         )
 
     def stack(self, parts: list[Any]) -> Any:
-        """Return the backend's images in one array."""
+        """Return images of the backend stacked along a new first axis."""
         return np.stack([part.cpu().numpy() if is_tensor(part) else part for part in parts])
 
     def own(self, values: Any) -> Any:
-        """Return the backend's image in the caller's array and element type (uint8 if it is binary)."""
+        """Return an image of the backend as the caller's kind of array and dtype (uint8 if it is Boolean)."""
         array = values.cpu().numpy() if is_tensor(values) else values
         if array.dtype == np.bool_:
             return array.astype(np.uint8)
@@ -156,7 +157,7 @@ class _NumPy:
 
 
 class _Torch:
-    """See `_NumPy`."""
+    """The caller's torch tensor; `_NumPy` has the same methods for a NumPy array."""
 
     def __init__(self, image: Any) -> None:
         import torch
@@ -166,19 +167,19 @@ class _Torch:
         self.gradient = image.requires_grad and torch.is_grad_enabled()
 
     def wide(self) -> Any:
-        """Return the image in float32 or float64."""
+        """Return the image as float32, or as float64 if its dtype is wider than float32."""
         keep = self.image.dtype in (self.torch.float32, self.torch.float64)
         return self.image if keep else self.image.float()
 
     def traced(self, values: Any, wide: Any, origins: list[Any], surrogate: bool) -> Any:
-        """Return the values of a nested filter with a gradient.
+        """Return the values of a filter with method `nested`, connected with the input so that a gradient flows.
 
         Args:
-            values: Of all images together.
-            wide: The result of `wide`, which receives the gradient.
-            origins: For each image the indices that its values come from; None: voxels that keep their value pass
-                the gradient to themselves.
-            surrogate: Whether every voxel above 0 passes its gradient to itself, changed or not.
+            values: The filtered values of all images, stacked.
+            wide: The tensor returned by the method `wide`, which receives the gradient.
+            origins: For each image the raster indices of the voxels that its values come from; None: voxels that keep
+                their value pass the gradient to themselves.
+            surrogate: Whether every voxel above 0 passes its gradient to itself, whether its value changed or not.
         """
         from softmorph_cli.kernels.origins import with_gradient
 
@@ -194,11 +195,11 @@ class _Torch:
         return with_gradient(wide, values, torch.where(each < 0, -1, each + first))
 
     def stack(self, parts: list[Any]) -> Any:
-        """Return the backend's images in one array."""
+        """Return images of the backend stacked along a new first axis."""
         return self.torch.stack([self.torch.as_tensor(part, device=self.image.device) for part in parts])
 
     def own(self, values: Any) -> Any:
-        """Return the backend's image in the caller's array and element type (uint8 if it is binary)."""
+        """Return an image of the backend as the caller's kind of array and dtype (uint8 if it is Boolean)."""
         tensor = self.torch.as_tensor(values, device=self.image.device).contiguous()
         if tensor.dtype == self.torch.bool:
             return tensor.to(self.torch.uint8)

@@ -6,7 +6,8 @@ or less than 1. The relation of the channels is one of these kinds:
 - "complete": mutually exclusive classes including the background; they sum to 1;
 - "rest": mutually exclusive classes without the background, whose probability is the rest to 1;
 - "overlapping": independent channels;
-- "nested": independent channels; of several above one half the last one counts (nnU-Net's regions).
+- "nested": independent channels; if several are above one half, the last of these channels gives the label
+  (nnU-Net's regions).
 """
 
 from __future__ import annotations
@@ -29,16 +30,17 @@ _HALF: Final = 0.5
 
 
 def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
-    """Return the map with channels that are probabilities of mutually exclusive classes again.
+    """Return the map renormalized, so that its channels are probabilities of mutually exclusive classes again.
 
-    With "complete", where the channels of `before` summed to 1 each is divided by the sum, and where all have become 0
-    the values of `before` are restored. Where they did not sum to 1 (under a mask) they are kept. With "rest" the
-    background takes the rest to 1; only where the channels sum to more than 1 are they divided by their sum.
+    With "complete", voxels where the channels of `before` summed to 1 have each channel divided by the new sum, or the
+    values of `before` restored if all channels have become 0; voxels where the channels did not sum to 1 (under a
+    mask) stay as they are. With "rest" the background takes the rest to 1; channels are divided by their sum only
+    where this sum is above 1.
 
     Args:
         volume: The result of the filter.
         before: The map that was filtered, of the same shape.
-        kind: The relation of the channels, see the module.
+        kind: The relation of the channels; the docstring of this module lists the kinds.
 
     Raises:
         InputError: If the channels overlap, or the shapes differ.
@@ -72,18 +74,18 @@ def argmax(
 ) -> npt.NDArray[Any]:
     """Return the label of each voxel, 0 for the background, as an array without the axis of channels.
 
-    With "complete" it is the label of the largest channel (the lowest label of several); with "rest" that of the
-    largest channel if it is above the rest to 1, else 0; with "overlapping" that of the largest channel if it is above
-    one half, else 0; with "nested" that of the last channel above one half, else 0. Where all channels are 0 it is 0.
+    With "complete" a voxel gets the label of its largest channel (the lowest label of equal channels); with "rest" the
+    same if that channel is above the rest to 1, else 0; with "overlapping" the same if that channel is above one half,
+    else 0; with "nested" the label of the last channel above one half, else 0. Voxels with all channels 0 get 0.
 
     Args:
         volume: A map with an axis of channels, or a single channel.
-        kind: The relation of the channels, see the module.
+        kind: The relation of the channels; the docstring of this module lists the kinds.
         labels: The label of each channel; by default 0, 1, 2, ... where `kind` is "complete", else 1, 2, 3, ...
-        threshold: In (0, 1): a label is given only above it, without regard to the background's probability.
+        threshold: Probability in (0, 1) above which a voxel gets a label, whatever the background's probability.
 
     Returns:
-        uint8, uint16 or uint32; `volume.channel(0)` is the corresponding map for `write_labels`.
+        Array of uint8, uint16 or uint32; `write_labels` writes it with `volume.channel(0)` as the corresponding map.
 
     Raises:
         InputError: If labels and channels differ in number, a label is negative, or the threshold is out of range.

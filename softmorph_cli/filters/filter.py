@@ -33,29 +33,29 @@ class Grid(Protocol):
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
-        """As in `Volume`."""
+        """The voxel size along each spatial axis, in array order; None if unknown."""
 
     @property
     def unit(self) -> str | None:
-        """As in `Volume`."""
+        """The unit of `spacing`; None if unknown."""
 
     @property
     def axes(self) -> str:
-        """As in `Volume`."""
+        """The letters of the array axes, ending in "YX" or "ZYX"; for example "TCZYX"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """An operation with its parameters, which are checked when it is made.
+    """A filter: an operation with its parameters, which are checked when the filter is made.
 
     The fields of a subclass are the operation's parameters, each declared as
     `softmorph_cli.system.parameters.Parameter`.
 
     Class attributes:
-        operation: The name of the command.
+        operation: The name of the operation, which is that of its command.
         help: The help text of the command; its first line is one sentence.
-        examples: Command lines.
-        cuts: Whether it applies a threshold to the map, or its result is read level by level.
+        examples: Command lines that show the use of the command.
+        cuts: Whether the filter applies a threshold to the map, or its result is read level by level.
     """
 
     operation: ClassVar[str]
@@ -64,16 +64,16 @@ class Filter:
     cuts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Check the parameters.
+        """Check the parameters of this filter.
 
         Raises:
-            UsageError: If one is invalid for any image.
+            UsageError: If a parameter is invalid for any image.
         """
         check_all(self)
 
     @classmethod
     def keys(cls) -> dict[str, Declared]:
-        """Return the parameters of a step of a chain by name: the operation's, then those of its method."""
+        """Return the parameters of a step of a chain by name: those of the operation, then those of its method."""
         found = {name: one for name, one in declared(cls).items() if one.about.shell and name not in _MACHINE}
         own = {name: one for name, one in found.items() if name not in _SETTINGS}
         return own | found
@@ -85,14 +85,14 @@ class Filter:
 
     @classmethod
     def make(cls, given: Mapping[str, Any], settings: Settings | None = None) -> Self:
-        """Return the filter with these parameters.
+        """Return a filter of this operation with the given parameters.
 
         Args:
-            given: Values by name; None stands for a parameter that is not given.
-            settings: Settings for the parameters that are not given.
+            given: Values of parameters by name; None stands for a parameter that is not given.
+            settings: Settings (method, levels, device, ...) whose values replace the defaults of parameters not given.
 
         Raises:
-            UsageError: If a required value is missing, or one is invalid for any image.
+            UsageError: If a required value is missing, or a value is invalid for any image.
         """
         given = {name: value for name, value in given.items() if value is not None}
         cls._check_given(given)
@@ -100,14 +100,14 @@ class Filter:
 
     @classmethod
     def _check_given(cls, given: Mapping[str, Any]) -> None:
-        """Refuse parameters without a required one."""
+        """Raise UsageError if a required parameter is missing; here none is required."""
 
     @classmethod
     def _of_settings(cls, settings: Settings | None) -> dict[str, Any]:
         return {}
 
     def given(self, settings: Settings | None = None) -> dict[str, Any]:
-        """Return the parameters that differ from those of the settings, or from their defaults."""
+        """Return the parameters whose values differ from those in `settings`, or from their defaults."""
         usual = {name: one.default for name, one in self.keys().items()} | self._of_settings(settings)
         values = {name: getattr(self, name) for name in self.keys()}
         return {name: value for name, value in values.items() if value != usual[name]}
@@ -125,32 +125,32 @@ class Filter:
 
     @property
     def takes_tiles(self) -> bool:
-        """Whether it can be run tile by tile."""
+        """Whether this filter can be run tile by tile."""
         return False
 
     @property
     def settings(self) -> Settings | None:
-        """Its settings, with a method; None for an operation without methods."""
+        """The settings of this filter with its method; None for an operation without methods."""
         return None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The operation's own parameters as in documents and provenance; None if not given."""
+        """The operation's own parameters, without those of its method, as in documents; None if not given."""
         return {name: getattr(self, name) for name in self.own_keys()}
 
     @property
     def in_force(self) -> dict[str, Any]:
-        """The parameters that have an effect, including those of the method."""
+        """The parameters that affect the result, including those of the method."""
         return {name: value for name, value in self.parameters.items() if value is not None}
 
     @property
     def method_in_force(self) -> str | None:
-        """The method as documents and provenance name it."""
+        """The name of the method in documents and provenance; None for an operation without methods."""
         return None
 
     @property
     def radius_unit(self) -> str | None:
-        """Unit of the radius that is reached; None for the map's unit."""
+        """The unit of the radius that the filter reaches; None for the map's unit."""
         return None
 
     def ineffective(self) -> list[str]:
@@ -158,7 +158,7 @@ class Filter:
         return []
 
     def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
-        """Return the filter adapted to a map that is exact at these levels, and notes for the user."""
+        """Return the filter with its threshold moved to one of `levels`, at which the map is exact, and notes on it."""
         return self, ()
 
     def _at_level(
@@ -175,7 +175,7 @@ class Filter:
         return self
 
     def prepare(self, volume: Volume) -> Volume:
-        """Return the map that the filter is applied to, resampled if need be."""
+        """Return the map that the filter is applied to, which is resampled if the filter requires it."""
         return volume
 
     def concerns(self, volume: Volume, place: str = COMMAND) -> list[str]:
@@ -183,15 +183,15 @@ class Filter:
         return []
 
     def remarks(self, before: int, after: int) -> list[str]:
-        """Return notes on the numbers of components above 0.5 before and after."""
+        """Return notes on the numbers of components above 0.5 before and after the filter."""
         return []
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
-        """Return the result for a map from `prepare`.
+        """Return the result of this filter for a map that the method `prepare` has returned.
 
         Args:
             volume: The map.
-            progress: Called after every sub-iteration.
+            progress: Callback that is called after every sub-iteration.
 
         Raises:
             InputError: If the filter does not fit the map.
@@ -201,12 +201,12 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class SoftFilter(Settings, Filter):
-    """A filter made of Boolean rules, with a choice of methods to make it soft.
+    """A filter made of Boolean rules, which a method makes soft.
 
     Class attributes:
-        default_method: The method if none is chosen.
-        finishes_lines: Whether it reduces lines to a width of one voxel.
-        title: The name in messages and progress reports; "" for that of the rule.
+        default_method: The name of the method that is used if none is chosen.
+        finishes_lines: Whether the filter reduces lines to a width of one voxel.
+        title: The name of the filter in messages and progress reports; "" for the name of its rule.
     """
 
     spatial_dims: Annotated[int | None, Parameter("2 or 3 where there are leading axes.", shell=False)] = None
@@ -221,7 +221,7 @@ class SoftFilter(Settings, Filter):
 
     @cached_property
     def settings(self) -> Settings:
-        """Its settings, with a method."""
+        """The settings of this filter, with its method."""
         return Settings.of(self.resolved())
 
     def resolved(self, default: str = "") -> Self:
@@ -230,22 +230,22 @@ class SoftFilter(Settings, Filter):
 
     @property
     def takes_tiles(self) -> bool:
-        """Whether it can be run tile by tile."""
+        """Whether this filter can be run tile by tile."""
         return True
 
     @property
     def until_stable(self) -> bool:
-        """Whether it runs until nothing changes."""
+        """Whether this filter runs until nothing changes, not for a number of iterations."""
         return False
 
     @property
     def method_in_force(self) -> str | None:
-        """The method as documents and provenance name it."""
+        """The name of the method in documents and provenance, "binary" for a hard skeleton."""
         return "binary" if self.gives == MASK else self.settings.method
 
     @property
     def in_force(self) -> dict[str, Any]:
-        """The parameters that have an effect, including those of the method."""
+        """The parameters that affect the result, including those of the method."""
         chosen = super().in_force
         if self.gives == MASK:
             # A hard skeleton has no method: of its settings only `finish` counts.
@@ -274,7 +274,9 @@ class SoftFilter(Settings, Filter):
         return [f"{option} has no effect with {what}." for option in typed]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
-        """Return the phases for an image of this spatial shape; two sequences if the filter is their difference.
+        """Return the phases (a rule with its iterations) for an image of a spatial shape, as one sequence or two.
+
+        Two sequences mean that the filter is the difference of their results.
 
         Raises:
             SoftmorphError: If the filter does not fit the shape.
@@ -282,7 +284,7 @@ class SoftFilter(Settings, Filter):
         raise NotImplementedError
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
-        """Return the result for a map."""
+        """Return the result of this filter for a map, with warnings about the result."""
         from softmorph_cli.filters.arrays import filter_array
 
         fitted = replace(self.on_grid(volume), spatial_dims=volume.spatial_dims)
@@ -294,18 +296,18 @@ class SoftFilter(Settings, Filter):
         return []
 
     def __call__(self, image: Any, progress: Report | None = None) -> Result:
-        """Return the result for an array, see `filter_array`."""
+        """Return the result of this filter for every image of a NumPy array or torch tensor."""
         from softmorph_cli.filters.arrays import filter_array
 
         return filter_array(self, image, progress)
 
     def run_image(self, jobs: Sequence[FilterJob], image: Any, dimensions: int) -> Result:
-        """Return the result for one image.
+        """Return the result of this filter for one image.
 
         Args:
-            jobs: One for each sequence of phases.
-            image: Probabilities of the backend's type; several images where the backend takes a batch.
-            dimensions: 2 or 3.
+            jobs: One job for each of the sequences that `phases` returns.
+            image: Probabilities as an array of the backend; several images where the backend takes a batch.
+            dimensions: The number of spatial dimensions, 2 or 3.
         """
         from softmorph_cli.filters.run import run, run_difference
 

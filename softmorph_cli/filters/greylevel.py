@@ -1,6 +1,7 @@
 """Grey-level hole filling and area opening by ITK, and connected components.
 
-The first two commute with thresholds: each level set {p > t} of the result is the binary filter of that of the map.
+Hole filling and area opening commute with thresholds: each level set {p > t} of the result is the binary filter of the
+level set of the map.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ Image = npt.NDArray[Any]
 
 
 def fill(image: Image, spatial_dims: int) -> Image:
-    """Fill holes: raise regions of lower values that are not connected with the image's border to their spill level.
+    """Return the image with holes filled: enclosed regions of lower values rise to their spill level (lowest rim).
 
     Args:
         image: Probabilities, shape (..., Y, X) or (..., Z, Y, X).
-        spatial_dims: 2 or 3. A hole is background enclosed in 2D, a cavity in 3D; background is 4- or
-            6-connected, as it is for 8- or 26-connected foreground.
+        spatial_dims: The number of spatial dimensions, 2 or 3. A hole is enclosed background in 2D, a cavity in 3D;
+            background is 4- or 6-connected, because foreground is 8- or 26-connected.
 
     Source: Soille, *Morphological Image Analysis* (2003), 6.3.7; ITK's GrayscaleFillholeImageFilter.
     """
@@ -36,12 +37,12 @@ def fill(image: Image, spatial_dims: int) -> Image:
 
 
 def despeckle(image: Image, voxels: int, spatial_dims: int) -> Image:
-    """Remove components of fewer than `voxels` voxels at every level.
+    """Return the image without components of fewer than `voxels` voxels at every level (area opening).
 
     Args:
         image: Probabilities, shape (..., Y, X) or (..., Z, Y, X).
-        voxels: The minimal size; components are 8- or 26-connected.
-        spatial_dims: 2 or 3.
+        voxels: The minimal size of a component, which is 8- or 26-connected.
+        spatial_dims: The number of spatial dimensions, 2 or 3.
 
     Source: Vincent, *Grayscale area openings and closings* (1994); ITK's AreaOpeningImageFilter.
     """
@@ -66,14 +67,14 @@ def despeckle(image: Image, voxels: int, spatial_dims: int) -> Image:
 def components(
     image: Image, threshold: float, spatial_dims: int, *, largest: int | None = None, voxels: int = 1
 ) -> npt.NDArray[np.int32]:
-    """Number the components of {p > threshold}, 8- or 26-connected, the largest first; 0 is background.
+    """Return a label image of the components of {p > threshold}, 8- or 26-connected: 1 is the largest, 0 background.
 
     Args:
         image: Probabilities, shape (..., Y, X) or (..., Z, Y, X).
-        threshold: Above it is foreground.
-        spatial_dims: 2 or 3.
+        threshold: Voxels with values above the threshold are foreground.
+        spatial_dims: The number of spatial dimensions, 2 or 3.
         largest: The number of components to keep; None for all.
-        voxels: The minimal size; smaller components are background.
+        voxels: The minimal size of a component; smaller components are background.
     """
     from scipy.ndimage import label
 

@@ -28,11 +28,11 @@ class Method:
     """A method that makes a binary filter soft.
 
     Attributes:
-        name: The name as it is typed.
-        scheme: The representation in which it runs.
-        logic: The logic that a rule is compiled for, see `compile_rule`.
-        differentiable: Whether it has a gradient.
-        levels: The default number of level sets or draws; None if it has none.
+        name: The name of the method that users type.
+        scheme: The representation in which the method processes a map.
+        logic: The name of the logic (formulas of AND, OR and NOT) that `compile_rule` compiles a rule for.
+        differentiable: Whether the method has a gradient.
+        levels: The default number of level sets or random draws; None if the method uses neither.
         finite: Whether a step returns only values v of the map and 1 - v, so that the iteration converges.
     """
 
@@ -74,10 +74,10 @@ ALIASES: Final = {"probabilistic": "multilinear", "quasi-probabilistic": "produc
 
 
 def find(name: str | None) -> Method:
-    """Return a method by its name or alias; None is refused.
+    """Return a method by its name or alias; None as a name is an error.
 
     Raises:
-        UsageError: If there is none; the message lists them.
+        UsageError: If no method has this name; the message lists all names.
     """
     method = None if name is None else METHODS.get(ALIASES.get(name, name))
     if method is None:
@@ -86,10 +86,10 @@ def find(name: str | None) -> Method:
 
 
 def check_method(method: str, *, thinning: bool = False) -> None:
-    """Refuse a method that is a skeleton itself, and one for thinnings unless the rule may be a thinning.
+    """Refuse method `cldice`, which is a skeleton itself, and `nested` unless `thinning` says that the rule may thin.
 
     Raises:
-        UsageError: With the operation that the method belongs to.
+        UsageError: If the method is refused; the message names the operation to use it with.
     """
     scheme = find(method).scheme
     if scheme is Scheme.POOLING:
@@ -106,7 +106,7 @@ def check_gradient(method: str | None) -> None:
     """Refuse a method that has no gradient.
 
     Raises:
-        InputError: With the methods that have one.
+        InputError: If the method has no gradient; the message lists the methods that have a gradient.
     """
     if not find(method).differentiable:
         able = ", ".join(name for name, m in METHODS.items() if m.differentiable)

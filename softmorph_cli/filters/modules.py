@@ -1,7 +1,8 @@
 """The filters as `torch.nn.Module`s over (B, C, [D,] H, W), with gradients, for training.
 
-They have no parameters to be trained. Values have to lie in [0, 1]: apply a sigmoid or softmax first. Their default
-methods are those of the papers whose names they have; functions and commands of the same filters have others.
+The modules have no parameters to be trained. Input values have to lie in [0, 1]: apply a sigmoid or softmax first. The
+default methods are those of the papers that the modules are named after; functions and commands of the same filters
+have other default methods.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ class _Module(nn.Module):
             batch: (B, C, H, W) or (B, C, D, H, W) with values in [0, 1].
 
         Raises:
-            InputError: If shape or values do not fit, or the method has no gradient and one is needed.
+            InputError: If shape or values do not fit, or the method has no gradient and the batch requires one.
         """
         return apply(_checked(batch), self.recipe)
 
     def extra_repr(self) -> str:
-        """Return the parameters that are not the defaults."""
+        """Return the parameters of the filter that differ from their defaults, as text."""
         chosen = {name: value for name, value in self.filter.as_json().items() if name != "operation"}
         return ", ".join(f"{name}={value!r}" for name, value in chosen.items())
 
@@ -73,16 +74,16 @@ class _Morphology(_Module):
         dilation_connectivity: int | None = None,
         **options: Unpack[MethodOptions],
     ) -> None:
-        """Make the filter.
+        """Make the module and its filter.
 
         Args:
-            connectivity: 4 or 8 in 2D, 6, 18 or 26 in 3D; default 4 and 6.
+            connectivity: Connectivity of the structuring element: 4 (default) or 8 in 2D, 6 (default), 18 or 26 in 3D.
             iterations: The number of iterations.
-            method: How the Boolean rule is made soft; default "multilinear", as in the paper. (The functions:
-                "minmax".)
-            erosion_connectivity: Overrides `connectivity` for the erosion.
-            dilation_connectivity: Overrides `connectivity` for the dilation.
-            **options: See `softmorph_cli.filters.settings.MethodOptions`.
+            method: How the Boolean rule is made soft; default "multilinear", as in the paper. (The
+                functions use "minmax".)
+            erosion_connectivity: Connectivity for the erosion, instead of `connectivity`.
+            dilation_connectivity: Connectivity for the dilation, instead of `connectivity`.
+            **options: Settings of the method and the device, listed in `softmorph_cli.filters.settings.MethodOptions`.
 
         Raises:
             UsageError: If an argument is out of range.
@@ -103,7 +104,7 @@ class _Morphology(_Module):
 
 
 class SoftErosion(_Morphology):
-    """Soft erosion: AND over the structuring element.
+    """Soft erosion: the soft AND of all voxels in the structuring element.
 
     >>> import torch
     >>> SoftErosion()(torch.full((1, 1, 3, 3), 0.5))[0, 0, 1, 1]
@@ -114,7 +115,7 @@ class SoftErosion(_Morphology):
 
 
 class SoftDilation(_Morphology):
-    """Soft dilation: OR over the structuring element.
+    """Soft dilation: the soft OR of all voxels in the structuring element.
 
     >>> import torch
     >>> SoftDilation()(torch.full((1, 1, 3, 3), 0.5))[0, 0, 1, 1]
@@ -125,7 +126,7 @@ class SoftDilation(_Morphology):
 
 
 class SoftOpening(_Morphology):
-    """Soft opening: erosions, then dilations.
+    """Soft opening: soft erosions followed by soft dilations.
 
     >>> import torch
     >>> SoftOpening(method="minmax")(torch.full((1, 1, 3, 3), 0.5)).mean()
@@ -136,7 +137,7 @@ class SoftOpening(_Morphology):
 
 
 class SoftClosing(_Morphology):
-    """Soft closing: dilations, then erosions.
+    """Soft closing: soft dilations followed by soft erosions.
 
     >>> import torch
     >>> SoftClosing(method="minmax")(torch.full((1, 1, 3, 3), 0.5)).mean()
@@ -149,16 +150,17 @@ class SoftClosing(_Morphology):
 class SoftSkeletonizer(_Module):
     """Soft skeleton with a gradient that does not fade, by default with the method `smooth-levels`.
 
-    "nested" is as exact as without a gradient: with `levels="exact"` every value is that of some voxel, to which its
-    gradient is passed; with a number of levels it is passed to voxels that keep their value, and with `surrogate=True`
-    also to those that are lowered to the upper end of their bin.
+    Method "nested" returns the same values as without a gradient. With `levels="exact"` every value is copied from some
+    voxel, to which the gradient is passed; with a number of levels the gradient is passed to voxels that keep their
+    value, and with `surrogate=True` also to voxels that are lowered to the upper end of their bin.
 
     Args:
         iterations: The number of thinning iterations; about the largest radius in voxels. Required, because a number
-            that depends on the data would vary from batch to batch; but "nested" by default runs until nothing
-            changes (None).
-        method: How the thinning is made soft; default "smooth-levels". (The function `skeletonize`: "nested".)
-        **options: See `softmorph_cli.filters.settings.MethodOptions`.
+            that depends on the data would vary from batch to batch, except for "nested", which by default (None)
+            runs until nothing changes.
+        method: How the thinning is made soft; default "smooth-levels". (The function
+            `skeletonize` uses "nested".)
+        **options: Settings of the method and the device, listed in `softmorph_cli.filters.settings.MethodOptions`.
 
     >>> import torch
     >>> logits = torch.zeros((1, 1, 5, 9), requires_grad=True)
@@ -171,7 +173,7 @@ class SoftSkeletonizer(_Module):
     def __init__(
         self, iterations: int | None = None, method: str = "smooth-levels", **options: Unpack[MethodOptions]
     ) -> None:
-        """Make the filter.
+        """Make the module and its filter.
 
         Raises:
             UsageError: If an argument is out of range.

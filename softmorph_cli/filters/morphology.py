@@ -1,4 +1,4 @@
-"""Phases of erosions and dilations: iterations along each axis, from their number or a radius."""
+"""Phases of erosions and dilations: iterations along each axis, from a number of iterations or a radius."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from softmorph_cli.rules import structuring
 
 
 class Reach(NamedTuple):
-    """Iterations along each axis, and the radius that they amount to (None if none was requested)."""
+    """Iterations along each axis (`steps`), and the radius that they reach (`radius`; None if none was requested)."""
 
     steps: tuple[int, ...]
     radius: tuple[float, ...] | None = None
 
 
 def phases(element: Morphology, shape: tuple[int, ...]) -> Sequences:
-    """Return the phases of an operation on an image of this spatial shape; two sequences for a difference.
+    """Return the phases (a rule with its iterations) of an operation on an image of a spatial shape.
+
+    Two sequences of phases mean that the operation is the difference of their results.
 
     Raises:
         InputError: If connectivity or spacing do not fit the image.
@@ -48,8 +50,8 @@ def reach(shape: tuple[int, ...], element: Morphology) -> Reach:
 
     Args:
         shape: The image's shape along its spatial axes.
-        element: With iterations, the same along all axes (by default 1); or with a radius in the unit of its
-            spacing: floor(radius / spacing) iterations along each axis.
+        element: The operation: with a number of iterations, which holds along all axes (default 1); or with a radius
+            in the unit of its spacing, which gives floor(radius / spacing) iterations along each axis.
 
     Raises:
         InputError: If the spacing is unknown or does not fit, or the radius is smaller than every voxel or

@@ -22,13 +22,13 @@ from softmorph_cli.filters.operations import from_json
 
 
 def recipe(chosen: SoftFilter) -> str:
-    """Return the JSON text of a filter."""
+    """Return the recipe of a filter: the JSON text that `follow` makes the filter from."""
     return json.dumps(chosen.as_json())
 
 
 @cache
 def follow(text: str) -> Callable[[Tensor], Tensor]:
-    """Return the filter of a recipe, for tensors (B, C, [D,] H, W)."""
+    """Return the filter of a recipe as a function of tensors (B, C, [D,] H, W)."""
     chosen = from_json(json.loads(text))
     assert isinstance(chosen, SoftFilter)
 
@@ -40,7 +40,7 @@ def follow(text: str) -> Callable[[Tensor], Tensor]:
 
 
 def apply(batch: Tensor, text: str) -> Tensor:
-    """Return the filtered batch: directly, or by the operator if torch is compiling."""
+    """Return the batch filtered by a recipe (`text`); `torch.compile` sees a single operator."""
     if torch.compiler.is_compiling():
         result: Tensor = torch.ops.softmorph.filter(batch, text)
         return result

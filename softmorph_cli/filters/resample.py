@@ -18,7 +18,7 @@ from softmorph_cli.volume import Volume, rectangular
 
 
 def isotropic(volume: Volume) -> Volume:
-    """Return the map resampled to cubic voxels of its finest spacing, see `resampled`."""
+    """Return the map resampled by `resampled` to cubic voxels, whose size is the smallest spacing of its axes."""
     return resampled(volume, (min(volume.spacing or (1.0,)),) * volume.spatial_dims)
 
 
@@ -26,9 +26,9 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
     """Return the map resampled to another spacing by linear interpolation.
 
     The corners of the grid are kept; if the extent along an axis is no multiple of the spacing, the new spacing differs
-    from it by less than half a voxel over the whole extent, and is returned exactly. Coarser voxels are means of the
-    voxels that they cover, so that thin lines fade but do not vanish by chance. Sheared voxels become rectangular: the
-    grid is then a box around the map, with 0 outside the map.
+    from the requested one by less than half a voxel over the whole extent, and the result states it exactly. Coarser
+    voxels are means of the voxels that they cover, so that thin lines fade but do not vanish by chance. Sheared voxels
+    become rectangular: the grid is then a box around the map, with 0 outside the map.
 
     Args:
         volume: A map whose spacing is known.
@@ -76,10 +76,10 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
 
 
 def _check_room(volume: Volume, shape: tuple[int, ...]) -> None:
-    """Refuse a grid that does not fit into memory.
+    """Refuse a grid whose map does not fit into memory.
 
     Raises:
-        InputError: With the sizes.
+        InputError: If the map is larger than the memory; the message states both sizes.
     """
     needed = math.prod(volume.array.shape[: -volume.spatial_dims] + shape) * volume.array.itemsize
     allowed = machine.memory()
@@ -128,7 +128,7 @@ def _straightened(volume: Volume, affine: npt.NDArray[np.float64], spacing: Sequ
 
 
 def _means(image: npt.NDArray[Any], size: int, axis: int) -> npt.NDArray[Any]:
-    """Return the means over `size` equal intervals along an axis; a voxel in two intervals counts in proportion."""
+    """Return the means over `size` equal intervals along an axis; voxels split between two intervals are weighted."""
     from scipy import sparse
 
     count = image.shape[axis]

@@ -19,8 +19,8 @@ def default_method(rule: str | Path | Rule) -> str:
     """Return the default method of a rule, which does not depend on the map's dimensions.
 
     Raises:
-        RuleError: If there is no such rule or it is malformed.
-        FileError: If its file cannot be read.
+        RuleError: If no rule has this name, or the rule is malformed.
+        FileError: If the file of the rule cannot be read.
     """
     found = {method_of_rule(form) for form in catalog.load_forms(rule)}
     return found.pop() if len(found) == 1 else ANY_RULE
@@ -28,10 +28,11 @@ def default_method(rule: str | Path | Rule) -> str:
 
 @cache
 def method_of_rule(rule: Rule) -> str:
-    """Return the default method of one form of a rule.
+    """Return the default method of one form of a rule (the 2D or the 3D one).
 
-    An increasing rule commutes with thresholds. A deleting rule is a thinning if any subset of what one sub-iteration
-    deletes can be deleted without a change of topology. The mean over level sets is correct for every rule.
+    An increasing rule commutes with thresholds. A deleting rule is a thinning if any subset of the voxels
+    that one sub-iteration deletes can be deleted without a change of topology. The mean over level sets is correct for
+    every rule.
     """
     if is_increasing(rule):
         return INCREASING
@@ -43,10 +44,10 @@ def method_of_rule(rule: Rule) -> str:
 
 
 def check_nesting(method: str | None, rule: str | Path | Rule, *forms: Rule) -> None:
-    """Refuse method nested for a rule of which no form keeps the topology of each level.
+    """Refuse method `nested` for a rule none of whose `forms` preserves the topology of each level set.
 
     Raises:
-        UsageError: With the counter-example and what to type instead.
+        UsageError: If the method is refused; the message shows a counter-example and a remedy.
     """
     if method is None or find(method).scheme is not Scheme.NESTED:
         return

@@ -1,4 +1,4 @@
-"""Runs the phases of a filter on one image: representation, iterations and stopping."""
+"""Execution of the phases of a filter on one image: representation, iterations and stopping."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ CLAMPED = (
 
 @dataclass(frozen=True)
 class Phase:
-    """A rule and its number of iterations.
+    """A step of a filter: a rule and its number of iterations.
 
     Attributes:
-        rule: The rule.
-        iterations: The number of iterations; None until nothing changes.
-        prunes: Whether it also lowers voxels that the rule keeps, down to the floor given by the settings' contrast.
+        rule: The rule that is applied.
+        iterations: The number of iterations; None to iterate until nothing changes.
+        prunes: Whether the phase also lowers voxels that the rule keeps, by at most `prune_contrast` of the settings.
     """
 
     rule: Rule
@@ -50,24 +50,24 @@ class Phase:
 
     @property
     def has_subfields(self) -> bool:
-        """Whether a sub-iteration of the rule changes voxels of one parity only."""
+        """Whether any sub-iteration of the rule changes only voxels of one subfield (a parity of coordinates)."""
         return any(one.subfield is not None for one in self.rule.sub_iterations)
 
 
 @dataclass(frozen=True)
 class FilterJob:
-    """A filter of one image: what to run, how and where.
+    """The filtering of one image: phases, settings and backend.
 
     Attributes:
-        operation: The name in progress reports.
+        operation: The name of the filter in progress reports.
         phases: The phases in order, each applied to the result of the previous one.
-        settings: How they run, with a method.
-        backend: Where they run.
-        index: The number of the image among those of one call, from 0; random draws depend on it.
-        count: The number of images.
-        part: The number of this job among those of one image, from 0.
-        parts: The number of these.
-        progress: Called after every sub-iteration.
+        settings: The settings of the phases, with a method.
+        backend: The backend that computes the phases.
+        index: The index of the image among the images of one call, from 0; random draws depend on the index.
+        count: The number of images of the call.
+        part: The index of this job among the jobs of one image, from 0.
+        parts: The number of jobs of one image.
+        progress: Callback that is called after every sub-iteration.
     """
 
     operation: str
@@ -87,7 +87,7 @@ class FilterJob:
 
 
 def run(job: FilterJob, image: Any) -> Result:
-    """Return the filter of one image of probabilities, (Y, X) or (Z, Y, X) of the backend's type; not modified."""
+    """Return the result of a job for an image (Y, X) or (Z, Y, X), an array of the backend, which is not modified."""
     match job.method.scheme:
         case Scheme.NESTED:
             return nested(job, image)
@@ -101,17 +101,17 @@ def run(job: FilterJob, image: Any) -> Result:
 
 
 def fuzzy(method: Method, phases: tuple[Phase, ...]) -> tuple[str, ...]:
-    """Return a warning for every rule of which minima and maxima are not the rule at every threshold."""
+    """Return a warning for every phase of method `minmax` whose rule does not commute with thresholds."""
     if method.logic != MINMAX:
         return ()
     return tuple(FUZZY.format(rule=p.rule.name) for p in phases if not is_increasing(p.rule))
 
 
 def nested(job: FilterJob, image: Any) -> Result:
-    """Return the filter of all level sets at once, each of which stays within the next lower one.
+    """Return the result of method `nested`: all level sets filtered at once, each staying within the next lower one.
 
-    Up to 64 levels of a rule without subfields are bit planes; all else is computed on values by their order, with
-    the same result.
+    Up to 64 levels of a rule without subfields are filtered as bit planes; all other cases are computed on the ranks
+    (order) of values, with the same result.
     """
     backend, sets = job.backend, job.settings.level_sets
     phases, results = job.phases, []
@@ -139,7 +139,7 @@ def in_planes(settings: Settings, phase: Phase) -> bool:
 
 
 def to_ranks(job: FilterJob, image: Any) -> Any:
-    """Return the values whose order determines a nested filter that does not run on bit planes."""
+    """Return the ranks for method `nested` without bit planes: values of which only the order matters."""
     sets = job.settings.level_sets
     if sets is None:
         return job.backend.above(image, job.settings.lowest or 0.0)
@@ -147,7 +147,7 @@ def to_ranks(job: FilterJob, image: Any) -> Any:
 
 
 def floor_of(job: FilterJob, image: Any) -> Any:
-    """Return the floor that a nested filter prunes to, see `Field.begin`; None if it does not prune.
+    """Return the floor of pruning, the lowest value that `Field.begin` lets each voxel take; None without pruning.
 
     The floor is the map minus the contrast. Pruning lowers a skeleton that has the topology of the map at every
     level, nowhere by more than the contrast; so components, loops and cavities of higher persistence remain
@@ -161,7 +161,7 @@ def floor_of(job: FilterJob, image: Any) -> Any:
 
 
 def nested_binary(job: FilterJob, image: Any, threshold: float) -> Result:
-    """Return the filter of {p > threshold} as a Boolean image."""
+    """Return the result of method `nested` for the mask {p > threshold}, as a Boolean image."""
     backend = job.backend
     # A single plane is nested under any rule.
     first = sweep(job, backend.pack_mask(image, threshold), job.phases[:1], logic=DIAGRAM)
@@ -177,15 +177,15 @@ def _capped(results: list[Result]) -> bool:
 
 
 def _in_turn(results: list[Result]) -> Result:
-    """Return one result for phases that ran one after the other."""
+    """Return one result, without image, for phases that ran one after the other; their iterations add up."""
     return replace(_together(results), iterations=sum(result.iterations for result in results))
 
 
 def run_difference(first: FilterJob, second: FilterJob, image: Any) -> Result:
-    """Return the difference of two filters: what is in the result of the first and not in that of the second.
+    """Return the difference of the results of two jobs: the foreground of the first without that of the second.
 
-    On bit planes it is exact: a binary difference of each level set or draw. On probabilities it is first minus
-    second, clipped at 0 (with a warning if any value was negative).
+    On bit planes the difference is exact: a binary one for each level set or draw. On probabilities it is the first
+    result minus the second, clipped at 0 (with a warning if values were negative).
     """
     if first.method.scheme in (Scheme.LEVELS, Scheme.SAMPLES):
         return _planes(image, first, second)
@@ -202,12 +202,12 @@ def signed_difference(first: FilterJob, second: FilterJob, image: Any) -> Result
 
 
 def below_zero(backend: Backend, difference: Any) -> float:
-    """Return the summed negative part of a difference; above `NEGLIGIBLE` it is worth a warning."""
+    """Return the summed negative part of a difference; a sum above `NEGLIGIBLE` is more than rounding."""
     return backend.total(-difference.clip(max=0))
 
 
 def pack(job: FilterJob, image: Any, chunk: int) -> Any:
-    """Return one chunk of the bit planes, of level sets or draws, that a job starts from."""
+    """Return one chunk of the bit planes (level sets or random draws of the image) that a job starts from."""
     settings = job.settings
     if job.method.scheme is Scheme.LEVELS:
         return job.backend.pack_levels(image, settings.planes, chunk)
@@ -284,16 +284,16 @@ def sweep(
     logic: str | None = None,
     floor: Any = None,
 ) -> Result:
-    """Return phases applied to one image in its current representation.
+    """Return the result of phases applied to one image in its current representation.
 
     Args:
-        job: The filter.
-        image: Probabilities or planes of the backend's type.
-        phases: The phases; by default those of the job.
-        part: The number of this run among those of one image, from 0, for progress.
-        parts: The number of these.
-        logic: The logic of the programs; by default that of the job's method.
-        floor: See `Field.begin`.
+        job: The job that the phases belong to.
+        image: Probabilities, ranks or bit planes, as an array of the backend.
+        phases: The phases to apply; by default those of the job.
+        part: The index of this call among the calls of `sweep` for one image, from 0, for progress reports.
+        parts: The number of these calls.
+        logic: The logic that rules are compiled for; by default that of the job's method.
+        floor: The lowest value that pruning lets each voxel take; None without pruning.
     """
     traces = job.backend.traces and logic == RANKS and job.settings.level_sets is None
     traced = job.backend.traced(image) if traces else None
@@ -363,7 +363,7 @@ def _iterate(
 
 
 def _converges(field: Field, job: FilterJob) -> bool:
-    """Return whether the iteration reaches a fixed point.
+    """Return whether the iteration of a job reaches a fixed point, where nothing changes.
 
     Level sets and draws are binary, and a binary image stays binary under any method. Minima and maxima only take
     values v of the map and 1 - v. All other values fade without converging.
@@ -375,7 +375,7 @@ def _converges(field: Field, job: FilterJob) -> bool:
 
 
 class _FixedPoint:
-    """Stops binary images and nested level sets when a whole iteration changes nothing."""
+    """Criterion for binary images and nested level sets: stop when a whole iteration changes nothing."""
 
     reason = "stable"
 
@@ -390,11 +390,12 @@ class _FixedPoint:
 
 
 class _SmallChange:
-    """Stops probabilities when the summed change of an iteration is at most a share of the initial sum.
+    """Criterion for probabilities: stop when the summed change of an iteration is at most a share of the initial sum.
 
-    The criterion of the SoftMorph authors. The change of a rule that only deletes (or only adds) is the difference of
-    two sums; any other rule needs a copy of the image from before the iteration. A level of `smooth-levels` represents
-    a level set and continues as long as that changes: 2 % of a large map are many voxels.
+    This is the criterion of the SoftMorph authors. The change of a rule that only deletes (or only adds) is the
+    difference of two sums; any other rule needs a copy of the image from before the iteration. A level of
+    `smooth-levels` represents a level set and continues as long as the level set changes: 2 % of a large map are many
+    voxels.
     """
 
     def __init__(self, field: Field, rule: Rule, job: FilterJob) -> None:

@@ -30,16 +30,16 @@ def _levels(text: str) -> Levels:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a filter; passed to the callback after every sub-iteration.
+    """The progress of a filter, which is passed to the callback after every sub-iteration.
 
     Attributes:
-        operation: The name of what is running, for users.
+        operation: The name of the running filter, for users.
         iteration: The current iteration, from 1.
-        iterations: The number of iterations; None if it runs until nothing changes.
-        changed: Voxels that the last sub-iteration changed (for levels: in any of them); None for erosions and
-            dilations, several of which are computed at once.
-        part: The current image, level or group of levels, from 1.
-        parts: The number of these.
+        iterations: The number of iterations; None if the filter runs until nothing changes.
+        changed: Number of voxels that the last sub-iteration changed (for level sets: in any of the sets); None for
+            erosions and dilations, several of which are computed at once.
+        part: The number of the current image, level or group of levels, from 1.
+        parts: The number of images, levels or groups of levels.
     """
 
     operation: str
@@ -62,7 +62,7 @@ class Settings:
             passes its gradient to itself, as a voxel that keeps its value does. The true derivative there is 0.
         tolerance: For step-by-step methods without a number of iterations, under which probabilities fade without
             converging: stop when the summed change of one iteration is at most this share of the input's sum. Binary
-            images, `minmax` and `drastic` run until nothing changes; `smooth-levels` also until no level set does.
+            images, `minmax` and `drastic` run until nothing changes; `smooth-levels` also until no level set changes.
     """
 
     method: Annotated[
@@ -150,10 +150,10 @@ class Settings:
     ] = None
 
     def __post_init__(self) -> None:
-        """Check the settings.
+        """Check the values of the settings.
 
         Raises:
-            UsageError: If a value is out of range, or two exclude each other.
+            UsageError: If a value is out of range, or two values exclude each other.
         """
         from softmorph_cli.kernels.bitplanes import check_count
 
@@ -172,7 +172,7 @@ class Settings:
 
     @classmethod
     def of(cls, chosen: Settings) -> Settings:
-        """Return the settings of a filter, without its parameters."""
+        """Return the settings of a filter, without the parameters of its operation."""
         return Settings(*(getattr(chosen, field.name) for field in fields(Settings)))
 
     @property
@@ -181,20 +181,20 @@ class Settings:
 
     @property
     def planes(self) -> int:
-        """The number of binary images of `levels` and `sampled`."""
+        """The number of binary images (level sets or random draws) of the methods `levels` and `sampled`."""
         chosen = self.levels_in_force
         assert isinstance(chosen, int)
         return chosen
 
     @property
     def levels_in_force(self) -> Levels | None:
-        """The number of levels, by default the method's; None if it has none."""
+        """The number of levels or "exact": `levels` or else the method's default; None for a method without levels."""
         own = None if self.method is None else self._found.levels
         return own if own is None or self.levels is None else self.levels
 
     @property
     def level_sets(self) -> LevelSets | None:
-        """For `nested`: the levels that are exact; None if every value is one."""
+        """For `nested`: the level sets that are filtered exactly; None if every value of the map is a level."""
         from softmorph_cli.kernels.level_sets import LevelSets
 
         chosen = self.levels_in_force
@@ -217,7 +217,7 @@ class Settings:
         """Refuse a contrast of less than one level, for `nested`.
 
         Raises:
-            UsageError: If it is less.
+            UsageError: If the contrast is above 0 but less than one level.
         """
         if self._found.scheme is Scheme.NESTED and self.prune_contrast and self.contrast_in_ranks == 0:
             raise UsageError(
@@ -226,11 +226,11 @@ class Settings:
             )
 
     def resolved(self, default: str) -> Self:
-        """Return the settings with a method: their own, or else a default."""
+        """Return the settings with a method: the chosen one, or `default` if none is chosen."""
         return self if self.method is not None else replace(self, method=default)
 
     def relevant(self, *, until_stable: bool) -> dict[str, Any]:
-        """Return the settings that affect the method, by name, with or without a number of iterations."""
+        """Return the settings that affect the result, by name; `until_stable`: without a number of iterations."""
         match self._found.scheme:
             case Scheme.NESTED:
                 chosen: dict[str, Any] = {"levels": self.levels_in_force}
@@ -255,7 +255,7 @@ class Settings:
         return chosen
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the method and the settings that affect it: everything that a result depends on."""
+        """Return the method and the settings that affect its result, by name, for documents and manifests."""
         method = self._found
         # Manifests of earlier versions contain the tolerance of every step-by-step method.
         tolerance = {"tolerance": self.tolerance} if method.finite else {}
@@ -282,7 +282,7 @@ class Settings:
                 return 7 * itemsize
 
     def idle(self, *, until_stable: bool) -> list[str]:
-        """Return the names of settings that were changed but do not affect the method."""
+        """Return the names of settings that differ from their defaults but have no effect with the method."""
         relevant = self.relevant(until_stable=until_stable)
         numbers = [
             "levels",
@@ -320,9 +320,9 @@ class Result:
     """The result of a filter.
 
     Attributes:
-        image: Of the input's kind, shape and floating-point type; uint8 0 and 1 for a hard skeleton.
-        standard_error: Of the same shape, of `sampled` only: the standard error of each voxel's mean.
-        origins: Internal; of a nested filter with exact levels if a gradient is needed: the raster index of the voxel
+        image: The filtered image, of the input's kind, shape and floating-point type; uint8 0 and 1 for a mask.
+        standard_error: For method `sampled`: the standard error of each voxel's mean, an array like `image`.
+        origins: Internal, for method `nested` with exact levels and a gradient: the raster index of the voxel
             from which each voxel's value comes, -1 where the value is 0.
         iterations: The number of iterations (the largest, where images or levels differ).
         stop_reason: "iterations" (the requested number), "stable" (nothing changed), "tolerance" (the change became
@@ -345,7 +345,7 @@ class Result:
 
 
 def warn_if_capped(result: Result, settings: Settings) -> Result:
-    """Return the result, with a warning if `max_iterations` ended it."""
+    """Return the result, with a warning if the filter was stopped by the bound `max_iterations`."""
     if result.stop_reason != "max_iterations":
         return result
     capped = f"stopped at the cap of {settings.max_iterations} iterations before it came to rest."

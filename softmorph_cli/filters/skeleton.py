@@ -20,12 +20,12 @@ class Preset:
     """The settings of a paper's experiments.
 
     Attributes:
-        method: The default method.
-        allowed: The methods of the paper.
-        iterations: The number of iterations; None until the change is at most 2 % of the input (the default
+        method: The name of the default method.
+        allowed: The names of the methods used in the paper.
+        iterations: The number of iterations; None to iterate until the change is at most 2 % of the input (the default
             tolerance), or for a mask until nothing changes.
-        dimensions: 2 or 3; None for both.
-        citation: The paper.
+        dimensions: The number of spatial dimensions, 2 or 3; None for both.
+        citation: The citation of the paper.
     """
 
     method: str
@@ -50,10 +50,10 @@ _FADED: Final = (
 
 
 def check_dimensions(preset: str | None, dimensions: int) -> None:
-    """Refuse a preset for other dimensions.
+    """Refuse a preset that is for maps with another number of dimensions.
 
     Raises:
-        InputError: With the dimensions that it is for.
+        InputError: If the preset is refused; the message states its number of dimensions.
     """
     wanted = PRESETS[preset].dimensions if preset else None
     if wanted not in (None, dimensions):
@@ -64,7 +64,7 @@ def resolve_preset(preset: str, method: str | None, iterations: int | None) -> t
     """Return method and iterations of a skeletonization, by default those of a preset.
 
     Raises:
-        UsageError: If there is no such preset, or it excludes the method.
+        UsageError: If the preset is unknown, or excludes the method.
     """
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
@@ -76,14 +76,14 @@ def resolve_preset(preset: str, method: str | None, iterations: int | None) -> t
 
 
 def thinning_phases(dimensions: int, settings: Settings, iterations: int | None) -> tuple[Phase, ...]:
-    """Return the phases of a skeletonization; clDice, which has none, gets those of thinning.
+    """Return the phases of a skeletonization, thinning with or without finishing; method `cldice` ignores them.
 
     Without a number of iterations a nested skeleton is finished: the templates leave lines two voxels thick in places,
     and more where the next higher level contains voxels; simple points are then deleted one by one until lines are one
     voxel wide.
 
     Raises:
-        UsageError: If the contrast is less than one level.
+        UsageError: If `prune_contrast` is less than one level.
     """
     thin = Phase(catalog.bundled("thinning", dimensions), iterations)
     if find(settings.method).scheme is not Scheme.NESTED or not settings.finish or iterations is not None:
@@ -98,12 +98,12 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
 
 
 def mark_finished(result: Result, phases: tuple[Phase, ...]) -> Result:
-    """Return a nested skeleton that was to run through these phases, with the attribute `finished`."""
+    """Return the result of a nested skeleton with `finished`: whether all `phases` ran until nothing changed."""
     return replace(result, finished=len(phases) > 1 and result.stop_reason == "stable")
 
 
 def warn_if_faded(backend: Backend, result: Result, image: Any, dimensions: int) -> Result:
-    """Return the result with a warning if the skeleton of any image of a batch faded."""
+    """Return the result, with a warning if the skeleton of any image faded (its maximum fell below one half)."""
     shape = (-1, *image.shape[-dimensions:])
     for before, after in zip(image.reshape(shape), result.image.reshape(shape), strict=True):
         warning = faded(backend.extremes(before)[1], backend.extremes(after)[1])
@@ -113,7 +113,7 @@ def warn_if_faded(backend: Backend, result: Result, image: Any, dimensions: int)
 
 
 def faded(before: float, after: float) -> tuple[str, ...]:
-    """Return a warning if a skeleton faded, given the maxima of the map and of the skeleton."""
+    """Return a warning if a skeleton faded: `before` and `after` are the maxima of the map and of the skeleton."""
     return (_FADED.format(before=before, after=after),) if after < 0.5 <= before else ()
 
 

@@ -1,6 +1,6 @@
 """Losses for training networks on thin structures, as `torch.nn.Module`s over (B, C, [D,] H, W).
 
-Arguments have the names and meanings that they have in MONAI, and with equal arguments the values are equal to MONAI's.
+Arguments have the names and meanings of those in MONAI; with equal arguments the losses are equal to MONAI's.
 Importing this package loads torch; `import softmorph_cli` does not.
 """
 

@@ -18,7 +18,7 @@ REDUCTIONS: Final = ("mean", "sum", "none")
 
 
 class Channels(TypedDict, total=False):
-    """Keyword arguments of every loss, as in MONAI; see `ChannelLoss`."""
+    """Keyword arguments of every loss, with the names that MONAI uses; `ChannelLoss` explains them."""
 
     include_background: bool
     to_onehot_y: bool
@@ -28,17 +28,17 @@ class Channels(TypedDict, total=False):
 
 
 class ChannelLoss(nn.Module):
-    """A loss of (B, C, [D,] H, W) without parameters; narrower types than float32 are computed in float32.
+    """Base class of losses of batches (B, C, [D,] H, W); dtypes narrower than float32 are computed in float32.
 
     MONAI's arguments `other_act`, `weight` and `ignore_index` are not supported. Unlike in MONAI, NaN and values
     outside of [0, 1] raise an error, unless the loss is compiled, and so does a softmax over a single channel.
 
     Args:
         include_background: If False, channel 0 is left out; a single channel is never left out.
-        to_onehot_y: The target holds labels 0 to C - 1 in one channel.
-        sigmoid: Apply a sigmoid to the input first.
-        softmax: Apply a softmax over the channels to the input first.
-        reduction: "mean" or "sum" over items and channels, or "none": (B, C, [1,] 1, 1).
+        to_onehot_y: Whether the target holds labels 0 to C - 1 in one channel.
+        sigmoid: Whether to apply a sigmoid to the input first.
+        softmax: Whether to apply a softmax over the channels to the input first.
+        reduction: "mean" or "sum" over items and channels, or "none" for a result (B, C, [1,] 1, 1).
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class ChannelLoss(nn.Module):
         softmax: bool = False,
         reduction: str = "mean",
     ) -> None:
-        """Store the arguments.
+        """Make the loss.
 
         Raises:
-            UsageError: If they exclude each other, or the reduction is unknown.
+            UsageError: If arguments exclude each other, or the reduction is unknown.
         """
         super().__init__()
         if sigmoid and softmax:
@@ -65,7 +65,7 @@ class ChannelLoss(nn.Module):
         self.reduction = reduction
 
     def pair(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the compared channels of input and target, of one shape and floating-point type.
+        """Return the compared channels of input and target as two tensors of the same shape and dtype.
 
         Raises:
             InputError: If shapes or values do not fit.
@@ -84,7 +84,7 @@ class ChannelLoss(nn.Module):
         """Return the compared channels of a network's output as probabilities.
 
         Raises:
-            InputError: If its shape or values do not fit.
+            InputError: If the shape or the values of the input do not fit.
         """
         _check_shape("input", input)
         if not input.is_floating_point():
@@ -105,11 +105,11 @@ class ChannelLoss(nn.Module):
         """Return the compared channels of a target, with values in [0, 1].
 
         Args:
-            target: (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
-            channels: Number of channels of the network; None for that of the target, if it does not hold labels.
+            target: Target (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
+            channels: Number of channels of the network; None for the number of channels of a target without labels.
 
         Raises:
-            InputError: If its shape or values do not fit, or it holds labels and `channels` is None.
+            InputError: If shape or values do not fit, or the target holds labels and `channels` is None.
         """
         _check_shape("target", target)
         if channels is None and self.to_onehot_y:
@@ -130,11 +130,11 @@ class ChannelLoss(nn.Module):
         return batch if self.include_background or batch.shape[1] == 1 else batch[:, 1:]
 
     def reduced(self, losses: Tensor, dimensions: int) -> Tensor:
-        """Return the losses per item and channel, reduced as `reduction` says.
+        """Return the losses of items and channels, reduced by the argument `reduction` of the loss.
 
         Args:
-            losses: (B, C), or (C,) if the batch counts as one item.
-            dimensions: 2 or 3, the number of axes of length 1 that "none" appends, as MONAI does.
+            losses: The losses, shape (B, C), or (C,) if the batch counts as one item.
+            dimensions: 2 or 3, the number of axes of length 1 that reduction "none" appends, as in MONAI.
         """
         if self.reduction == "none":
             return losses.reshape(*losses.shape, *(1,) * dimensions)
@@ -142,17 +142,17 @@ class ChannelLoss(nn.Module):
 
 
 class SkeletonLoss(ChannelLoss):
-    """A loss that uses a skeleton of the target, which can be computed once and passed in again."""
+    """Base class of losses that use a skeleton of the target, which can be computed once and passed in again."""
 
     def skeleton(self, target: Tensor, channels: int | None = None) -> Tensor:
         """Return the target's skeleton, for the argument `target_skeleton` of the loss.
 
         Args:
-            target: (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
-            channels: Number of channels of the network; needed if the target holds labels.
+            target: Target (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
+            channels: Number of channels of the network; required if the target holds labels.
 
         Returns:
-            (B, C, [D,] H, W), without channel 0 if the background is left out.
+            Skeletons (B, C, [D,] H, W), without channel 0 if the background is left out.
 
         Raises:
             InputError: If shape or values do not fit, or `channels` is missing.
@@ -160,14 +160,18 @@ class SkeletonLoss(ChannelLoss):
         return self.skeletonized(self.truth(target, channels))
 
     def skeletonized(self, batch: Tensor) -> Tensor:
-        """Return the skeletons of (B, C, [D,] H, W) with values in [0, 1]."""
+        """Return the skeletons of a batch (B, C, [D,] H, W) with values in [0, 1], channel by channel."""
         raise NotImplementedError
 
     def skeleton_of_target(self, g: Tensor, given: Tensor | None) -> Tensor:
-        """Return the skeleton of the compared target g, computed here or given, with g's device and type.
+        """Return the skeleton of the compared target `g`, on its device and with its dtype.
+
+        Args:
+            g: The compared channels of the target.
+            given: The skeleton, if it was computed before; None to compute it.
 
         Raises:
-            InputError: If the shape or the values of the given one do not fit.
+            InputError: If the shape or the values of `given` do not fit.
         """
         if given is None:
             return self.skeletonized(g)
@@ -181,12 +185,12 @@ class SkeletonLoss(ChannelLoss):
 
 
 def space(batch: Tensor) -> tuple[int, ...]:
-    """Return the spatial axes of (B, C, [D,] H, W)."""
+    """Return the indices of the spatial axes of a batch (B, C, [D,] H, W)."""
     return tuple(range(2, batch.ndim))
 
 
 def check_values(name: str, values: Tensor, hint: str = "") -> None:
-    """Raise InputError for NaN and for values outside of [0, 1]; while compiling, nothing is checked."""
+    """Raise InputError for NaN and for values outside of [0, 1]; under `torch.compile` nothing is checked."""
     if torch.compiler.is_compiling():  # reading values would break the graph in two
         return
     low, high = torch.stack(torch.aminmax(values.detach())).tolist()
@@ -232,7 +236,7 @@ def _one_hot(labels: Tensor, channels: int) -> Tensor:
 
 
 def _note(text: str) -> None:
-    """Warn with the line of the caller's code, beyond this package and the frames of torch around `forward`."""
+    """Issue a warning at the line of the user's code, skipping the frames of this package and of torch.nn."""
     if torch.compiler.is_compiling():
         return
     within = tuple(str(Path(file).parents[1]) + os.sep for file in (__file__, nn.__file__))

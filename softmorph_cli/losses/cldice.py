@@ -37,11 +37,11 @@ ITERATIONS: Final = 3
 
 
 class Skeletal(Channels, MethodOptions, total=False):
-    """Keyword arguments of channels and of skeletons."""
+    """Keyword arguments of `ChannelLoss` (channels) and of `SoftSkeletonizer` (skeletons)."""
 
 
 class ClDiceOptions(Skeletal, total=False):
-    """Keyword arguments of clDice; see `SoftCLDiceLoss`."""
+    """Keyword arguments of `SoftCLDiceLoss`, which explains them."""
 
     smooth_nr: float
     smooth_dr: float
@@ -50,23 +50,22 @@ class ClDiceOptions(Skeletal, total=False):
 
 
 class SoftCLDiceLoss(SkeletonLoss):
-    """1 - soft clDice, the harmonic mean of topology precision and sensitivity.
+    """The soft clDice loss: 1 - clDice, the harmonic mean of topology precision and sensitivity.
 
-    Precision is the share of the input's skeleton within the target, sensitivity that of the target's within the input.
-
-    Equal to MONAI's `SoftclDiceLoss` with method "cldice".
+    Precision is the share of the input's skeleton within the target, sensitivity the share of the target's skeleton
+    within the input. With method "cldice" the loss is equal to MONAI's `SoftclDiceLoss`.
 
     Args:
-        iter_: Thinning iterations of the soft skeletons, about the largest radius in voxels. Default 3, as in MONAI;
-            with "nested" until nothing changes.
+        iter_: Number of thinning iterations of the soft skeletons, about the largest radius in voxels. By default 3, as
+            in MONAI; with "nested" until nothing changes.
         method: The kind of soft skeleton: "cldice" is the paper's min/max-pool skeleton, "nested" has a centreline at
             every level (with `levels`, `lowest`, `surrogate`), "smooth-levels" has a gradient that does not vanish; all
             are listed in `softmorph_cli.filters.method`.
-        smooth_nr: Added to the numerators of topology precision and sensitivity.
-        smooth_dr: Added to their denominators.
-        smooth: Added to the denominator of the harmonic mean.
-        per_class: One clDice for each class instead of one over all.
-        **how: See `ChannelLoss` and `softmorph_cli.filters.settings.MethodOptions`.
+        smooth_nr: Constant that is added to the numerators of topology precision and sensitivity.
+        smooth_dr: Constant that is added to the denominators of precision and sensitivity.
+        smooth: Constant that is added to the denominator of the harmonic mean.
+        per_class: Whether to compute clDice for each class instead of once over all classes.
+        **how: Arguments of `ChannelLoss`, and of the method (`softmorph_cli.filters.settings.MethodOptions`).
 
     With `reduction="none"` the result is (B,), or (B, C, [1,] 1, 1) with `per_class`.
     """
@@ -82,7 +81,7 @@ class SoftCLDiceLoss(SkeletonLoss):
         per_class: bool = False,
         **how: Unpack[Skeletal],
     ) -> None:
-        """Make the skeletonizer.
+        """Make the loss and its skeletonizer.
 
         Raises:
             UsageError: If an argument is out of range, or arguments exclude each other.
@@ -101,16 +100,15 @@ class SoftCLDiceLoss(SkeletonLoss):
         self.per_class = per_class
 
     def forward(self, input: Tensor, target: Tensor, target_skeleton: Tensor | None = None) -> Tensor:
-        """Return the loss.
+        """Return the loss of a batch.
 
         Args:
-            input: (B, C, [D,] H, W), probabilities, or logits with `sigmoid` or `softmax`.
-            target: Of the same shape in [0, 1], or labels, see `ChannelLoss`.
-            target_skeleton: The result of `skeleton(target)`, or another skeleton of that shape; by default it is
-                computed.
+            input: Output of the network (B, C, [D,] H, W): probabilities, or logits with `sigmoid` or `softmax`.
+            target: Target in [0, 1] of the shape of `input`, or with `to_onehot_y` labels (B, 1, [D,] H, W).
+            target_skeleton: Skeleton of the target, as `skeleton(target)` returns; by default (None) it is computed.
 
         Raises:
-            InputError: If shapes or values do not fit, or a gradient is needed and the method has none.
+            InputError: If shapes or values do not fit, or a gradient is required of a method without gradient.
         """
         p, g = self.pair(input, target)
         losses = 1 - self._cldice(p, g, target_skeleton)
@@ -119,12 +117,12 @@ class SoftCLDiceLoss(SkeletonLoss):
         return self.reduced(losses, p.ndim - 2)
 
     def skeletonized(self, batch: Tensor) -> Tensor:
-        """Return the soft skeletons of (B, C, [D,] H, W)."""
+        """Return the soft skeletons of a batch (B, C, [D,] H, W), channel by channel."""
         skeleton: Tensor = self.skeletonizer(batch)
         return skeleton
 
     def _cldice(self, p: Tensor, g: Tensor, target_skeleton: Tensor | None) -> Tensor:
-        """Return soft clDice of each item: (B, C), or (B, 1) over all classes."""
+        """Return soft clDice of each item of a batch, shape (B, C), or (B, 1) if computed over all classes."""
         of_p, of_g = self.skeletonized(p), self.skeleton_of_target(g, target_skeleton)
         axes = space(p) if self.per_class else tuple(range(1, p.ndim))
 
@@ -137,15 +135,15 @@ class SoftCLDiceLoss(SkeletonLoss):
 
 
 class SoftDiceCLDiceLoss(SoftCLDiceLoss):
-    """(1 - alpha) (1 - soft Dice) + alpha (1 - soft clDice).
+    """The weighted sum of two losses: (1 - alpha) (1 - soft Dice) + alpha (1 - soft clDice).
 
-    Equal to MONAI's `SoftDiceclDiceLoss` with method "cldice".
+    With method "cldice" the loss is equal to MONAI's `SoftDiceclDiceLoss`.
 
     Args:
-        iter_: See `SoftCLDiceLoss`.
+        iter_: Number of thinning iterations of the soft skeletons, as in `SoftCLDiceLoss`.
         alpha: The weight of clDice, 0 to 1/2.
-        method: See `SoftCLDiceLoss`.
-        **options: See `SoftCLDiceLoss`; `smooth_nr` and `smooth_dr` are also those of Dice.
+        method: The kind of soft skeleton, as in `SoftCLDiceLoss`.
+        **options: Further arguments of `SoftCLDiceLoss`; `smooth_nr` and `smooth_dr` are used for Dice, too.
 
     With `reduction="none"` the result is (B, C, [1,] 1, 1).
     """
@@ -157,7 +155,7 @@ class SoftDiceCLDiceLoss(SoftCLDiceLoss):
         method: str = "cldice",
         **options: Unpack[ClDiceOptions],
     ) -> None:
-        """Make the skeletonizer and store the weight.
+        """Make the loss and its skeletonizer.
 
         Raises:
             UsageError: If an argument is out of range, or arguments exclude each other.
@@ -168,7 +166,7 @@ class SoftDiceCLDiceLoss(SoftCLDiceLoss):
         self.alpha = alpha
 
     def forward(self, input: Tensor, target: Tensor, target_skeleton: Tensor | None = None) -> Tensor:
-        """Return the loss; arguments and errors as `SoftCLDiceLoss.forward`."""
+        """Return the loss of a batch; arguments and errors are those of `SoftCLDiceLoss.forward`."""
         p, g = self.pair(input, target)
         dice = 1 - soft_dice(p, g, smooth_nr=self.smooth_nr, smooth_dr=self.smooth_dr)
         cldice = 1 - self._cldice(p, g, target_skeleton)

@@ -1,4 +1,4 @@
-"""Deep supervision: a loss at each of several heads of a network, from fine to coarse."""
+"""Deep supervision: a loss at each of several heads (outputs) of a network, from fine to coarse resolution."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ WEIGHT_MODES: Final = ("exp", "same", "two")
 
 
 class DeepSupervisionLoss(nn.Module):
-    """The weighted sum of one loss over heads of several sizes; with pooling "nearest" equal to MONAI's.
+    """The weighted sum of one loss over heads (outputs) of several sizes; with pooling "nearest" equal to MONAI's.
 
-    "nearest" takes one pixel for a whole cell, and thin vessels are lost. "max" gives each cell all classes in it: a
-    multi-hot target, for losses of a sigmoid. "mean" gives the classes' shares: for losses of a softmax. Pooled targets
-    are planes of classes; `label_pyramid` makes them of labels in one channel.
+    The target is pooled to the cells (output pixels) of each head. "nearest" takes one pixel for a whole cell, so thin
+    vessels are lost. "max" gives each cell all of its classes: a multi-hot target, for losses with a sigmoid. "mean"
+    gives the shares of the classes, for losses with a softmax. The target has one channel (plane) for each class;
+    `label_pyramid` makes such planes from labels in one channel.
 
     Unlike in MONAI, too few weights and unknown modes are refused, and float64 stays float64.
 
     Args:
-        loss: Of (B, C, [D,] H, W) and a target of that shape, as the other losses here or MONAI's.
-        weight_mode: Of head l, the finest being 0: "exp": max(0.5^l, 0.0625); "same": 1; "two": 1, then 0.5.
-        weights: In place of the mode: a weight for each head, and those beyond the last head count nothing.
-        pooling: "max", "mean" or "nearest", see `label_pyramid`.
+        loss: A loss of an output (B, C, [D,] H, W) and a target of that shape, from this package or from MONAI.
+        weight_mode: The weight of head l, where l = 0 is the finest: "exp": max(0.5^l, 0.0625); "same": 1; "two": 1 for
+            the finest, else 0.5.
+        weights: A weight for each head, instead of `weight_mode`; weights beyond the last head are ignored.
+        pooling: How the target is reduced to the size of a head: "max", "mean" or "nearest".
 
     Example:
         >>> import torch
@@ -48,7 +50,7 @@ class DeepSupervisionLoss(nn.Module):
         weights: Sequence[float] | None = None,
         pooling: str = "max",
     ) -> None:
-        """Keep the settings.
+        """Make the loss.
 
         Raises:
             UsageError: If the mode or the pooling is unknown.
@@ -62,10 +64,10 @@ class DeepSupervisionLoss(nn.Module):
         self.pooling = checked_pooling(pooling)
 
     def weights_of(self, levels: int) -> tuple[float, ...]:
-        """Return the weights of so many heads, the finest first.
+        """Return the weights of a number of heads (`levels`), the finest first.
 
         Raises:
-            InputError: If there are fewer weights.
+            InputError: If there are fewer weights than heads.
         """
         if self.weights is not None:
             if len(self.weights) < levels:
@@ -76,14 +78,15 @@ class DeepSupervisionLoss(nn.Module):
         return tuple(1.0 if level == 0 or self.weight_mode == "same" else 0.5 for level in range(levels))
 
     def forward(self, input: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
-        """Return the loss.
+        """Return the loss of a batch.
 
         Args:
-            input: The heads (B, C, [D,] H, W), the finest first; or a single one, which is compared with no weight.
-            target: (B, C, [D,] H, W), at the size of the finest head as a rule; with pooling "nearest" labels too.
+            input: The outputs (B, C, [D,] H, W) of the heads, the finest first; or a single output, whose weight is 1.
+            target: Target (B, C, [D,] H, W), usually of the size of the finest head; with pooling "nearest" also
+                labels in one channel.
 
         Raises:
-            InputError: If there is no head, or shapes do not fit.
+            InputError: If the list of heads is empty, or shapes do not fit.
         """
         if isinstance(input, Tensor):
             return self._loss(input, target)
@@ -122,15 +125,17 @@ def _wide(values: Tensor) -> Tensor:
 class MultiLabelDeepSupervisionLoss(nn.Module):
     """Binary cross-entropy of each head with the classes in each of its cells (Reiss et al., CVPR 2021, eq. 9).
 
-    (1/h) sum over heads k of the mean of BCE(sigmoid(f_k), m_k), where m_k is the level of `label_pyramid` at the size
-    of f_k. The mean is over items, classes and cells; what is not known (NaN) is left out, and a head of which nothing
-    is known counts 0. The network needs one more output of its own, whose cross-entropy is added.
+    (1/h) sum over heads k of the mean of BCE(sigmoid(f_k), m_k), where f_k are the logits of head k and m_k is the
+    target that `label_pyramid` gives at the size of f_k. The mean is over items, classes and cells (output pixels);
+    unknown cells (NaN) are left out, and a head without known cells counts 0. The network needs a final output as well,
+    whose cross-entropy the user adds.
 
     Args:
-        to_onehot_y: The target holds labels 0 to C - 1 in one channel.
-        ignore_index: The label of pixels that are not known.
-        pooling: "max", as in the paper, "mean" or "nearest", see `label_pyramid`.
-        reduction: Over the heads: "mean", as in the paper, or "sum", as in the code that its authors released.
+        to_onehot_y: Whether the target holds labels 0 to C - 1 in one channel.
+        ignore_index: The label of pixels whose class is unknown.
+        pooling: How the target is reduced to the size of a head: "max", as in the paper, "mean" or "nearest".
+        reduction: How the losses of the heads are combined: "mean", as in the paper, or "sum", as in
+            the code that its authors released.
 
     Example:
         >>> import torch
@@ -152,10 +157,10 @@ class MultiLabelDeepSupervisionLoss(nn.Module):
         pooling: str = "max",
         reduction: str = "mean",
     ) -> None:
-        """Keep the settings.
+        """Make the loss.
 
         Raises:
-            UsageError: If one is unknown, or there is an `ignore_index` without labels.
+            UsageError: If pooling or reduction is unknown, or `ignore_index` is given without `to_onehot_y`.
         """
         super().__init__()
         if reduction not in ("mean", "sum"):
@@ -169,15 +174,15 @@ class MultiLabelDeepSupervisionLoss(nn.Module):
         self.reduction = reduction
 
     def forward(self, input: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> Tensor:
-        """Return the loss.
+        """Return the loss of a batch.
 
         Args:
-            input: Logits (B, C, [D,] H, W) of each head, in any order; or of a single one.
-            target: Planes (B, C, [D,] H, W) in [0, 1] or NaN, or labels, see `to_onehot_y`; or a list of planes, one
-                for each head, such as `label_pyramid` gives and a data loader may keep.
+            input: Logits (B, C, [D,] H, W) of each head, in any order; or the logits of a single head.
+            target: Planes (B, C, [D,] H, W), a channel for each class, in [0, 1] or NaN; with `to_onehot_y` labels
+                (B, 1, [D,] H, W); or a list of planes, one tensor for each head, as `label_pyramid` returns.
 
         Raises:
-            InputError: If there is no head, or shapes or values do not fit.
+            InputError: If the list of heads is empty, or shapes or values do not fit.
         """
         heads = [input] if isinstance(input, Tensor) else list(input)
         if not heads:
@@ -194,7 +199,7 @@ class MultiLabelDeepSupervisionLoss(nn.Module):
 
 
 def _known_mean(head: Tensor, target: Tensor) -> Tensor:
-    """Return the mean of the binary cross-entropy over the cells that are known."""
+    """Return the mean binary cross-entropy of a head over the cells whose target is known (not NaN)."""
     if head.shape != target.shape:
         hint = "; labels in one channel need to_onehot_y=True" if target.shape[1] == 1 < head.shape[1] else ""
         raise InputError(

@@ -21,21 +21,23 @@ def soft_dice(
     batch: bool = False,
     soft_label: bool = False,
 ) -> Tensor:
-    """Return (2 tp + smooth_nr) / (|p| + |g| + smooth_dr) of each item and channel.
+    """Return soft Dice of each item and channel: (2 tp + smooth_nr) / (|p| + |g| + smooth_dr).
+
+    |p| and |g| are sums over all voxels, and tp (true positives) is the sum of p g.
 
     Args:
         p: Probabilities (B, C, [D,] H, W).
-        g: Target in [0, 1], of the same shape.
-        smooth_nr: Added to the numerator.
-        smooth_dr: Added to the denominator.
+        g: Target in [0, 1], of the shape of `p`.
+        smooth_nr: Constant that is added to the numerator.
+        smooth_dr: Constant that is added to the denominator.
         squared_pred: Whether |p| and |g| are sums of squares.
         jaccard: Whether the denominator is twice the union, |p| + |g| - tp.
-        batch: Whether to sum over the items, too.
+        batch: Whether to sum over the items of the batch, too.
         soft_label: Whether tp is (|p| + |g| - |p - g|) / 2, which unlike the sum of p g is largest at p = g for targets
-            between 0 and 1 (Wang et al., NeurIPS 2023). Without effect if `squared_pred`.
+            between 0 and 1 (Wang et al., NeurIPS 2023). This has no effect if `squared_pred`.
 
     Returns:
-        (B, C), or (C,) with `batch`.
+        Tensor of shape (B, C), or (C,) with `batch`.
     """
     axes = (0, *space(p)) if batch else space(p)
     size_p, size_g = (p.square(), g.square()) if squared_pred else (p, g)
@@ -47,16 +49,16 @@ def soft_dice(
 
 
 class SoftDiceLoss(ChannelLoss):
-    """1 - soft Dice; equal to MONAI's `DiceLoss`.
+    """The soft Dice loss: 1 - soft Dice, equal to MONAI's `DiceLoss`.
 
     Args:
-        squared_pred: Whether sizes are sums of squares.
-        jaccard: Whether to compute soft Jaccard.
-        smooth_nr: Added to the numerator.
-        smooth_dr: Added to the denominator.
-        batch: Whether to sum over the items before dividing.
-        soft_label: Whether targets lie between 0 and 1; see `soft_dice`.
-        **channels: See `ChannelLoss`.
+        squared_pred: Whether the sizes in the denominator are sums of squares.
+        jaccard: Whether to compute soft Jaccard instead of soft Dice.
+        smooth_nr: Constant that is added to the numerator.
+        smooth_dr: Constant that is added to the denominator.
+        batch: Whether to sum over the items of the batch before dividing.
+        soft_label: Whether targets may lie between 0 and 1: the loss is then least where input and target are equal.
+        **channels: Arguments of `ChannelLoss`: activation, background, one-hot labels and reduction.
     """
 
     def __init__(
@@ -70,10 +72,10 @@ class SoftDiceLoss(ChannelLoss):
         soft_label: bool = False,
         **channels: Unpack[Channels],
     ) -> None:
-        """Store the arguments.
+        """Make the loss.
 
         Raises:
-            UsageError: If they exclude each other.
+            UsageError: If arguments exclude each other.
         """
         super().__init__(**channels)
         self.dice = partial(
@@ -87,11 +89,11 @@ class SoftDiceLoss(ChannelLoss):
         )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the loss.
+        """Return the loss of a batch.
 
         Args:
-            input: (B, C, [D,] H, W), probabilities, or logits with `sigmoid` or `softmax`.
-            target: Of the same shape in [0, 1], or labels, see `ChannelLoss`.
+            input: Output of the network (B, C, [D,] H, W): probabilities, or logits with `sigmoid` or `softmax`.
+            target: Target in [0, 1] of the shape of `input`, or with `to_onehot_y` labels (B, 1, [D,] H, W).
 
         Raises:
             InputError: If shapes or values do not fit.

@@ -2,11 +2,11 @@
 
 Run: python -m softmorph_cli.losses.example [--dimensions 3] [--seeds 3]     (a seed takes 2 minutes, in 3D 4)
 
-The vessels are thin, the images noisy, and in places the contrast vanishes: a loss of areas tolerates gaps there, a
-loss of skeletons does not. All networks of a seed start from the same weights and see the same images in the same
-order. The difficulty of the images, each loss's alpha, the lowest value of the nested skeleton and the number of steps
-were chosen on seeds 100 and 101 in 2D (radius, learning rate and steps in 3D on seed 100 with Dice alone). By then
-other forms of the nested skeleton had been run on other seeds, but none of these settings. Runs of one seed differ
+The vessels are thin, the images noisy, and in places the contrast vanishes: a loss of areas tolerates gaps in
+such places, a loss of skeletons does not. All networks of a seed start from the same weights and see the same images in
+the same order. The difficulty of the images, each loss's alpha, the lowest value of the nested skeleton and the number
+of steps were chosen on seeds 100 and 101 in 2D (radius, learning rate and steps in 3D on seed 100 with Dice alone). By
+then other forms of the nested skeleton had been run on other seeds, but none of these settings. Runs of one seed differ
 slightly: the number of threads alone changes clDice by about 0.003.
 """
 
@@ -49,7 +49,7 @@ Map = npt.NDArray[np.float32]
 def _dice_and_cldice(
     default_alpha: float, iterations: int | None, method: str, **how: Any
 ) -> Callable[[float | None], nn.Module]:
-    """Return a constructor of Dice + clDice, given alpha or None for the default one."""
+    """Return a constructor of Dice + clDice, which takes alpha, or None for `default_alpha`."""
     return lambda alpha: SoftDiceCLDiceLoss(
         iterations, default_alpha if alpha is None else alpha, method, sigmoid=True, **how
     )
@@ -65,10 +65,10 @@ LOSSES: Final[dict[str, Callable[[float | None], nn.Module]]] = {
 
 
 def draw(count: int, rng: np.random.Generator, dimensions: int = 2) -> tuple[Tensor, Tensor]:
-    """Draw vessels on an inhomogeneous, noisy background.
+    """Return images of vessels, drawn at random on an inhomogeneous, noisy background, and their masks.
 
     Returns:
-        Images and masks of 0 and 1, each (count, 1, [D,] H, W).
+        The images, and the masks of 0 and 1, each of shape (count, 1, [D,] H, W).
     """
     images, masks = zip(*(_draw_one(rng, dimensions) for _ in range(count)), strict=True)
     return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None]
@@ -98,7 +98,7 @@ def _draw_one(rng: np.random.Generator, dimensions: int) -> tuple[Map, Map]:
 
 
 class SmallUNet(nn.Module):
-    """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights; its output are logits."""
+    """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights, whose output are logits."""
 
     def __init__(self, dimensions: int = 2) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class SmallUNet(nn.Module):
         self.mode = "bilinear" if dimensions == 2 else "trilinear"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, of the shape of the images."""
+        """Return the logits of a batch of images, in a tensor of the same shape."""
         kept = [self.down[0](images)]
         for block in list(self.down)[1:]:
             kept.append(block(self.pool(kept[-1])))
@@ -133,7 +133,7 @@ class SmallUNet(nn.Module):
 
 
 def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> SmallUNet:
-    """Return a network trained by Adam on random batches."""
+    """Return a network that `steps` steps of Adam on random batches have trained to minimise a loss."""
     torch.manual_seed(seed)
     dimensions = images.ndim - 2
     network = SmallUNet(dimensions).train()
@@ -151,7 +151,7 @@ def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor)
 
 
 def measure(network: nn.Module, images: Tensor, masks: Tensor) -> tuple[float, ...]:
-    """Return the means over the images of `MEASURES`, at the threshold one half."""
+    """Return the means of `MEASURES` over the images, for predictions at the threshold one half."""
     with torch.no_grad():
         found = (network(images) > 0).numpy()[:, 0]
     each = [_measure_one(p, g) for p, g in zip(found, masks.numpy()[:, 0] > 0, strict=True)]
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def verdict(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> list[str]:
-    """Return a sentence for each loss: its mean differences from the first one, with 95 % confidence intervals."""
+    """Return a sentence for each loss with its mean differences from the first loss and 95 % confidence intervals."""
     (baseline, alone), *others = rows.items()
     lines = []
     for name, found in others:
@@ -219,7 +219,7 @@ def verdict(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> list[str]:
 
 
 def interval(gains: npt.NDArray[np.float64]) -> str:
-    """Return the mean of differences, with half the width of its 95 % interval if there are several."""
+    """Return the mean of differences as text, with half the width of its 95 % confidence interval if several."""
     if len(gains) == 1:
         return f"{gains[0]:+.3f}"
     from scipy.stats import sem, t

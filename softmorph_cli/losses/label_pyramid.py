@@ -1,7 +1,8 @@
 """Targets of coarser heads: class planes pooled to each head's size (Reiss et al., CVPR 2021).
 
-A plane holds 1 where its class is, 0 where it is not, and NaN where that is not known. A coarse cell may hold several
-classes: max-pooling gives the set of all that occur in it, so that a vessel of one pixel is still there at every size.
+A class plane is a channel that holds 1 where the class is present, 0 where it is absent, and NaN where this is unknown.
+A coarse cell (pixel of a coarse head) may contain several classes: max-pooling gives the set of all classes in the
+cell, so that a vessel one pixel wide remains at every size.
 """
 
 from __future__ import annotations
@@ -39,29 +40,29 @@ def label_pyramid(
     ignore_index: int | None = None,
     pooling: str = "max",
 ) -> list[Tensor]:
-    """Return the target of each head: which classes are in each of its cells.
+    """Return the targets of several heads: for each cell (pixel) of a head the classes in that cell.
 
     Cell i of n along an axis of N pixels holds pixels floor(i N / n) to ceil((i + 1) N / n) - 1, as in torch's adaptive
-    pooling: where n does not divide N, neighbouring cells share pixels, and none is left out. Every size is pooled from
-    the full one. Where it divides, "max" is a flat dilation by a block of N / n pixels, then subsampling.
+    pooling: where n does not divide N, neighbouring cells share pixels, and no pixel is left out. Every size is pooled
+    from the full size. Where n divides N, "max" is a flat dilation by a block of N / n pixels, then subsampling.
 
-    A cell with pixels that are not known is 1 in a class that one of its other pixels has, otherwise NaN: the class may
-    be there. `MultiLabelDeepSupervisionLoss` leaves NaN out.
+    With "max", a cell with unknown pixels is 1 for a class that another of its pixels has, otherwise NaN, because the
+    class may be present. `MultiLabelDeepSupervisionLoss` leaves NaN out.
 
     Args:
         target: Planes (B, C, [D,] H, W) in [0, 1] or NaN; or, with `classes`, whole labels (B, 1, [D,] H, W).
-        sizes: ([D,] H, W) of each head in pixels, at most the target's where `pooling` is not "nearest".
-        classes: How many there are, background (label 0) included; the target holds labels 0 to `classes` - 1.
-        ignore_index: The label of pixels that are not known, any whole number, within 0 to `classes` - 1 too.
-        pooling: "max": 1 if the class is anywhere in the cell. "mean": its share of the cell's pixels, NaN if one of
-            them is not known. "nearest": what the pixel at the cell's centre has, as in MONAI; thin objects vanish.
+        sizes: The size ([D,] H, W) of each head in pixels, at most that of the target unless `pooling` is "nearest".
+        classes: Number of classes, background (label 0) included; the target holds labels 0 to `classes` - 1.
+        ignore_index: The label of pixels whose class is unknown, any integer, also within 0 to `classes` - 1.
+        pooling: "max": 1 if the class is anywhere in the cell. "mean": the class's share of the cell's pixels, NaN if a
+            pixel is unknown. "nearest": the value of the pixel at the cell's centre, as in MONAI; thin objects vanish.
 
     Returns:
-        For each size (B, C, *size) of float32, or float64 if planes are that: 0, 1, NaN; between 0 and 1 with "mean",
-        or if planes have such values.
+        For each size a tensor (B, C, *size) of float32 (float64 if the planes are float64) with values 0, 1 and NaN;
+        with "mean", or if planes have such values, also values between 0 and 1.
 
     Raises:
-        UsageError: If the pooling is unknown, or there is an `ignore_index` without labels.
+        UsageError: If the pooling is unknown, or `ignore_index` is given without `classes`.
         InputError: If shapes, values or sizes do not fit.
 
     Source:
@@ -82,7 +83,7 @@ def label_pyramid(
 
 
 def class_planes(target: Tensor, classes: int | None = None, ignore_index: int | None = None) -> Tensor:
-    """Return a target as planes of its classes at full size; the arguments are those of `label_pyramid`."""
+    """Return a target at full size as a plane (channel) for each class; the arguments are those of `label_pyramid`."""
     if classes is None:
         if ignore_index is not None:
             raise UsageError(
@@ -104,7 +105,7 @@ def _one_hot(labels: Tensor, classes: int) -> Tensor:
 
 
 def pooled(planes: Tensor, size: Sequence[int], pooling: str) -> Tensor:
-    """Return planes (B, C, [D,] H, W) at another size, see `label_pyramid`.
+    """Return class planes (B, C, [D,] H, W) reduced to a size by the pooling "max", "mean" or "nearest".
 
     Raises:
         UsageError: If the pooling is unknown.
@@ -134,10 +135,10 @@ def pooled(planes: Tensor, size: Sequence[int], pooling: str) -> Tensor:
 
 
 def checked_pooling(pooling: str) -> str:
-    """Return the name of a pooling.
+    """Return the name of a pooling if it is known.
 
     Raises:
-        UsageError: If there is none of that name.
+        UsageError: If no pooling has this name.
     """
     if pooling not in POOLINGS:
         raise UsageError(f"unknown pooling {pooling!r}: use one of {', '.join(POOLINGS)}.")

@@ -1,4 +1,4 @@
-"""Skeleton recall (Kirchhoff et al., ECCV 2024), which needs no soft skeleton of the prediction."""
+"""Skeleton recall loss (Kirchhoff et al., ECCV 2024), which needs no soft skeleton of the prediction."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from softmorph_cli.losses.channels import Channels, SkeletonLoss, space
 
 
 class SkeletonRecallLoss(SkeletonLoss):
-    """1 - the share of the target's dilated skeleton that the prediction covers.
+    """The skeleton recall loss: 1 - the share of the target's dilated skeleton that the prediction covers.
 
     The exact skeleton of each class of the target, {g > 1/2}, is dilated within that class. (The paper skeletonizes the
-    union of all classes and splits the result among them.) Recall ignores false positives: add it to a Dice or cross
-    entropy loss. The background's skeleton is rarely meaningful: leave it out with `include_background=False`.
+    union of all classes and splits the result among the classes.) Recall ignores false positives: add this loss to a
+    Dice or cross entropy loss. The background's skeleton is rarely meaningful: leave it out with
+    `include_background=False`.
 
     Args:
-        radius: Iterations of dilation with the 4- or 6-connected element, in voxels; 2 in the paper.
-        smooth_nr: Added to the numerator.
-        smooth_dr: Added to the denominator.
-        **channels: See `ChannelLoss`.
+        radius: Number of dilations with the 4- or 6-connected element, in voxels; 2 in the paper.
+        smooth_nr: Constant that is added to the numerator.
+        smooth_dr: Constant that is added to the denominator.
+        **channels: Arguments of `ChannelLoss`: activation, background, one-hot labels and reduction.
     """
 
     def __init__(
         self, radius: int = 2, *, smooth_nr: float = 1.0, smooth_dr: float = 1.0, **channels: Unpack[Channels]
     ) -> None:
-        """Store the arguments.
+        """Make the loss.
 
         Raises:
             UsageError: If an argument is out of range, or arguments exclude each other.
@@ -43,13 +44,12 @@ class SkeletonRecallLoss(SkeletonLoss):
         self.smooth_nr, self.smooth_dr = smooth_nr, smooth_dr
 
     def forward(self, input: Tensor, target: Tensor, target_skeleton: Tensor | None = None) -> Tensor:
-        """Return the loss.
+        """Return the loss of a batch.
 
         Args:
-            input: (B, C, [D,] H, W), probabilities, or logits with `sigmoid` or `softmax`.
-            target: Of the same shape in [0, 1], or labels, see `ChannelLoss`.
-            target_skeleton: The result of `skeleton(target)`, or another skeleton of that shape; by default it is
-                computed.
+            input: Output of the network (B, C, [D,] H, W): probabilities, or logits with `sigmoid` or `softmax`.
+            target: Target in [0, 1] of the shape of `input`, or with `to_onehot_y` labels (B, 1, [D,] H, W).
+            target_skeleton: Skeleton of the target, as `skeleton(target)` returns; by default (None) it is computed.
 
         Raises:
             InputError: If shapes or values do not fit.
@@ -61,7 +61,7 @@ class SkeletonRecallLoss(SkeletonLoss):
         return self.reduced(1 - recall, p.ndim - 2)
 
     def skeletonized(self, batch: Tensor) -> Tensor:
-        """Return the dilated skeletons, of 0 and 1, of (B, C, [D,] H, W)."""
+        """Return the dilated skeletons (values 0 and 1) of a batch (B, C, [D,] H, W), channel by channel."""
         thin = _centrelines(batch.detach()).to(batch.dtype)
         dilated: Tensor = self.dilation(thin) * (batch.detach() > 0.5)
         return dilated

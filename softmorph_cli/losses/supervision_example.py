@@ -1,16 +1,16 @@
-"""What deep supervision does to a network that has five masks to learn from: drawn vessels of two kinds, in 2D.
+"""Example of deep supervision: a network learns drawn vessels of two kinds in 2D from only five masks.
 
 Run: python -m softmorph_cli.losses.supervision_example [--seeds 8] [--labelled 5]
 
 Bright and dim vessels are thin, the images noisy, their exposure uneven; an image has vessels of one kind or of both.
-The network has one output at full size and three heads at 1/2, 1/4 and 1/8 of it. All arms of a seed start from the
-same weights and see the same images in the same order:
+The network has one output at full size and three heads at 1/2, 1/4 and 1/8 of this size. All arms (ways of
+training) of a seed start from the same weights and see the same images in the same order:
 
-- cross-entropy: of the output, on the images that have masks. All others add eq. 9 of Reiss et al. at the heads:
-- nearest, max-pooled: the targets of the heads are pooled that way (below, always max-pooled);
+- cross-entropy: of the output, on the images that have masks. All other arms add eq. 9 of Reiss et al. at the heads:
+- nearest, max-pooled: the targets of the heads are pooled by nearest or max (all arms below: by max);
 - boxes: further images have boxes around their vessels, one for each piece of a vessel in a window of 16 x 16 pixels;
-- self-taught, mean-taught: further images have nothing, and the network's own predictions, or its running average's,
-  are the targets of their heads; with image labels: one says which kinds are in the image, no other is predicted.
+- self-taught, mean-taught: further images have no masks, and the predictions of the network itself, or of its running
+  average, are the targets of their heads; with image labels, only the kinds that are in the image are predicted.
 
 Drawn vessels stand for real ones, which no package ships with masks, boxes and labels. The difficulty of the images,
 the rate and when teaching begins were settled on seeds 100 and 101; the published schedule is not known. Before images
@@ -57,14 +57,14 @@ Labels = npt.NDArray[np.int64]
 
 
 class Images(NamedTuple):
-    """Images (N, 1, H, W) and the labels of their pixels (N, 1, H, W), 0 to 2."""
+    """A set of images (N, 1, H, W) with the labels of their pixels (N, 1, H, W), 0 to 2."""
 
     images: Tensor
     labels: Tensor
 
 
 class Arm(NamedTuple):
-    """What one network is trained with."""
+    """One way of training a network (an arm of the comparison): pooling at the heads, and the kind of weak targets."""
 
     pooling: str | None = None  # of the heads; None: they are not trained
     further: str | None = None  # "boxes", "self", "mean": what teaches on images without masks
@@ -83,7 +83,7 @@ ARMS: Final = {
 
 
 def draw(count: int, rng: np.random.Generator) -> Images:
-    """Draw vessels of two kinds on an uneven, noisy background."""
+    """Return images with vessels of two kinds, drawn at random on an uneven, noisy background."""
     images, labels = zip(
         *(_draw_one(KINDS[number % len(KINDS)], rng) for number in range(count)), strict=True
     )
@@ -113,7 +113,7 @@ def _draw_one(kinds: tuple[int, ...], rng: np.random.Generator) -> tuple[npt.NDA
 
 
 def boxed(labels: Tensor) -> Tensor:
-    """Return the planes (N, C, H, W) of boxes around each piece of a vessel in each window."""
+    """Return planes (N, C, H, W), a channel for each class, of boxes around each piece of a vessel in each window."""
     from scipy.ndimage import find_objects, label
 
     window = np.arange(SIZE) // WINDOW
@@ -132,15 +132,15 @@ def boxed(labels: Tensor) -> Tensor:
 
 
 def in_image(labels: Tensor) -> Tensor:
-    """Return the label of each image (N, C): which classes its pixels have."""
+    """Return the labels of whole images, shape (N, C): 1 where any pixel of the image has the class, else 0."""
     return label_pyramid(labels, [(1, 1)], classes=CLASSES)[0][..., 0, 0]
 
 
 class HeadedUNet(nn.Module):
-    """A U-Net of three levels below the full size and 80,000 weights: one output of logits, and three heads."""
+    """A U-Net with three downsamplings and 80,000 weights: an output of logits at full size and three coarse heads."""
 
     def __init__(self) -> None:
-        """Make the layers."""
+        """Make the layers of the network."""
         super().__init__()
         widths = [WIDTH, 2 * WIDTH, 4 * WIDTH, 4 * WIDTH]
         self.down = nn.ModuleList(_block(a, b) for a, b in zip([1, *widths], widths, strict=False))
@@ -149,7 +149,7 @@ class HeadedUNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(width, CLASSES, 1) for width in widths[1:])
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits at full size, and those of the heads, the finest first."""
+        """Return the logits at full size, and the logits of the heads, the finest first."""
         kept = [self.down[0](images)]
         for block in list(self.down)[1:]:
             kept.append(block(nn.functional.max_pool2d(kept[-1], 2)))
@@ -169,15 +169,15 @@ def _block(channels: int, width: int) -> nn.Module:
 
 
 def train(arm: Arm, seed: int, steps: int, average: float, masked: Images, further: Images) -> nn.Module:
-    """Return a network, or its teacher, after so many steps of Adam.
+    """Return a network trained by a number of steps of Adam, or its teacher (running average) if the arm uses one.
 
     Args:
-        arm: What it is trained with.
-        seed: Of its weights and batches.
-        steps: How many.
-        average: a of eq. 10, the teacher's share that stays in each step.
-        masked: Images whose labels are known.
-        further: Images of whose labels only boxes or the label of the image are used, if the arm says so.
+        arm: The way of training.
+        seed: Seed of the random weights and batches.
+        steps: Number of steps.
+        average: a of eq. 10, the share of the teacher's weights that remains in each step.
+        masked: Images whose labels are used.
+        further: Images of whose labels at most boxes, or the classes in the image, are used, depending on the arm.
     """
     torch.manual_seed(seed)
     network = HeadedUNet()
@@ -215,7 +215,7 @@ def train(arm: Arm, seed: int, steps: int, average: float, masked: Images, furth
 
 @torch.no_grad()
 def predicted(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the logits of a network that is being trained, as it gives them afterwards."""
+    """Return the logits of a network in evaluation mode; its training mode is restored afterwards."""
     training = network.training
     output, _ = network.eval()(images)
     network.train(training)
@@ -224,7 +224,7 @@ def predicted(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _turned(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both, turned and mirrored alike at random."""
+    """Return images and labels, both rotated and mirrored in the same way, chosen at random."""
     turns, mirrored = int(torch.randint(4, ())), int(torch.randint(2, ()))
     both = (torch.rot90(one, turns, (2, 3)) for one in (images, labels))
     first, second = (one.flip(3) if mirrored else one for one in both)
@@ -232,7 +232,7 @@ def _turned(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def measure(network: nn.Module, test: Images) -> tuple[float, ...]:
-    """Return `MEASURES`: of the two kinds the mean Dice over all pixels, and by how many components an image is off."""
+    """Return `MEASURES`, means over both kinds: Dice of all pixels, and the error of components in an image."""
     from scipy.ndimage import label
 
     found = pseudo_labels(predicted(network, test.images)).numpy()[:, 0]
@@ -247,7 +247,7 @@ def measure(network: nn.Module, test: Images) -> tuple[float, ...]:
 
 
 def kept_by_nearest(labels: Tensor) -> list[float]:
-    """Return, for each head, the share of the cells with a vessel that still have it in targets by nearest."""
+    """Return, for each head, the share of the cells with a vessel that keep the vessel with pooling "nearest"."""
     sizes = [(SIZE // shrink,) * 2 for shrink in HEADS]
     nearest, whole = (
         label_pyramid(labels, sizes, classes=CLASSES, pooling=name) for name in ("nearest", "max")
@@ -256,7 +256,7 @@ def kept_by_nearest(labels: Tensor) -> list[float]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train all arms of all seeds; print what each is worth on images it never saw."""
+    """Train a network for every arm and seed, and print its measures on test images."""
     parser = argparse.ArgumentParser(
         prog="python -m softmorph_cli.losses.supervision_example",
         description="Trains a small network on a few drawn vessels, with and without deep supervision.",
@@ -291,7 +291,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def table(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
-    """Return each arm's means, and its differences from the first, paired by seed, with 95 % intervals, as Markdown."""
+    """Return a Markdown table: for each arm means, and paired differences from the first arm with 95 % intervals."""
     (baseline, alone), *_ = rows.items()
     less = f"minus {baseline}"
     lines = [

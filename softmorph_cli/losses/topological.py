@@ -15,15 +15,16 @@ from softmorph_cli.topology.loss import topological_loss
 
 
 class TopologicalLoss(ChannelLoss):
-    """Distance between the persistence bars of each class and those of a given topology.
+    """The topological loss: the distance between the persistence bars of each class and those of a given topology.
 
-    It needs no target and does not depend on where a class is: add it, with a small weight, to a loss that does. The
-    gradient is nonzero only where bars are born or die. Bars are computed on the CPU, one map after the other.
+    The loss needs no target and does not depend on where a class is: add it, with a small weight, to a loss of a
+    target. The gradient is nonzero only where bars are born or die. Bars are computed on the CPU, one map after the
+    other.
 
     Args:
-        prior: b0, b1 and, in 3D, b2; or one such sequence for each compared class.
-        connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
-        **channels: See `ChannelLoss`; `to_onehot_y` has no effect.
+        prior: The Betti numbers b0, b1 and, in 3D, b2; or one such sequence for each compared class.
+        connectivity: Connectivity of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        **channels: Arguments of `ChannelLoss`: activation, background and reduction; `to_onehot_y` has no effect.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class TopologicalLoss(ChannelLoss):
         connectivity: int | None = None,
         **channels: Unpack[Channels],
     ) -> None:
-        """Store the arguments; whether the prior fits is checked when there is an input.
+        """Make the loss; `forward` checks whether the prior fits the input.
 
         Raises:
             UsageError: If arguments exclude each other, or the prior is no sequence of integers.
@@ -42,14 +43,14 @@ class TopologicalLoss(ChannelLoss):
         self.connectivity = connectivity
 
     def forward(self, input: Tensor, target: Tensor | None = None) -> Tensor:
-        """Return the loss.
+        """Return the loss of a batch.
 
         Args:
-            input: (B, C, [D,] H, W), probabilities, or logits with `sigmoid` or `softmax`.
-            target: Ignored; it makes the signature that of the other losses.
+            input: Output of the network (B, C, [D,] H, W): probabilities, or logits with `sigmoid` or `softmax`.
+            target: Ignored argument, so that the signature is that of the other losses.
 
         Raises:
-            InputError: If shape or values do not fit, or the prior does not.
+            InputError: If shape or values of the input do not fit, or the prior does not fit the input.
         """
         p = self.probabilities(input)
         classes = p.shape[1]
@@ -67,7 +68,7 @@ class TopologicalLoss(ChannelLoss):
 
 
 def _priors(prior: Any) -> list[list[int]]:
-    """Return the Betti numbers as a list for each class, or one list for all, with plain integers."""
+    """Return a prior as lists of Betti numbers, one list for each class, or a single list for all classes."""
     try:
         several = all(isinstance(one, Iterable) for one in prior)
         found = [[index(number) for number in one] for one in (prior if several else [prior])]

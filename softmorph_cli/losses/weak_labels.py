@@ -1,7 +1,7 @@
 """Targets from less than a mask: boxes, labels of whole images, and a network's own predictions.
 
-All of them are planes of `label_pyramid` (1: the class is there, 0: it is not, NaN: not known) or labels that it takes,
-and go into `MultiLabelDeepSupervisionLoss`, whose coarse heads can learn from what is true of a cell as a whole.
+All targets are class planes (1: the class is present, 0: absent, NaN: unknown) or labels, as `label_pyramid` takes,
+for `MultiLabelDeepSupervisionLoss`, whose coarse heads can learn which classes are present in a cell.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ def boxes_to_target(
     *,
     background: float = math.nan,
 ) -> Tensor:
-    """Return planes of one image in which each box is filled in the plane of its class.
+    """Return the planes of an image, one for each class, in which the boxes of the class are filled with 1.
 
-    Boxes may overlap, and none has priority: a pixel in two boxes is 1 in both planes. Outside of its boxes a class
-    is 0; outside of all of them the background is 1.
+    Boxes may overlap without priority: a pixel in two boxes is 1 in both planes. Outside of its boxes a class is 0;
+    outside of all boxes the background is 1.
 
     Args:
-        boxes: (N, 4) or (N, 6) in pixels, as skimage's `regionprops` gives them: the first row, column (or plane, row,
-            column), then the first ones after the box. None at all is an image of background.
-        labels: N classes, 1 to `classes` - 1.
-        shape: ([D,] H, W) of the image in pixels.
-        classes: How many there are, the background included.
-        background: Its value within boxes. NaN: nothing is known. 0: boxes are full of their objects. 1: it is there
-            too, which is true of the coarse cells of thin objects.
+        boxes: N boxes, shape (N, 4) or (N, 6), in pixels, as skimage's `regionprops` returns: the first row, column (or
+            plane, row, column) of the box, then the first ones after the box. N = 0 is an image of background.
+        labels: The classes of the N boxes, 1 to `classes` - 1.
+        shape: The shape ([D,] H, W) of the image in pixels.
+        classes: Number of classes, the background included.
+        background: Value of the background's plane within boxes. NaN: unknown. 0: objects fill their boxes. 1: boxes
+            also contain background, which is true of the coarse cells of thin objects.
 
     Returns:
-        (C, [D,] H, W) of float32; `torch.stack` makes a batch of several.
+        Planes (C, [D,] H, W) of float32; `torch.stack` makes a batch of several images.
 
     Raises:
-        InputError: If a box is empty or outside of the image, or a label is no class.
+        InputError: If a box is empty or reaches outside of the image, or a label is no class of boxes.
 
     Source:
-        S. Reiss et al., 2021, for filled boxes; that the background is not known within them is this package's choice.
+        S. Reiss et al., 2021, for filled boxes; an unknown background within boxes is this package's choice.
 
     Example:
         >>> from softmorph_cli.losses.weak_labels import boxes_to_target
@@ -86,23 +86,23 @@ def _slices(box: Sequence[float], shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 def image_labels_to_target(present: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return planes that say what labels of whole images say.
+    """Return the planes, one for each class, that follow from labels of whole images.
 
-    A class that an image does not have is 0 in every pixel. One that it has is somewhere, so it is NaN in every pixel;
-    if the image is a single cell, it is there: 1. That is the target of `head.amax((-2, -1), keepdim=True)`.
+    A class that is absent from an image is 0 in every pixel. A class that is present is somewhere in the image, so
+    every pixel is NaN (unknown); planes of a single cell are 1, the target of `head.amax((-2, -1), keepdim=True)`.
 
     Args:
-        present: (B, C), 1 or True where the image has the class; channel 0 is the background.
-        shape: ([D,] H, W) of the planes, of the image or of a head.
+        present: Labels of the images, shape (B, C): 1 or True where the image has the class; class 0 is the background.
+        shape: The shape ([D,] H, W) of the planes, which is that of the image or of a head.
 
     Returns:
-        (B, C, [D,] H, W) of float32.
+        Planes (B, C, [D,] H, W) of float32.
 
     Raises:
-        InputError: If `present` is not of 0 and 1, or names no class for an image.
+        InputError: If `present` has values other than 0 and 1, or an image has no class.
 
     Source:
-        The definition of the pyramid. S. Reiss et al., 2021, filter pseudo-labels by them, see `pseudo_labels`.
+        The definition of the label pyramid. S. Reiss et al., 2021, filter pseudo-labels by labels of images.
 
     Example:
         >>> import torch
@@ -136,22 +136,24 @@ def pseudo_labels(
 ) -> Tensor:
     """Return the most probable class of each pixel, as labels to train with.
 
-    Of the network that is trained itself they make it self-taught, of a running average of it (mean-taught) they are
-    steadier; `torch.optim.swa_utils.AveragedModel` is that average, with theta_T <- a theta_T + (1 - a) theta_S after
-    each step. a = 0.5 was the best in the paper, where a = 0 is the student itself.
+    The logits may be those of the network being trained (self-taught), or of a running average of its weights
+    (mean-taught), which vary less; `torch.optim.swa_utils.AveragedModel` is this average, with
+    theta_T <- a theta_T + (1 - a) theta_S after each step. a = 0.5 was the best in the paper,
+    where a = 0 is the student itself.
 
     Args:
-        logits: (B, C, [D,] H, W) of a softmax over C >= 2 classes, the background being channel 0.
-        present: (B, C), 1 where the image has the class: others are not chosen. A label of the image, if there is one.
-        least: Where the class has a lower probability, the label is `ignore_index`. (The paper's rule is not known; by
-            default every pixel counts.) In [0, 1]; the probability is among the classes that the image has.
-        ignore_index: For `MultiLabelDeepSupervisionLoss` or `label_pyramid`, which leave such pixels out.
+        logits: Logits (B, C, [D,] H, W) for a softmax over C >= 2 classes; channel 0 is the background.
+        present: Labels of the images, shape (B, C), if known: 1 where the image has the class; other classes are not
+            chosen.
+        least: Least probability, in [0, 1], among the classes that the image has: less probable labels become
+            `ignore_index`. (The paper's rule is not known; by default every pixel counts.)
+        ignore_index: Label of pixels that `MultiLabelDeepSupervisionLoss` and `label_pyramid` are to ignore.
 
     Returns:
-        (B, 1, [D,] H, W) of int64, without gradient.
+        Labels (B, 1, [D,] H, W) of int64, without gradient.
 
     Raises:
-        UsageError: If `least` is no probability.
+        UsageError: If `least` is outside of [0, 1].
         InputError: If shapes or values do not fit.
 
     Source:

@@ -22,9 +22,9 @@ DOTS_PER_INCH: Final = 72
 
 
 class Canvas:
-    """An empty canvas. Positions are pixels from its upper left corner, x to the right and y downward.
+    """A canvas to draw on, empty at first; its title and description are stored in the PNG.
 
-    Its title and description are stored in the PNG.
+    Positions are pixels from the upper left corner of the canvas, x to the right and y downward.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Canvas:
         self._agg = FigureCanvasAgg(self._figure)
 
     def image(self, x: int, y: int, values: npt.NDArray[Any], colors: Colors | None = None) -> None:
-        """Draw values in [0, 1], shape (rows, columns), one pixel each, with the upper left corner at (x, y).
+        """Draw an image of values in [0, 1], shape (rows, columns), one pixel each, from the upper left corner (x, y).
 
         `colors` maps values to colours; by default it is the colour map of probabilities.
         """
@@ -102,8 +102,9 @@ class Canvas:
     ) -> float:
         """Write one line of plain text and return the x of its right end.
 
-        `x` is that of its left end, middle or right end, as `align` says; `size` is in pixels. The middle of a text
-        that would run over the right edge is replaced by an ellipsis, and line breaks by spaces.
+        `x` is the position of the left end, the middle or the right end of the text, depending on `align`; `size` is
+        the font size in pixels. The middle of a text that would run over the right edge is replaced by an ellipsis, and
+        line breaks by spaces.
         """
         text = printable(" ".join(text.split()))
         if not text:
@@ -131,23 +132,23 @@ class Canvas:
         return float(box.x1)
 
     def png(self) -> bytes:
-        """Return the canvas as a PNG with its title and description."""
+        """Return the bytes of a PNG of the canvas, with its title and description."""
         held = io.BytesIO()
         with _any_script():
             self._agg.print_png(held, metadata={name: text for name, text in self._texts.items() if text})  # type: ignore[no-untyped-call]
         return held.getvalue()
 
     def save(self, path: Path, *, force: bool = False) -> None:
-        """Write the canvas as a PNG.
+        """Write the canvas to a file as a PNG.
 
         Raises:
-            FileError: If `path` exists and `force` is False, or it cannot be written.
+            FileError: If `path` exists and `force` is False, or `path` cannot be written.
         """
         with replacing(path, force=force) as temporary:
             temporary.write_bytes(self.png())
 
     def colors(self) -> npt.NDArray[np.uint8]:
-        """Return the pixels, shape (height, width, 3)."""
+        """Return the RGB pixels of the canvas, shape (height, width, 3)."""
         with _any_script():
             self._agg.draw()  # type: ignore[no-untyped-call]
         drawn = np.asarray(self._agg.buffer_rgba())  # type: ignore[no-untyped-call]

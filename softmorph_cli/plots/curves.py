@@ -17,12 +17,12 @@ LABEL_ROOM: Final = 0.29  # of the picture's width
 
 @dataclass(frozen=True)
 class TimeCurve:
-    """Run times over map sizes.
+    """A curve of run times over map sizes.
 
     Attributes:
         name: Label of the curve.
-        family: Curves of one family share a colour; "" is drawn pale and dashed.
-        points: Voxels and seconds, by rising size.
+        family: Name of a group of curves that share a colour; curves of the group "" are drawn pale and dashed.
+        points: Pairs of the number of voxels and the time in seconds, by rising size.
     """
 
     name: str
@@ -33,9 +33,9 @@ class TimeCurve:
 def draw_curves(
     curves: Sequence[TimeCurve], sizes: Sequence[tuple[float, str]], *, title: str, subtitle: str = ""
 ) -> TitledFigure:
-    """Draw curves with their names at their right ends, over faint lines of constant numbers of voxels a second.
+    """Return a figure of curves, labelled at their right ends, over faint lines of constant voxels per second.
 
-    `sizes` are voxels and name of each measured size, rising.
+    `sizes` are the number of voxels and the name of each measured size, rising.
     """
     line = 1.5 * LETTER
     height = max(LEAST_HEIGHT, 190 + int(line * len(curves)))
@@ -71,7 +71,7 @@ def draw_curves(
 
 
 def _styles(curves: Sequence[TimeCurve]) -> list[dict[str, Any]]:
-    """Return the line styles: a colour may serve two families, a colour with a mark only one curve."""
+    """Return a line style for each curve: families may share colours, but no two curves colour and mark."""
     families = dict.fromkeys(curve.family for curve in curves if curve.family)
     colors = dict(zip(families, itertools.cycle(COLORS), strict=False))
     counts: dict[str, int] = {}
@@ -87,7 +87,7 @@ def _styles(curves: Sequence[TimeCurve]) -> list[dict[str, Any]]:
 
 
 def _draw_rates(axes: Any) -> None:
-    """Draw the lines of slope 1, each with its rate where it enters the axes."""
+    """Draw the lines of constant rate (slope 1), each labelled with its voxels per second where it enters the axes."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     box = axes.get_window_extent()
     slope = (box.height / math.log(top / bottom)) / (box.width / math.log(right / left))
@@ -146,9 +146,9 @@ def _label(axes: Any, curves: Sequence[TimeCurve], styles: Sequence[dict[str, An
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return rising positions at least `gap` apart with the least sum of squared distances to the wanted ones.
+    """Return rising positions at least `gap` apart that are nearest to the wanted positions by least squares.
 
-    The wanted ones are rising. Positions lie between `low` and `high`, unless they do not all fit.
+    The wanted positions are rising. The returned positions lie between `low` and `high`, unless they do not all fit.
     """
     from scipy.optimize import isotonic_regression
 

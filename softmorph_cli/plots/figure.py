@@ -1,4 +1,4 @@
-"""Figures with axes below a title and a subtitle, on white. Lengths are pixels."""
+"""Figures with axes below a title and a subtitle, on a white background. All lengths are in pixels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _DOTS_PER_INCH: Final = 100
 
 
 class TitledFigure:
-    """A matplotlib figure of WIDTH x `height` below a title and a subtitle.
+    """A matplotlib figure of WIDTH x `height` pixels with a title and a subtitle at the top.
 
     Attributes:
-        figure: The `matplotlib.figure.Figure`.
+        figure: The figure itself, a `matplotlib.figure.Figure`.
     """
 
     def __init__(self, height: int, title: str, subtitle: str) -> None:
@@ -39,7 +39,7 @@ class TitledFigure:
         self.figure.text(24 / WIDTH, 1 - 58 / height, subtitle, color=PALE, **font(12))
 
     def add_axes(self, left: float, lower: float, width: float, height: float, *, x: str, y: str) -> Any:
-        """Return new axes with a grid at a place in the figure, with their labels."""
+        """Return new axes with a grid at a place in the figure; `x` and `y` are the labels of the axes."""
         total = self.figure.bbox.height
         axes: Any = self.figure.add_axes((left / WIDTH, lower / total, width / WIDTH, height / total))
         axes.grid(True, color=FAINT, linewidth=0.5)
@@ -57,14 +57,14 @@ class TitledFigure:
         """Write the figure as a PNG that also stores its title and subtitle.
 
         Raises:
-            FileError: If `path` exists and `force` is False, or it cannot be written.
+            FileError: If `path` exists and `force` is False, or `path` cannot be written.
         """
         with replacing(path, force=force) as temporary:
             self.figure.savefig(temporary, format="png", metadata=self._texts)
 
 
 def font(size: float) -> dict[str, Any]:
-    """Return the properties of plain text of a size."""
+    """Return the matplotlib properties of plain text of a font size in pixels."""
     return {"fontfamily": FONT, "fontsize": points(size), "parse_math": False}
 
 

@@ -31,7 +31,7 @@ def preview_graph(
     subtitle: str = "",
     theme: Literal["dark", "light"] = "dark",
 ) -> Canvas:
-    """Draw the skeleton of a map over the map.
+    """Return a picture of a map with its skeleton drawn over the map.
 
     A volume is shown along its three axes: the map as a faint projection, its maximum or, if it is dense, its mean;
     over it each branch as the smooth line that its length is measured along, coloured by the soft value; end points,
@@ -39,16 +39,16 @@ def preview_graph(
 
     Args:
         volume: The map.
-        graph: The graph of its skeleton.
-        title: First line, for example the command.
-        subtitle: Second line.
-        theme: Its colours.
+        graph: The graph of the map's skeleton.
+        title: First line of the picture, for example the command.
+        subtitle: Second line of the picture.
+        theme: The colour theme of the picture.
 
     Returns:
         The picture, with `.png()` and `.save(path)`.
 
     Raises:
-        InputError: If the graph is of an image of another shape.
+        InputError: If the graph belongs to an image of another shape.
     """
     scene = Scene.of(volume, graph)
     facts = size_words(graph.shape, volume.spacing, volume.unit)
@@ -73,7 +73,7 @@ def preview_graph(
 
 
 def legend_words(scene: Scene) -> list[tuple[str, str]]:
-    """Return the label of each kind of mark, with the number of marks, and the kind."""
+    """Return the entries of the legend: a label with the number of marks, and the kind of node, for each kind."""
     counts = {kind: len(index) for kind, index in scene.marked().items()}
     return [
         (f"{counts[kind]:,} {names[counts[kind] != 1]}", kind)

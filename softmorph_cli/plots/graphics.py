@@ -42,10 +42,10 @@ _UNCOUNTED: Final = [(ControlType.CURSOR_FORWARD, 0)]
 
 @dataclass(frozen=True)
 class Graphics:
-    """The graphics of a terminal.
+    """The graphics capability of a terminal.
 
     Attributes:
-        protocol: "sixel" or "kitty".
+        protocol: The graphics protocol, "sixel" or "kitty".
         cell: Width and height of a character in pixels.
     """
 
@@ -54,14 +54,14 @@ class Graphics:
 
 
 class NotShownError(Exception):
-    """textual-image failed to encode an image."""
+    """The error that textual-image failed to encode an image."""
 
 
 def mode() -> str:
     """Return the value of `SOFTMORPH_PICTURES`, by default "auto".
 
     Raises:
-        UsageError: If it is none of the choices.
+        UsageError: If the value is none of the choices.
     """
     choice = os.environ.get(VARIABLE, "").strip().lower() or "auto"
     if choice not in CHOICES:
@@ -75,10 +75,10 @@ def installed() -> bool:
 
 
 def detect(choice: str) -> Graphics | None:
-    """Return the terminal's graphics, or None if it has none.
+    """Return the graphics capability of the terminal, or None if the terminal shows no graphics.
 
-    With the choice "auto" the terminal is queried, if standard input and output are one; "sixel" and "kitty" are not
-    verified; with all others the result is None.
+    With the choice "auto" the terminal is queried, if standard input and output are a terminal; the choices "sixel" and
+    "kitty" are not verified; with all other choices the result is None.
     """
     if choice not in ("auto", "sixel", "kitty") or not installed():
         return None
@@ -102,7 +102,7 @@ def detect(choice: str) -> Graphics | None:
 
 
 def encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> Segments:
-    """Return an image, shape (height, width, 3), for rich to print; its size is a multiple of that of a cell.
+    """Return an RGB image, shape (height, width, 3), for rich to print; its size is a multiple of a cell's size.
 
     Raises:
         NotShownError: If textual-image fails for any reason.
@@ -115,7 +115,7 @@ def encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> Segments:
 
 
 def _encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> tuple[list[Segment], str]:
-    """Return textual-image's segments, and the bytes that it would have sent to the terminal before them."""
+    """Return the rich segments that textual-image makes, and the bytes that it would send to the terminal first."""
     import importlib
 
     from PIL import Image
@@ -133,7 +133,7 @@ def _encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> tuple[list[Seg
 
 @contextmanager
 def _hidden_terminal(cell: tuple[int, int]) -> Iterator[io.StringIO]:
-    """Hide the terminal from textual-image, state the size of a cell, and capture what it sends."""
+    """Hide the terminal from textual-image, tell it the size of a cell, and yield the stream of its output."""
     names = ("TEXTUAL_CELL_WIDTH", "TEXTUAL_CELL_HEIGHT")
     before, kept = sys.__stdout__, {name: os.environ.get(name) for name in names}
     sent = io.StringIO()
@@ -148,7 +148,7 @@ def _hidden_terminal(cell: tuple[int, int]) -> Iterator[io.StringIO]:
 
 
 def _interactive() -> bool:
-    """Return whether standard input and output are one terminal that may reply, without pending input."""
+    """Return whether standard input and output are the same terminal, which may reply and has no pending input."""
     term = os.environ.get("TERM", "")
     if term in SILENT or sys.stdout is not sys.__stdout__ or sys.platform == "win32":
         return False
@@ -164,7 +164,7 @@ def _interactive() -> bool:
 
 
 def _cell_size() -> tuple[int, int] | None:
-    """Return width and height of a cell as the operating system reports them."""
+    """Return the width and height of a character cell in pixels, as the operating system reports them."""
     if sys.platform == "win32":
         return None
     try:
@@ -180,7 +180,7 @@ def _cell_size() -> tuple[int, int] | None:
 
 
 def _query() -> bytes:
-    """Send the query and return the reply within PATIENCE; no part of it is left for the shell to read."""
+    """Query the terminal and return the reply that arrives within PATIENCE; nothing is left for the shell to read."""
     if sys.platform == "win32":
         return b""
     import termios

@@ -1,4 +1,4 @@
-"""Layout of the views of one or two maps. Lengths are pixels, extents are in units of spacing."""
+"""Layout of the views of one or two maps; lengths are in pixels, extents in the unit of the spacing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ GAP: Final = 20
 
 @dataclass(frozen=True)
 class Cell:
-    """The place of one view of one map: the upper left corner of its caption, and the size of the image below it."""
+    """The place of one view of one map in a picture, in pixels.
+
+    Attributes:
+        x: Column of the left edge of the caption, which stands above the image.
+        y: Row of the upper edge of the caption.
+        height: Height of the image.
+        width: Width of the image.
+    """
 
     x: int
     y: int
@@ -27,10 +34,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Layout:
-    """An arrangement of cells, `cells[map][view]`, in an area of `height` x `width`.
+    """An arrangement of the views of one or two maps in a rectangle.
 
     Attributes:
-        scale: Pixels for one unit of spacing, the same for all views.
+        scale: Pixels for one unit of the spacing, the same for all views.
+        height: Height of the rectangle in pixels.
+        width: Width of the rectangle in pixels.
+        cells: The places of the views, indexed by map, then by view.
     """
 
     scale: float
@@ -39,7 +49,7 @@ class Layout:
     cells: tuple[tuple[Cell, ...], ...]
 
     def moved(self, x: int, y: int) -> Layout:
-        """Return the layout with all cells moved."""
+        """Return the layout with all cells moved by `x` and `y` pixels."""
         cells = (tuple(replace(cell, x=cell.x + x, y=cell.y + y) for cell in row) for row in self.cells)
         return replace(self, cells=tuple(cells))
 
@@ -54,8 +64,14 @@ def arrange(
 ) -> Layout:
     """Return the layout with the largest views: maps beside each other, or one below the other.
 
-    `extents` are height and width of each view, `voxel` is the shortest side of a voxel. Each map is shown in all
-    views, below captions of a height and width.
+    Each map is shown in all views.
+
+    Args:
+        extents: Height and width of each view, in the unit of the spacing.
+        maps: Number of maps.
+        voxel: Shortest side of a voxel, in the unit of the spacing.
+        caption: Height of the caption above each view in pixels.
+        caption_width: Width of the widest caption in pixels.
     """
     beside, below = (_scale(*_tracks(extents, maps, by_row), voxel, caption) for by_row in (False, True))
     # Maps beside each other are easier to compare, unless views are clearly larger otherwise.

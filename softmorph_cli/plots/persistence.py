@@ -1,4 +1,4 @@
-"""A persistence diagram beside its Betti curves."""
+"""A figure of a persistence diagram beside its Betti curves."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FEW: Final = 10
 def draw_persistence(
     bars: persistence.Bars, names: Sequence[str], threshold: float, *, title: str, subtitle: str = ""
 ) -> TitledFigure:
-    """Draw each bar as a point of birth and death, and the number of bars that live at each threshold.
+    """Return a figure: each bar as a point of its birth and death, and the number of bars alive at each threshold.
 
-    `names` are those of the bars of each dimension, such as "components". Bars in the shaded corner of the diagram live
-    at the marked threshold.
+    `names` are the names of the features of each dimension, such as "components". Bars in the shaded corner of the
+    diagram are alive at the marked `threshold`.
     """
     figure = TitledFigure(HEIGHT, title, subtitle)
     birth, death = "birth: the highest threshold where it exists", "death: the threshold where it is gone"

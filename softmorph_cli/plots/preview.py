@@ -55,17 +55,17 @@ def preview(
     lines one voxel wide stay.
 
     Args:
-        before: The input.
-        after: The result, of the same axes and shape, or None to show the input alone.
+        before: The input map.
+        after: The result, with the axes and shape of the input, or None to show the input alone.
         path: The PNG to write.
-        title: First line, for example the command.
-        subtitle: Second line.
+        title: First line of the picture, for example the command.
+        subtitle: Second line of the picture.
         force: Whether an existing file may be replaced.
         changed: A mask of changed voxels, shape (Y, X) or (Z, Y, X); each of its components gets a ring in the result.
 
     Raises:
         InputError: If the two maps differ in axes or shape.
-        FileError: If `path` exists and `force` is False, or it cannot be written.
+        FileError: If `path` exists and `force` is False, or `path` cannot be written.
     """
     if after is not None and (after.axes, after.array.shape) != (before.axes, before.array.shape):
         raise InputError(
@@ -84,7 +84,7 @@ def preview(
 def preview_blocks(
     before: Blocks, after: BoxReader, path: Path, *, title: str = "", subtitle: str = ""
 ) -> None:
-    """Write the picture of `preview`, pixel for pixel, of maps larger than memory, over a temporary file.
+    """Write the same picture as `preview`, pixel for pixel, for maps larger than memory, over a temporary file.
 
     Raises:
         FileError: If a map is damaged.
@@ -168,8 +168,9 @@ def framed(
 ) -> tuple[Canvas, Layout]:
     """Return a canvas with lines of text at the top, and the layout of captioned images below them.
 
-    The arguments of the layout are those of `arrange`, with the captions of each map's views. Unlike there, cells are
-    the places of the images on the canvas. Empty lines are left out. `footer` is the room below the layout.
+    `extents` and `voxel` are arguments of `arrange`; `captions` are those of each map's views. Unlike in the result of
+    `arrange`, cells are the places of the images on the canvas, without captions. Empty lines are left out. `footer` is
+    the height in pixels below the layout.
     """
     caption_height = CAPTION if len(captions) > 1 or any(captions[0]) else 0
     layout = arrange(
@@ -201,7 +202,7 @@ def draw_scales(
 ) -> None:
     """Draw the scale bar at the lower left and the colour bar, from 0 to `top`, at the lower right.
 
-    `scale` is in pixels for one `unit` of length; `colors` maps shares of `top` to colours.
+    `scale` is the number of pixels for one `unit` of length; `colors` maps shares of `top` to colours.
     """
     y = canvas.height - MARGIN - 32
     length = round_length(LONGEST_SCALE_BAR / scale)
@@ -218,7 +219,7 @@ def draw_scales(
 
 
 def size_words(shape: Sequence[int], spacing: tuple[float, ...] | None, unit: str | None) -> str:
-    """Return the numbers of voxels along x, y (and z) and their size as text."""
+    """Return the numbers of voxels along x, y (and z) and the size of a voxel as text."""
     words = TIMES.join(f"{n}" for n in reversed(shape))
     words += " voxels (x, y, z)" if len(shape) == 3 else " pixels"
     if spacing is not None and unit is not None:
@@ -230,7 +231,7 @@ def size_words(shape: Sequence[int], spacing: tuple[float, ...] | None, unit: st
 def voxel_size(
     dims: int, spacing: tuple[float, ...] | None, unit: str | None
 ) -> tuple[tuple[float, ...], str]:
-    """Return the size of a voxel and its unit; if the unit is unknown, relative to its size along x."""
+    """Return the size of a voxel along each axis, and its unit; without a unit, relative to the size along x."""
     name = "voxels" if dims == 3 else "pixels"
     if spacing is None:
         return (1.0,) * dims, name

@@ -24,7 +24,7 @@ PARTS: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Held:
-    """An array in memory as a `Map`."""
+    """An array in memory with the interface of a map that is read in boxes."""
 
     array: npt.NDArray[Any]
 
@@ -35,31 +35,31 @@ class Held:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """One row, which is contiguous."""
+        """The shape of a chunk: one row, which is contiguous in memory."""
         return (*(1 for _ in self.array.shape[1:]), self.array.shape[-1])
 
     def read(self, slices: Sequence[slice], /) -> npt.NDArray[Any]:
-        """Return a view."""
+        """Return a box of the array as a view, without copying."""
         part: npt.NDArray[Any] = self.array[tuple(slices)]
         return part
 
 
 def profiles(map_: BoxReader) -> tuple[npt.NDArray[Any], ...]:
-    """Return the maximum profile along each axis: the largest value at each index."""
+    """Return the maximum profile of a map along each axis: the largest value at each index of the axis."""
     return _profiles(map_, whole(map_.shape), np.maximum, lambda block: block)
 
 
 def is_dense(map_: BoxReader, box: Box, above: float) -> bool:
-    """Return whether the voxels above a value, within a box, fill much of their bounding box: organs, not vessels."""
+    """Return whether a map is dense: its voxels above a value, within a box, fill much of their bounding box."""
     counts = _profiles(map_, box, np.add, lambda block: block > above)
     ends = [np.flatnonzero(count)[[0, -1]] for count in counts if count.any()]
     return bool(ends) and counts[0].sum() > DENSE * prod(int(last - first) + 1 for first, last in ends)
 
 
 def fullest_planes(map_: BoxReader, box: Box, top: float) -> tuple[int, ...]:
-    """Return, along each axis of a box of a map, the index in the box of the plane with the largest sum.
+    """Return, for each axis of a box of a map, the index within the box of the plane with the largest sum.
 
-    `top` is about the map's largest value.
+    `top` is approximately the largest value of the map.
     """
     sums = _profiles(map_, box, np.add, lambda block: np.rint(block * block.dtype.type(PARTS / top)))
     # Of equal planes the middle one, which cuts through the middle of an organ.
@@ -70,7 +70,7 @@ def fullest_planes(map_: BoxReader, box: Box, top: float) -> tuple[int, ...]:
 def _profiles(
     map_: BoxReader, box: Box, reduction: np.ufunc, values: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 ) -> tuple[npt.NDArray[np.float64], ...]:
-    """Reduce values of the blocks of a box, at least 0, to one number at each index of each axis."""
+    """Return the profiles of a box: values of its voxels (at least 0), reduced to a number at each index of an axis."""
     found = tuple(np.zeros(part.stop - part.start) for part in box)
     for place, block in blocks(map_, box):
         reduced = values(block)
@@ -84,7 +84,7 @@ def _profiles(
 def images(
     map_: BoxReader, box: Box, views: Sequence[View], sizes: Sequence[tuple[int, int]]
 ) -> list[npt.NDArray[np.float64]]:
-    """Return images of a box of a map in some views, resized as by `resize` to sizes (height, width)."""
+    """Return an image of a box of a map for each view, resized as by `resize` to its size (height, width)."""
     made = [_Image(view, box, size) for view, size in zip(views, sizes, strict=True)]
     projections = [image for image in made if image.view.plane is None]
     for place, block in blocks(map_, box) if projections else ():
@@ -100,7 +100,7 @@ def images(
 
 
 class _Image:
-    """An image that is assembled from blocks, no larger than its final size and than the map."""
+    """An image of a view that is assembled block by block, without holding the whole map in memory."""
 
     def __init__(self, view: View, box: Box, size: tuple[int, int]) -> None:
         self.view = view
@@ -127,7 +127,7 @@ class _Image:
 
 
 def blocks(map_: BoxReader, box: Box) -> Iterator[tuple[Box, npt.NDArray[Any]]]:
-    """Yield the blocks of a box of a map, of whole chunks where possible, each with its place in the box."""
+    """Yield the blocks of a box of a map, each with its place in the box; blocks are whole chunks where possible."""
     step = list(map_.chunks)
     # Along the last axes first, which are contiguous in files.
     for axis in reversed(range(len(step))):

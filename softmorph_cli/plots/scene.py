@@ -1,4 +1,4 @@
-"""A map and the graph of its curve, cropped to their extent, and the views of them."""
+"""The content of a picture of a skeleton graph: a cropped map, the graph of its curve, and the views to draw."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Scene:
 
     Attributes:
         array: The map, (Z, Y, X) or (Y, X), without wide empty margins.
-        start: Index of its first voxel in the whole map.
+        start: Index in the whole map of the first voxel of `array`.
         cut: Whether margins were cut off.
-        graph: The graph of the curve; its indices are those of the whole map.
+        graph: The graph of the curve; its voxel indices refer to the whole map.
         views: The views that are drawn.
         spacing: Size of a voxel along each axis.
         unit: Unit of the spacing.
-        top: The value of the brightest grey.
-        dense: Whether projections are means along the axis; maxima would hide what is inside.
+        top: The value that is drawn in the brightest grey.
+        dense: Whether projections are means along the axis, because maxima would hide the inside of the map.
     """
 
     array: npt.NDArray[Any]
@@ -56,7 +56,7 @@ class Scene:
         """Return the scene of a map and the graph of its curve.
 
         Raises:
-            InputError: If the graph is of an image of another shape.
+            InputError: If the graph belongs to an image of another shape.
         """
         array = first_index(volume)
         if array.shape != graph.shape:
@@ -132,7 +132,7 @@ class Scene:
                 canvas.marks(places(index), canvas.theme.marks[kind], diameter)
 
     def marked(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the array indices, shape (N, d), of the marked nodes, by kind, the rarest last.
+        """Return the array indices, shape (N, d), of the nodes to mark, by kind of node, the rarest kind last.
 
         The only node of a ring is arbitrary and not marked.
         """
@@ -143,7 +143,7 @@ class Scene:
         return {kind: np.array(index) for kind, index in found.items()}
 
     def _pieces(self, branch: Branch) -> list[tuple[int, npt.NDArray[np.float64]]]:
-        """Cut a branch where its colour changes; return the colour step and the array indices of each piece."""
+        """Return the pieces of a branch, cut where its colour changes: colour index and array indices of each."""
         frame = self.graph.frame
         index = (branch.points - frame.origin) @ np.linalg.pinv(frame.matrix).T
         known = branch.along.get(Quantity.CERTAINTY)

@@ -63,14 +63,14 @@ def picture(volume: Volume, graph: SkeletonGraph, *, width: int, height: int, co
 
     Args:
         volume: The map.
-        graph: The graph of its skeleton.
-        width: Columns of the window.
-        height: Rows of the window, of which about half are used.
+        graph: The graph of the map's skeleton.
+        width: Number of columns of the terminal window.
+        height: Number of rows of the terminal window, of which about half are used.
         colors: Whether the terminal has colours and NO_COLOR is not set.
 
     Raises:
-        InputError: If the graph is of an image of another shape.
-        UsageError: If SOFTMORPH_PICTURES is set to something else.
+        InputError: If the graph belongs to an image of another shape.
+        UsageError: If SOFTMORPH_PICTURES is set to another value.
     """
     choice = mode()
     rows = min(height, max(LEAST_ROWS, int(SHARE * height)))
@@ -106,7 +106,15 @@ def _warn(words: str) -> None:
 
 @dataclass(frozen=True)
 class PlacedView:
-    """A view with the size of its image in pixels, its width in columns and the lines of its caption."""
+    """A view with its size in the terminal.
+
+    Attributes:
+        view: The view.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        columns: Width of image and caption in columns of characters.
+        caption: Lines of the caption.
+    """
 
     view: View
     height: int
@@ -117,12 +125,12 @@ class PlacedView:
 
 @dataclass(frozen=True)
 class TerminalLayout:
-    """Groups of views, the groups one above the other, the views of a group beside each other.
+    """An arrangement of views in groups: groups one above the other, the views of a group beside each other.
 
     Attributes:
-        groups: From the top.
-        footer: Lines below all groups.
-        dots: Pixels of a character across and down.
+        groups: The groups from top to bottom.
+        footer: Lines of text below all groups.
+        dots: Number of pixels of a character across and down.
         solid: Whether each voxel is at least one pixel.
     """
 
@@ -133,26 +141,26 @@ class TerminalLayout:
 
     @property
     def rows(self) -> int:
-        """Total number of lines."""
+        """The total number of lines of the picture."""
         return sum(self.image_rows(g) + _caption_rows(g) for g in self.groups) + len(self.footer)
 
     @property
     def columns(self) -> int:
-        """Width of the widest group in columns."""
+        """The width of the widest group in columns of characters."""
         return max((sum(p.columns for p in g) + GAP * (len(g) - 1) for g in self.groups), default=0)
 
     @property
     def tallest(self) -> int:
-        """Height of the highest image in lines."""
+        """The height of the highest image in lines of characters."""
         return max(map(self.image_rows, self.groups))
 
     @property
     def area(self) -> int:
-        """Number of pixels of all images."""
+        """The number of pixels of all images together."""
         return sum(placed.height * placed.width for group in self.groups for placed in group)
 
     def image_rows(self, group: Sequence[PlacedView]) -> int:
-        """Height of a group's images in lines."""
+        """Return the height of a group's images in lines of characters."""
         return max(-(-placed.height // self.dots[1]) for placed in group)
 
 
@@ -163,7 +171,7 @@ def _caption_rows(group: Sequence[PlacedView]) -> int:
 def _arrange(
     scene: Scene, notes: Sequence[Text], width: int, rows: int, dots: tuple[int, int]
 ) -> TerminalLayout:
-    """Return the largest layout that fits; captions and footer are left out before images get too small."""
+    """Return the largest layout that fits the window; captions and footer are left out if images were too small."""
     captions = [_caption(scene, view) for view in scene.views]
     none: list[tuple[str, ...]] = [() for _ in captions]
     bare = _largest(scene, none, (), width, rows, dots)
@@ -231,7 +239,7 @@ def _figure(value: float) -> str:
 
 
 def _color_key(scene: Scene) -> list[Text]:
-    """Return the meaning of the colours, with a colour bar."""
+    """Return a line that explains the colours, with a colour bar."""
     curve = Text("skeleton: soft value 0 ")
     for color in DARK.curve_colors(np.linspace(0, 1, BAR)):
         curve.append("\u2588", Style(color=_hex(color)))
@@ -242,7 +250,7 @@ def _color_key(scene: Scene) -> list[Text]:
 
 
 def _pack(pieces: Sequence[Text], width: int) -> tuple[Text, ...]:
-    """Join pieces in order into as few lines as possible; lines that are too long end in an ellipsis."""
+    """Return pieces of text joined in order into as few lines as possible; too long lines end in an ellipsis."""
     lines: list[Text] = []
     for piece in pieces:
         if lines and lines[-1].cell_len + len(BETWEEN) + piece.cell_len <= width:
@@ -255,7 +263,7 @@ def _pack(pieces: Sequence[Text], width: int) -> tuple[Text, ...]:
 
 
 def _blocks(scene: Scene, placed: PlacedView, *, dotted: bool) -> list[Text]:
-    """Return lines of upper half blocks, whose foreground is the upper pixel and whose background is the lower one.
+    """Return a view as lines of upper half blocks, with the upper pixel as foreground, the lower as background.
 
     If `dotted` the skeleton is drawn as braille dots over the grey of a character, for voxels smaller than a pixel.
     """
@@ -293,19 +301,19 @@ def _hex(color: npt.NDArray[np.uint8]) -> str:
 
 
 def _braille(scene: Scene, placed: PlacedView) -> list[Text]:
-    """Return lines of braille dots where the skeleton is."""
+    """Return a view as lines of braille characters with dots where the skeleton is."""
     codes = _codes(resize(scene.curve(placed.view), placed.height, placed.width) >= 0)
     return [Text("".join(chr(0x2800 + code) if code else " " for code in row)) for row in codes.tolist()]
 
 
 def _codes(dots: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """Return the braille pattern, 0 to 255, of each 4 x 2 dots."""
+    """Return the braille pattern (0 to 255) of each character, given its 4 x 2 dots."""
     codes: npt.NDArray[Any] = ((_cells(dots) > 0) * BRAILLE).sum(axis=(2, 3))
     return codes
 
 
 def _cells(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return pixels by character, shape (rows, columns, 4, 2), padded with -1 at the edges."""
+    """Return the pixels of an image grouped by character, shape (rows, columns, 4, 2), padded with -1 at the edges."""
     across, down = DOTS
     room = ((0, -values.shape[0] % down), (0, -values.shape[1] % across))
     whole = np.pad(values.astype(np.float64), room, constant_values=-1)
@@ -313,7 +321,7 @@ def _cells(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _lines(layout: TerminalLayout, images: Sequence[Sequence[Sequence[Text]]]) -> RenderableType:
-    """Return images of characters with their captions and the footer."""
+    """Return the lines of a picture: images made of characters, their captions, and the footer."""
     lines: list[Text] = []
     for group, drawn in zip(layout.groups, images, strict=True):
         lines += _beside(group, drawn, layout.image_rows(group)) + _captions(group)

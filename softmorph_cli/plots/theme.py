@@ -17,7 +17,13 @@ Colors = Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Mark:
-    """The mark of one kind of node: a shape as matplotlib names it, the same as a character, a colour."""
+    """The mark of one kind of node.
+
+    Attributes:
+        shape: The shape, as a marker of matplotlib.
+        character: A character that looks like the shape.
+        color: The colour.
+    """
 
     shape: str
     character: str
@@ -29,14 +35,14 @@ class Theme:
     """The colours of a picture.
 
     Attributes:
-        background: Of the canvas.
-        text: Of titles and labels.
-        pale_text: Of secondary text.
-        bar: Of the scale bar.
-        ring: Of rings around changes; not in the colour map.
-        curve: Positions in the colour map of curves of soft value 0 and 1; both stand out from the backdrop.
-        backdrop: Greys of the values 0 and 1 of a map that curves are drawn over.
-        marks: By kind of node; distinct in shape, and in colour for all kinds of colour vision.
+        background: Colour of the canvas.
+        text: Colour of titles and labels.
+        pale_text: Colour of secondary text.
+        bar: Colour of the scale bar.
+        ring: Colour of rings around changes, which is not in the colour map.
+        curve: Positions in the colour map for soft values 0 and 1 of curves; both stand out from the backdrop.
+        backdrop: Greys for the values 0 and 1 of a map that curves are drawn over.
+        marks: Marks by kind of node; distinct in shape, and in colour for all kinds of colour vision.
     """
 
     background: str

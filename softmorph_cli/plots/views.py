@@ -23,11 +23,11 @@ class View:
     """One view of a map.
 
     Attributes:
-        axis: The spatial axis of the projection or slice; None for an image.
-        plane: Index of the slice; None for the maximum along `axis`.
+        axis: The spatial axis of the projection or slice; None for a 2D image.
+        plane: Index of the slice along `axis`; None for the maximum projection along `axis`.
         flips: Whether the image's rows and columns are reversed, so that up and right are superior, anterior and right.
-        extent: Height and width, in units of spacing.
-        caption: Its description.
+        extent: Height and width, in the unit of the spacing.
+        caption: Description of the view.
     """
 
     axis: int | None
@@ -42,11 +42,11 @@ class View:
         return (1, 2) if self.axis == 0 else (0, 2) if self.axis == 1 else (0, 1)
 
     def oriented(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return an image, with rows and columns in array order, with the view's orientation."""
+        """Return an image, whose rows and columns are in array order, flipped to the orientation of the view."""
         return np.flip(image, tuple(k for k in (0, 1) if self.flips[k]))
 
     def places(self, index: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[np.float64]:
-        """Return the places of array indices, shape (N, d), in the image of an array of a shape.
+        """Return the places of array indices, shape (N, d), in the view's image of an array of the given shape.
 
         The result has shape (N, 2): shares of the image's width from the left and of its height from the top. Indices
         may lie between voxels.
@@ -60,7 +60,7 @@ class View:
     def spans(self, boxes: Sequence[Box], window: Box) -> list[npt.NDArray[np.float64]]:
         """Return the places of boxes of voxels in the image of a window of the map; a slice shows only some of them.
 
-        Each is given by two opposite corners, shape (2, 2), as `places` returns them.
+        Each place is given by two opposite corners, shape (2, 2), as shares of width and height of the image.
         """
         shape = [part.stop - part.start for part in window]
         spans = []
@@ -79,7 +79,7 @@ def first_index(volume: Volume) -> npt.NDArray[Any]:
 
 
 def first_index_words(volume: Volume) -> str:
-    """Return which of several times, channels, ... `first_index` returns, as text; "" if there is only one."""
+    """Return as text which of several times, channels, ... `first_index` returns; "" if the volume has only one."""
     words = []
     for axis, length in zip(volume.mapped_axes, volume.array.shape, strict=False):
         name = f" ({volume.channels[0]})" if axis == "C" and volume.channels else ""
@@ -97,9 +97,9 @@ def whole(shape: tuple[int, ...]) -> Box:
 
 
 def window(maps: Sequence[Sequence[npt.NDArray[Any]]], above: float) -> Box:
-    """Return the bounding box of all maps above a value, with a margin; the whole map if it is most of it.
+    """Return the bounding box, with a margin, of all maps' voxels above a value; the whole map if hardly larger.
 
-    Maps are given as their maximum profiles along each axis.
+    Each map is given by its maximum profiles along each axis.
     """
     box = []
     for profiles in zip(*maps, strict=True):
@@ -124,7 +124,8 @@ def choose_views(
     """Return the views of a map: an image itself, or a projection or slice of a volume along each axis.
 
     Views that are one voxel high or wide are left out, unless all are. `start` is the index of the first voxel in the
-    whole map, to which captions refer; `planes` are the indices of slices, None for maximum projections.
+    whole map, to which captions refer; `planes` are the indices of slices along each axis, None for maximum
+    projections.
     """
     if len(shape) == 2:
         return [_view(shape, spacing, (0, 1), None, None, "", None)]

@@ -1,4 +1,4 @@
-"""Histograms with round bin edges, laid out as small charts: places of bars, ticks and labels."""
+"""Histograms with round bin edges, laid out as small charts: positions of bars, ticks and labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ STEPS: Final = (1, 2, 5, 10)
 
 @dataclass(frozen=True)
 class Bin:
-    """The bar of one bin: its rectangle, and its count as text."""
+    """The bar of one bin of a histogram.
+
+    Attributes:
+        x: Left edge of the bar.
+        y: Upper edge of the bar.
+        width: Width of the bar.
+        height: Height of the bar.
+        words: The bin and its count as text.
+    """
 
     x: float
     y: float
@@ -35,7 +43,12 @@ class Bin:
 
 @dataclass(frozen=True)
 class Tick:
-    """A tick of an axis: its place and its label."""
+    """A tick of an axis.
+
+    Attributes:
+        place: Position along the axis.
+        words: Label of the tick.
+    """
 
     place: float
     words: str
@@ -43,15 +56,15 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of WIDTH x HEIGHT; x runs to the right, y downward.
+    """A histogram laid out as a chart of WIDTH x HEIGHT; x runs to the right, y downward.
 
     Attributes:
-        name: Its heading.
+        name: Heading of the chart.
         axis: Label of the horizontal axis, with the unit.
-        counted: Label of the vertical axis: what is counted, plural, such as "branches".
+        counted: Label of the vertical axis: the counted objects, plural, such as "branches".
         note: Explanation of the counts and the median.
-        edges: Bin edges, one more than there are counts.
-        counts: Number of values in each bin; the last one includes its upper edge.
+        edges: Edges of the bins, one more than `counts`.
+        counts: Number of values in each bin; the last bin includes its upper edge.
         left: The x at which the horizontal axis begins.
         bars: Bars of the bins that are not empty.
         across: Ticks of the horizontal axis.
@@ -71,7 +84,7 @@ class Chart:
 
     @property
     def words(self) -> str:
-        """Text alternative of the chart."""
+        """A text alternative of the chart, for readers who do not see it."""
         top = int(np.argmax(self.counts))
         return (
             f"Histogram of {self.axis}, {sum(self.counts):,} {self.counted} from {number(self.edges[0])} to "
@@ -81,7 +94,7 @@ class Chart:
 
 
 def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, note: str) -> Chart:
-    """Return the histogram of values, at least one and finite, as a chart.
+    """Return a chart with the histogram of one or more finite values.
 
     `name` is capitalised, such as "Branch length"; `counted` is plural, such as "branches"; `note` is a sentence that
     explains the counts, to which the median is appended.

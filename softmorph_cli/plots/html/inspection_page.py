@@ -1,4 +1,4 @@
-"""The page of an inspection: one self-contained HTML file."""
+"""The page of an inspection (`softmorph inspect`): one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,14 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True)
 class Card:
-    """One number of the summary, with its unit and a remark below it."""
+    """One number of the summary.
+
+    Attributes:
+        name: Name of the number.
+        value: The number as text.
+        unit: Unit of the number; "" for none.
+        words: Remark below the number.
+    """
 
     name: str
     value: str
@@ -49,7 +56,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG embedded in the page, for one colour theme, or for both if `look` is ""."""
+    """A PNG that is embedded in the page.
+
+    Attributes:
+        data: The PNG, encoded as text.
+        width: Width in pixels.
+        height: Height in pixels.
+        look: The colour theme that shows the picture; "" for both.
+    """
 
     data: str
     width: int
@@ -64,13 +78,13 @@ def inspection_page(
     facts: Mapping[str, str] | Sequence[tuple[str, str]],
     pictures: Mapping[str, bytes],
 ) -> str:
-    """Return the page as an HTML document that works offline, with scripts or without.
+    """Return the page of an inspection as an HTML document that works offline, with scripts or without.
 
-    Equal arguments give equal text; there is no date in it.
+    Equal arguments give equal text; the page contains no date.
 
     Args:
-        inspection: The inspection.
-        title: The heading, such as the file's name.
+        inspection: The inspection of a skeleton or map.
+        title: The heading of the page, such as the file's name.
         facts: Additional facts at the top, by name. By default there are "file", "size", "voxel size", "lengths in",
             "softmorph version" and the inspection's parameters that are not None; a fact of the same name replaces
             the default one.
@@ -183,7 +197,7 @@ def _pictures(pictures: Mapping[str, bytes]) -> list[Picture]:
 
 
 def _seen(volume: Volume, graph: SkeletonGraph) -> str:
-    """Return the text alternative of the picture."""
+    """Return the text alternative of the page's picture."""
     what = "The image" if volume.spatial_dims == 2 else "Views of the volume along its axes"
     counts = (
         _count(len(graph.branches), "branch", "branches"),

@@ -1,4 +1,4 @@
-"""Tables of a page: columns of text and of numbers with aligned decimals."""
+"""Tables of an HTML page: columns of text, and of numbers with aligned decimals."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SHOWN: Final = 500
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column of a table.
 
     Attributes:
-        head: Its heading, with the unit.
-        cells: Formatted values.
-        sort: Sort order: by number, by text, or not sortable.
-        filter: Filter control: a choice among its texts, a box for a number, or none.
+        head: Heading of the column, with the unit.
+        cells: Formatted values of the column.
+        sort: How rows can be sorted by the column: as numbers, as text, or ("") not at all.
+        filter: Control that filters rows: a choice among the column's texts, a box for a number, or ("") none.
     """
 
     head: str
@@ -34,13 +34,13 @@ class Column:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table; the first column identifies the row.
+    """A table of an HTML page, whose first column identifies the row.
 
     Attributes:
-        name: What the rows are, plural, such as "branches".
-        caption: Its caption.
+        name: Name of the objects in the rows, plural, such as "branches".
+        caption: Caption of the table.
         columns: Columns of equal length.
-        sorted_by: Index of the column by which the rows are sorted, falling.
+        sorted_by: Index of the column by which the rows are sorted in descending order.
         legend: Terms in the table with their meanings.
     """
 
@@ -52,12 +52,12 @@ class HtmlTable:
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """All rows."""
+        """The rows of the table, as tuples of cells."""
         return list(zip(*(column.cells for column in self.columns), strict=True))
 
     @property
     def filters(self) -> list[tuple[int, Column, list[str]]]:
-        """Index, column and distinct texts of each column with a filter."""
+        """The columns with a filter: the index, the column and its distinct texts."""
         return [
             (k, column, list(dict.fromkeys(column.cells)))
             for k, column in enumerate(self.columns)
@@ -66,14 +66,14 @@ class HtmlTable:
 
 
 def number(value: float) -> str:
-    """Format a number with five significant figures and thousands separators, as in the terminal's tables."""
+    """Return a number as text with five significant figures and thousands separators, as in the terminal's tables."""
     return f"{value:,.0f}" if abs(value) >= 1e5 or value == int(value) else f"{value:,.5g}"
 
 
 def figures(values: Sequence[float | None], decimals: int | None = None) -> list[str]:
-    """Format numbers with equal numbers of decimals, by default so many that the median has four figures.
+    """Return numbers as text with equal numbers of decimals, by default so many that the median has four figures.
 
-    None becomes a dash.
+    None is formatted as a dash.
     """
     if decimals is None:
         known = [abs(v) for v in values if v]
@@ -82,10 +82,10 @@ def figures(values: Sequence[float | None], decimals: int | None = None) -> list
 
 
 def decimals_of(value: float, significant: int) -> int:
-    """Return the number of decimals, at most 9, that show so many significant figures of a number above 0."""
+    """Return the number of decimals, at most 9, that show `significant` figures of a number above 0."""
     return min(9, max(0, significant - 1 - math.floor(math.log10(value))))
 
 
 def places(points: npt.NDArray[np.float64], decimals: int) -> list[str]:
-    """Format coordinates, shape (N, 2 or 3), as "x, y, z"."""
+    """Return coordinates, shape (N, 2 or 3), as texts such as "x, y, z"."""
     return [", ".join(f"{c:z.{decimals}f}" for c in point) for point in points.tolist()]

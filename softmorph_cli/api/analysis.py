@@ -1,8 +1,9 @@
 """The public functions that measure: statistics, Betti numbers, the graph of a skeleton, metrics against a reference.
 
-Each takes a NumPy array, a torch tensor, a `Volume` or the path of a file. Lengths are in the unit of its voxel size:
-an array has none unless `spacing`, one number for each axis in array order, and `unit` ("mm", "um" or "nm") are given.
-An array of floating-point numbers holds probabilities in [0, 1]; Boolean, or integers 0 and 1, it is a mask.
+Each function takes a NumPy array, a torch tensor, a `Volume` or the path of a file. Lengths are in the unit of the
+voxel size: an array has none unless `spacing`, one number for each axis in array order, and `unit` ("mm", "um" or "nm")
+are given. An array of floating-point numbers holds probabilities in [0, 1]; an array of booleans, or of the integers 0
+and 1, is a mask.
 """
 
 from __future__ import annotations
@@ -183,15 +184,15 @@ def inspect(
 
 
 class Tracing:
-    """How the curve of an image is traced, for the function and the command alike."""
+    """The checked parameters with which the centreline of an image is traced, for `inspect` and the command alike."""
 
     def __init__(
         self, *, kind: str | None, prune: float | str | None, resample: str | None, **choices: Any
     ) -> None:
-        """Check the arguments, which are those of `inspect`.
+        """Check the arguments, which are the arguments of `inspect`.
 
         Raises:
-            UsageError: If one is wrong whatever the image.
+            UsageError: If an argument is wrong whatever the image.
         """
         from softmorph_cli.skeleton.analyse import Choices
 
@@ -213,7 +214,7 @@ class Tracing:
         return self.choices.kind == "map"
 
     def settle(self, volume: Volume) -> Sequence[str]:
-        """Find out whether an image is a map or a skeleton where that was not stated; return notes on it."""
+        """Determine whether an image is a map or a skeleton, unless the user stated it; return notes on that."""
         from softmorph_cli.skeleton import image_kind, selection
 
         kind, notes = (self.kind, ()) if self.kind else image_kind.kind_of(selection.single(volume))
@@ -223,7 +224,7 @@ class Tracing:
         return notes
 
     def check_reference(self) -> None:
-        """Check that the image is a skeleton, as only a skeleton is measured on a second file, its map.
+        """Check that the image is a skeleton, as a second image (the map) is accepted for skeletons only.
 
         Raises:
             UsageError: If the image is a map.
@@ -240,10 +241,10 @@ class Tracing:
         progress: Callable[[Progress], None] | None = None,
         stage: Callable[[str], None] = lambda name: None,
     ) -> analyse.Inspection:
-        """Trace and measure the curve of a settled image; arguments are those of `skeleton.analyse.inspect`.
+        """Trace and measure the centreline of an image, after `settle`; arguments as for `skeleton.analyse.inspect`.
 
         Raises:
-            InputError: If the image holds several, or something does not fit it.
+            InputError: If the volume holds several images, or a parameter does not fit the image.
         """
         from softmorph_cli.filters.operations.skeletonize import uneven
         from softmorph_cli.filters.resample import isotropic
@@ -363,17 +364,17 @@ def order_of(
     error_map: bool = False,
     **settings: Any,
 ) -> evaluation.Evaluation:
-    """Return the order of a comparison, for the function and the command alike.
+    """Return the parameters of a comparison as an `Evaluation`, for `evaluate` and the command alike.
 
     Args:
-        metrics: Names.
-        label: Classes.
-        threshold: Of the prediction.
-        tolerance: Of `nsd`.
-        same_grid: Whether equal shapes are enough.
-        reading: How the prediction is read.
-        strict: As in `Evaluation`.
-        error_map: As in `Evaluation`.
+        metrics: Names of the metrics; None for all metrics that the settings include.
+        label: Labels of the classes to compare; None for all classes.
+        threshold: Threshold of the prediction; None for 0.5, and for the most probable of exclusive classes.
+        tolerance: Tolerance of the surface metric `nsd`.
+        same_grid: Whether equal shapes are enough, whatever voxel sizes and positions the headers state.
+        reading: Options for reading the prediction.
+        strict: Whether a label that neither file contains is an error.
+        error_map: Whether a label map of the topological errors is made too.
         **settings: Further fields of `MetricSettings`.
 
     Raises:
@@ -411,7 +412,7 @@ def _opened(
     *,
     reference: Image | None = None,
 ) -> evaluation_inputs.Opened:
-    """Return a prediction, which is given with its reference, or a reference."""
+    """Open an image as the prediction of a comparison if `reference` is given, otherwise as the reference."""
     from softmorph_cli.metrics import evaluation_inputs
     from softmorph_cli.volume import Volume
 

@@ -1,4 +1,4 @@
-"""What the public functions take as an image: an array, a tensor, a `Volume`, or the path of a file."""
+"""Conversion of the images that public functions accept: arrays, tensors, `Volume`s and paths of files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Image: TypeAlias = "Array | Tensor | Placed"
 
 
 def is_placed(image: Any) -> bool:
-    """Whether an image is a volume or a path, which have a place of their own, not an array or a tensor."""
+    """Return whether an image is a volume or a path, which have a voxel size and a position, unlike an array."""
     from softmorph_cli.volume import Volume
 
     return isinstance(image, str | Path | Volume)
 
 
 def placed(image: Any) -> Volume | None:
-    """Return a volume, or the file of a path as one; None of an array or a tensor."""
+    """Return a volume as it is, or read the file of a path as a volume; None if the image is an array or a tensor."""
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
@@ -42,7 +42,10 @@ def placed(image: Any) -> Volume | None:
 
 @contextmanager
 def advising_read(path: str | Path) -> Iterator[None]:
-    """Where an error names options of reading, say that they are arguments of `read`, whose volume may be passed."""
+    """Context manager that extends error messages which advise options for reading a file.
+
+    The message then says that the options are arguments of `read`, and that the volume it returns can be passed.
+    """
     from softmorph_cli.system.parameters import collect_named
 
     with collect_named() as named:
@@ -57,7 +60,10 @@ def advising_read(path: str | Path) -> Iterator[None]:
 
 
 def refuse_grid(**given: object) -> None:
-    """Refuse arguments that only an array needs, given with an image that has a grid of its own."""
+    """Raise UsageError if an argument that is for arrays alone, such as `spacing`, is given (not None).
+
+    The function is called for images that are volumes or files, which have a voxel size of their own.
+    """
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
         raise UsageError(
@@ -66,7 +72,7 @@ def refuse_grid(**given: object) -> None:
 
 
 def numbers(image: Any) -> npt.NDArray[Any]:
-    """Return an array or a tensor of any device as a NumPy array; it may be a view."""
+    """Return an array, or a tensor on any device, as a NumPy array of numbers; the result may be a view."""
     import numpy as np
 
     from softmorph_cli.filters.arrays import as_array, is_tensor
@@ -88,13 +94,14 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
     """Return an image as a volume.
 
     Args:
-        image: (Y, X) or (Z, Y, X) in [0, 1], floating-point, Boolean, or integers 0 and 1; or a volume or a path.
-        spacing: Of an array: voxel size along each axis, in array order.
-        unit: Of the spacing: "mm", "um" or "nm".
+        image: An array or a tensor of shape (Y, X) or (Z, Y, X) with values in [0, 1]: floating-point numbers,
+            booleans, or the integers 0 and 1; or a volume or a path.
+        spacing: Voxel size of an array along each axis, in array order.
+        unit: Unit of the spacing: "mm", "um" or "nm".
 
     Raises:
         FileError: If a file cannot be read.
-        InputError: If it is no probability map, or the spacing does not fit it.
+        InputError: If the image is not a probability map, or the spacing does not fit the number of axes.
         UsageError: If a spacing is given for a volume or a file.
     """
     import numpy as np
@@ -121,7 +128,10 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
 
 
 def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
-    """Return a threshold, of a nested skeleton its nearest level, and notes on that."""
+    """Return the threshold to use for a volume, and notes if the threshold was changed.
+
+    For a nested skeleton the nearest of the levels at which it is exact is returned, for other volumes the threshold.
+    """
     from softmorph_cli.kernels.level_sets import at_level
     from softmorph_cli.skeleton import image_kind
 
@@ -130,7 +140,7 @@ def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
 
 @contextmanager
 def named_after(volume: Volume) -> Iterator[None]:
-    """Prefix input errors with the file of the map, where it has one."""
+    """Context manager that prefixes the messages of input errors with the path of the volume's file, if it has one."""
     try:
         yield
     except InputError as error:

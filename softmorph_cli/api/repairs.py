@@ -1,4 +1,4 @@
-"""The public function `repair`, and `job_of`, which the command shares with it."""
+"""The public function `repair`, which repairs the topology of a map, and `job_of`, which the command uses too."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Asked = Sequence[int] | Mapping[int | str | tuple[int | str, ...], Sequence[int]
 
 @dataclass(frozen=True, repr=False)
 class Repair(Generic[T]):
-    """A repaired map.
+    """Result of `repair`: the repaired map, with the Betti numbers before and after.
 
     Attributes:
-        image: The map, of the kind that was given: an array, a tensor or a `Volume`.
-        stopped: "reached", "stuck" where nothing is left that could be changed, or "max_steps".
-        steps: How many steps were taken.
-        best_step: The step whose map it is, 0 for the input.
-        priors: The Betti numbers that were asked for.
+        image: The repaired map, an array or a tensor as the input; a `Volume` if the input was a `Volume` or a path.
+        stopped: Why the repair stopped: "reached", "stuck" if no change was left to try, or "max_steps".
+        steps: Number of steps that were taken.
+        best_step: Index of the step that gave the map, 0 for the input.
+        priors: The Betti numbers that were asked for, with their channels.
         change: `voxels_flipped` across the threshold for each prior, `sum_abs`, `max_abs` and `mean_squared` of the
             probabilities.
-        certificate: Betti numbers before and after, of the region where there is one and of the whole map.
+        certificate: Betti numbers before and after the repair, of the region (if one was given) and of the whole map.
     """
 
     image: T
@@ -53,23 +53,23 @@ class Repair(Generic[T]):
 
     @property
     def reached(self) -> bool:
-        """Whether the map has the requested Betti numbers."""
+        """Whether the repaired map has the requested Betti numbers."""
         return self.certificate.reached(self.priors)
 
     @property
     def betti(self) -> tuple[Betti, ...]:
-        """Betti numbers of the result for each prior, in the region where there is one."""
+        """The Betti numbers of the repaired map for each prior, within the region if one was given."""
         return self.certificate.asked
 
     def __repr__(self) -> str:
-        """Return what was reached, and at what price."""
+        """Return a short text: whether the Betti numbers were reached, the steps and the number of flipped voxels."""
         found = "; ".join(",".join(map(str, one.numbers)) for one in self.betti)
         flipped = sum(self.change["voxels_flipped"])
         how = "reached" if self.reached else f"not reached ({self.stopped})"
         return f"<Repair: {how}, Betti numbers {found}, steps {self.steps}, voxels flipped {flipped:,}>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entries of the JSON of `softmorph topology repair` that concern no file."""
+        """Return the result as the JSON object of `softmorph topology repair`, without the entries on files."""
         return {
             "reached": self.reached,
             "stopped": self.stopped,
@@ -81,7 +81,7 @@ class Repair(Generic[T]):
 
 
 class Options(TypedDict, total=False):
-    """Keyword arguments of `repair`; their meaning and defaults are stated there."""
+    """The keyword arguments that `repair` takes for every image, for type checkers; `repair` documents them."""
 
     threshold: float
     connectivity: int | None
@@ -92,7 +92,7 @@ class Options(TypedDict, total=False):
 
 
 class ArrayOptions(Options, total=False):
-    """The same of an array, which has a grid only where one is given."""
+    """The keyword arguments that `repair` takes for arrays: `Options`, and the voxel size, which an array lacks."""
 
     spacing: Sequence[float] | None
     unit: str | None
@@ -196,10 +196,10 @@ def repair(
 
 @dataclass(frozen=True)
 class Job:
-    """A map to be repaired.
+    """A map to be repaired, with the requested Betti numbers and the parameters of the repair.
 
     Attributes:
-        array: The channels, (C, Y, X) or (C, Z, Y, X).
+        array: The probabilities, shape (C, Y, X) or (C, Z, Y, X).
         priors: The Betti numbers that are asked for.
         repairer: The parameters of the repair.
     """
@@ -209,35 +209,35 @@ class Job:
     repairer: Repairer
 
     def run(self, report: Callable[[int, int, Sequence[Betti]], None] | None = None) -> Repaired:
-        """Return the repaired map; `report` is called after each step: its number, the most, Betti numbers."""
+        """Return the repaired map; `report` receives, at each step, its index, `max_steps` and the Betti numbers."""
         return self.repairer.repair(self.array, self.priors, report)
 
     def changes(self, after: npt.NDArray[Any]) -> dict[str, Any]:
-        """Return how much another map, of the same shape, differs."""
+        """Return how much the map `after`, of the same shape, differs from the map of the job, as a JSON object."""
         from softmorph_cli.metrics.certificate import changes
 
         return changes(self.array, after, self.priors, self.repairer)
 
     def certificate(self, after: npt.NDArray[Any]) -> Certificate:
-        """Return the Betti numbers before and of another map, of the same shape."""
+        """Return the Betti numbers of the map of the job and of the map `after`, which has the same shape."""
         from softmorph_cli.metrics.certificate import Certificate
 
         return Certificate.of(self.array, after, self.priors, self.repairer)
 
 
 def job_of(volume: Volume, betti: Asked | Path, *, region: str | None, smooth: str, **settings: Any) -> Job:
-    """Return what repairs a map.
+    """Return the job that repairs a map.
 
     Args:
-        volume: The map.
+        volume: The map, which may have several channels.
         betti: The Betti numbers as for `repair`, or the path of a TOML file of priors.
-        region: As for `repair`.
-        smooth: A length.
+        region: The box that may change, as for `repair`; None for the whole map.
+        smooth: Standard deviation of the change around a voxel that moves: a length such as "1vox" or "0.5mm".
         **settings: Further fields of `topology.repair.Repairer`.
 
     Raises:
         FileError: If the file cannot be read.
-        InputError: If something does not fit the map.
+        InputError: If the priors, the region or the length do not fit the map.
     """
     from softmorph_cli.topology.prior import Prior
     from softmorph_cli.topology.repair import Repairer
@@ -252,7 +252,7 @@ def job_of(volume: Volume, betti: Asked | Path, *, region: str | None, smooth: s
 
 
 def check_effort(weight: float, max_steps: int) -> None:
-    """Refuse a weight or a number of steps that is out of range."""
+    """Raise UsageError if the weight or the maximum number of steps is out of range."""
     if not 0 <= weight < float("inf"):
         raise UsageError(f"{named('weight', option='lambda')} {weight:g}: it must be at least 0 and finite.")
     if max_steps < 0:
@@ -260,7 +260,10 @@ def check_effort(weight: float, max_steps: int) -> None:
 
 
 def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
-    """Return a map with its channels first and no other mapped axis, and how they relate to each other."""
+    """Return the array of a map with the channel axis first, and how the channels relate to each other.
+
+    The relation is "apart", "complete" or "rest", as in `topology.repair.Repairer`.
+    """
     from softmorph_cli.io.nnunet import classes
     from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton import selection
@@ -300,7 +303,7 @@ def _one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior,
 
 
 def _smoothing(length: str, volume: Volume) -> tuple[float, ...]:
-    """Return a length in voxels along each spatial axis of a map."""
+    """Parse a length and return it in voxels along each spatial axis of a map."""
     number, unit = lengths.parse(length, named("smooth"))
     if unit == "vox":
         return (number,) * volume.spatial_dims
@@ -340,7 +343,7 @@ def _priors(betti: Asked, volume: Volume, count: int) -> tuple[Prior, ...]:
 
 
 def _as_given(array: npt.NDArray[Any], image: Any) -> Any:
-    """Return an array as the kind and floating-point type of an image."""
+    """Return an array as a tensor or an array, like `image`, with the floating-point dtype of `image`."""
     import numpy as np
 
     from softmorph_cli.filters.arrays import is_tensor

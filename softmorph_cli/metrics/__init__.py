@@ -1,4 +1,4 @@
-"""How a predicted map compares with a reference: metrics, each with its definition, and where they disagree."""
+"""Metrics that compare a predicted map with a reference map, and maps of the topological errors between the two."""
 
 __all__ = [
     "certificate",

@@ -1,4 +1,4 @@
-"""clDice: the share of each centreline inside the other mask."""
+"""The metrics clDice and soft clDice, which measure how much of each map's centreline lies inside the other map."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ Array = npt.NDArray[Any]
 
 
 def cldice(prediction: Array, reference: Array, skeleton: Array, reference_skeleton: Array) -> float:
-    """Return the harmonic mean of topological precision and sensitivity, of masks or of soft maps.
+    """Return clDice, the harmonic mean of topological precision and sensitivity, of two masks or two soft maps.
 
-    All four arrays have values in [0, 1] and the same shape. 1 if both skeletons are 0 everywhere, 0 if one is.
+    All four arrays have values in [0, 1] and the same shape. The result is 1 if both skeletons are 0 everywhere, and 0
+    if only one of the skeletons is.
     """
     drawn, truly = (float(image.sum(dtype=np.float64)) for image in (skeleton, reference_skeleton))
     if drawn == 0 or truly == 0:
@@ -28,7 +29,7 @@ def cldice(prediction: Array, reference: Array, skeleton: Array, reference_skele
 
 
 def _inside(skeleton: Array, image: Array) -> float:
-    """Return the sum of skeleton x image, computed only where the sparse skeleton is not 0."""
+    """Return the sum of the products of a skeleton and an image, computed only where the sparse skeleton is not 0."""
     at = np.flatnonzero(skeleton)
     return float(np.multiply(skeleton.ravel()[at], image.ravel()[at], dtype=np.float64).sum())
 

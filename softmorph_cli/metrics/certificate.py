@@ -17,12 +17,13 @@ from softmorph_cli.topology.repair import Repairer
 
 @dataclass(frozen=True)
 class Certificate:
-    """Betti numbers of the mask of each prior, before and after.
+    """Betti numbers of the mask of each topological prior, before and after a repair.
 
     Attributes:
-        scopes: "region", if there is one, and "whole map"; the priors are of the first.
-        before: Of the input, by scope.
-        after: Of the result or its file, by scope.
+        scopes: Parts of the map that are counted: "region", if only a region was repaired, and "whole map". The priors
+            apply to the first scope.
+        before: Betti numbers of the input map: for each scope a tuple with one entry per prior.
+        after: Betti numbers of the repaired map, or of the file that stores it, in the same layout as `before`.
     """
 
     scopes: tuple[str, ...]
@@ -33,7 +34,14 @@ class Certificate:
     def of(
         cls, before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], repairer: Repairer
     ) -> Certificate:
-        """Count the Betti numbers of two maps, channels first: the input, and the result or its file."""
+        """Return the certificate of a repair: count the Betti numbers of the map before and after.
+
+        Args:
+            before: The input map, with the channel axis first.
+            after: The repaired map, or the map read back from its file, with the channel axis first.
+            priors: The Betti numbers that each channel or union of channels should have.
+            repairer: The parameters of the repair, which give the threshold, the connectivity and the region.
+        """
         boxes: dict[str, tuple[slice, ...]] = {"whole map": ()}
         if repairer.region is not None:
             boxes = {"region": repairer.region, **boxes}
@@ -48,15 +56,15 @@ class Certificate:
 
     @property
     def asked(self) -> tuple[Betti, ...]:
-        """The Betti numbers of the result in the scope of the priors."""
+        """The Betti numbers of the repaired map, one entry per prior, in the scope to which the priors apply."""
         return self.after[self.scopes[0]]
 
     def reached(self, priors: Sequence[Prior]) -> bool:
-        """Return whether the result has the Betti numbers of the priors."""
+        """Return whether the repaired map has the Betti numbers that the priors ask for."""
         return all(betti.numbers == prior.betti for betti, prior in zip(self.asked, priors, strict=True))
 
     def as_list(self, priors: Sequence[Prior]) -> list[dict[str, Any]]:
-        """Return the JSON of each prior."""
+        """Return a JSON object for each prior: channels, requested Betti numbers, Betti numbers before and after."""
         return [
             {
                 "channels": list(prior.channels),
@@ -76,7 +84,11 @@ class Certificate:
 def changes(
     before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], repairer: Repairer
 ) -> dict[str, Any]:
-    """Return how many voxels crossed the threshold, by prior, and how much the probabilities changed."""
+    """Return how much a repair changed a map, as a JSON object.
+
+    `voxels_flipped` is the number of voxels that crossed the threshold, for each prior; `sum_abs`, `max_abs` and
+    `mean_squared` describe the change of the probabilities.
+    """
     pairs = zip(repairer.masks(before, priors), repairer.masks(after, priors), strict=True)
     flipped = [int(np.count_nonzero(one != other)) for one, other in pairs]
     squared = float(np.mean(np.square(after - before), dtype=np.float64))

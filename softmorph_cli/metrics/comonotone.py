@@ -1,7 +1,8 @@
-"""The variance of the volume of {p > U}, one threshold U for all voxels, from sums that can be added up.
+"""The variance of the volume of {p > U}, where one random threshold U applies to all voxels of a map p.
 
-With U uniform on [0, 1] the variance is the sum over all pairs of voxels of min(p, q) (1 - max(p, q)). Its exact value
-needs all voxels in order. Here voxels are sorted into narrow bins, and only pairs within a bin are estimated.
+With U uniform on [0, 1] the variance is the sum of min(p, q) (1 - max(p, q)) over all pairs of voxels, whose
+probabilities are p and q. The exact variance needs all voxels sorted by probability. Here voxels are sorted into narrow
+bins instead, whose counts and sums can be added up over blocks of a map; only pairs within a bin are estimated.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ _BINS: Final = 2 * (((_OCTAVES - 1) << _OCTAVE_BITS) + 1)
 
 
 class ComonotoneVariance:
-    """The variance of the number of voxels in {p > U}, U uniform on [0, 1].
+    """Accumulator for the variance of the number of voxels in {p > U}, where the threshold U is uniform on [0, 1].
 
     Within a bin min(p, q) is replaced by the mean of p and q, so the standard deviation is never too small and at most
-    0.07 % (1 part in 1500) too large; n voxels below 2^-63 or above 1 - 2^-63 add at most n 2^-32 voxels. It is exact
-    up to rounding if each bin holds one value, as in masks, 8-bit maps and steps of 1/1024.
+    0.07 % (1 part in 1500) too large; n voxels below 2^-63 or above 1 - 2^-63 add at most n 2^-32 voxels. The variance
+    is exact up to rounding if each bin holds one value, as in masks, 8-bit maps and steps of 1/1024.
     """
 
     def __init__(self) -> None:
@@ -36,10 +37,10 @@ class ComonotoneVariance:
         self._begin, self._end = _BINS, 0
 
     def add(self, p: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> None:
-        """Add voxels.
+        """Add voxels to the counts and sums that determine the variance.
 
         Args:
-            p: Their probabilities above 0 and below 1, shape (N,).
+            p: Probabilities of the voxels, above 0 and below 1, shape (N,).
             other: 1 - p.
         """
         if not p.size:
@@ -56,7 +57,7 @@ class ComonotoneVariance:
         self._add(begin, np.bincount(bins), np.bincount(bins, weights=nearest))
 
     def merge(self, other: ComonotoneVariance) -> None:
-        """Add the voxels of another map."""
+        """Add the voxels that another accumulator, such as that of another channel, has counted."""
         used = slice(other._begin, other._end)
         if other._end > other._begin:
             self._add(other._begin, other._counts[used], other._sums[used])
@@ -69,7 +70,7 @@ class ComonotoneVariance:
 
     @property
     def variance(self) -> float:
-        """The variance, in voxels squared."""
+        """The variance of the number of voxels in {p > U}, in voxels squared."""
         # Beginning with an even bin, of the lower half.
         begin = self._begin & ~1
         counts, sums = self._counts[begin : self._end], self._sums[begin : self._end]

@@ -15,13 +15,13 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curves:
-    """Nodes and the curves between them.
+    """The nodes of a skeleton graph and the curves between the nodes, in units of the shortest side of a voxel.
 
     Attributes:
-        places: Of the nodes, shape (K, d).
+        places: Coordinates of the nodes, shape (K, d).
         degrees: Number of curve ends at each node, shape (K,); 0 for an isolated voxel.
         lines: Each curve as a polyline, shape (N, d), N at least 2.
-        ends: Index of the first and the last node of each curve.
+        ends: Indices, from 0, of the first and the last node of each curve.
     """
 
     places: Points
@@ -31,7 +31,7 @@ class Curves:
 
     @classmethod
     def of(cls, graph: SkeletonGraph) -> Curves:
-        """Return the smoothed branches of a graph, in units of the shortest side of a voxel."""
+        """Return the nodes and smoothed branches of a graph, in units of the shortest side of a voxel."""
         scale = graph.frame.finest
         return cls(
             np.array([node.place / scale for node in graph.nodes]).reshape(-1, len(graph.frame.matrix)),
@@ -43,16 +43,16 @@ class Curves:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no node."""
+        """Whether the graph has no nodes."""
         return len(self.places) == 0
 
     @property
     def isolated(self) -> Points:
-        """The places of isolated voxels."""
+        """Coordinates of the isolated voxels, the nodes without a curve, shape (M, d)."""
         return np.asarray(self.places[self.degrees == 0])
 
     def segments(self) -> tuple[Points, Points, npt.NDArray[Any]]:
-        """Return the begin, the end and the index of the curve of each straight segment."""
+        """Return the start point, the end point and the index of the curve of each straight segment of all curves."""
         none = np.zeros((0, self.places.shape[1]))
         begin = np.concatenate([none, *(line[:-1] for line in self.lines)])
         end = np.concatenate([none, *(line[1:] for line in self.lines)])

@@ -1,4 +1,4 @@
-"""Topological errors and their places: the metric DIU and the error map."""
+"""Topological errors of a prediction: the metric DIU, which counts them, and the error map, which locates them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ EXTRA, MISSED, LINK, GAP, FILLED, HOLE = KINDS
 
 @dataclass(frozen=True)
 class ErrorMap:
-    """Places of topological errors.
+    """A label map of the topological errors of a prediction.
 
     Attributes:
-        labels: uint8 of the map's shape: 0, or one of `KINDS`.
-        regions: Number of connected regions of each kind.
-        place: The prediction, for its geometry.
+        labels: Array of uint8 and the map's shape: 0 where the topology is correct, else a key of `KINDS`.
+        regions: Number of connected regions of each kind of error, by label.
+        place: The prediction, whose voxel size and affine the error map has.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -44,7 +44,7 @@ class ErrorMap:
     place: Volume
 
     def as_list(self) -> list[dict[str, Any]]:
-        """Return the label, the meaning and the number of regions of each kind, for JSON."""
+        """Return the label, the meaning and the number of regions of each kind of error, as JSON objects."""
         return [{"label": kind, "what": what, "regions": self.regions[kind]} for kind, what in KINDS.items()]
 
 
@@ -61,17 +61,21 @@ def _diu(pair: Pair) -> Reading:
 
 
 def _unpaired(small: Mask, large: Mask, connectivity: int) -> int:
-    """Return dim ker + dim coker of H0(small) -> H0(large), the first mask lying within the second."""
+    """Return how many components of two nested masks have no counterpart.
+
+    The number is dim ker + dim coker of H0(small) -> H0(large). The mask `small` lies within the mask `large`; the map
+    between their homology groups is that of the inclusion.
+    """
     labels, count = components.label_components(large, connectivity)
     hit = np.count_nonzero(np.bincount(labels[small], minlength=count + 1)[1:])
     return int(components.label_components(small, connectivity)[1] + count - 2 * hit)
 
 
 def error_map(pair: Pair) -> ErrorMap:
-    """Return the places where the topology of the prediction is wrong.
+    """Return the map of the voxels where the topology of the prediction is wrong.
 
-    Each mask is warped towards the other by flips of simple voxels; the remaining differences are topological. There
-    are none only if all Betti numbers agree.
+    Each mask is warped towards the other mask by flips of simple voxels, which change no topology; the remaining
+    differences are topological errors. An error map without errors means that all Betti numbers agree.
     """
     foreground, background = components.connectivities(pair.dims, pair.settings.connectivity)
     predicted, truth = pair.predicted, pair.truth
@@ -93,7 +97,7 @@ def error_map(pair: Pair) -> ErrorMap:
 
 
 def _alone(mask: Mask, other: Mask, connectivity: int) -> Mask:
-    """Return the components of a mask that have no voxel in the other one."""
+    """Return a mask of the components of `mask` that have no voxel in common with `other`."""
     labels, count = components.label_components(mask, connectivity)
     met = np.zeros(count + 1, bool)
     met[0] = True

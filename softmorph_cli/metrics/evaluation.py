@@ -1,4 +1,4 @@
-"""Evaluation of a prediction against a reference: brought onto one grid and measured class by class."""
+"""Evaluation of a prediction against a reference: both are checked to lie on one grid and compared class by class."""
 
 from __future__ import annotations
 
@@ -45,7 +45,15 @@ ARGMAX: Final = "argmax"
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """The metrics of one class, or of a region, which is a union of labels."""
+    """The metrics of one class, or of a region, which is a union of labels.
+
+    Attributes:
+        label: Label of the class; 1 for a mask.
+        name: Name of the class, if it has one.
+        values: Value of each metric by JSON name; None for a metric that is not defined.
+        notes: Reasons for undefined values and other remarks, one sentence each.
+        region: The labels whose union is compared; empty for a class.
+    """
 
     label: int
     name: str | None
@@ -54,7 +62,7 @@ class ClassMetrics:
     region: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return its JSON."""
+        """Return the label, the name, the metrics and the notes of the class as a JSON object."""
         return {
             "label": self.label,
             "name": self.name,
@@ -66,16 +74,16 @@ class ClassMetrics:
 
 @dataclass(frozen=True, repr=False)
 class Evaluated:
-    """Result of an evaluation.
+    """Result of the comparison of a prediction with a reference.
 
     Attributes:
-        prediction: Description of the prediction in the JSON.
-        reference: Description of the reference in the JSON.
-        parameters: Everything that the metrics depend on.
+        prediction: Description of the prediction (path, shape, ...) as a JSON object.
+        reference: Description of the reference as a JSON object.
+        parameters: All settings that affect the metrics, as a JSON object.
         rows: Metrics of each class.
-        notes: Decisions, each with the file that it is about; None for both.
-        held: Labels that either side has.
-        error_map: Topological errors by place, if wanted.
+        notes: Remarks on how the files were read, each with the path of the file, or None if it concerns both files.
+        held: Labels that the prediction or the reference contains.
+        error_map: Label map of the topological errors; None if it was not requested.
     """
 
     prediction: Mapping[str, Any]
@@ -87,7 +95,7 @@ class Evaluated:
     error_map: ErrorMap | None = None
 
     def __repr__(self) -> str:
-        """Return the classes, or the values of a single one."""
+        """Return a short text: the metric values of a single class, or the number of classes and the metric names."""
         if len(self.rows) != 1:
             return f"<Evaluated: {len(self.rows)} classes, {', '.join(self.metrics(self.rows[0].label))}>"
         values = (
@@ -97,13 +105,13 @@ class Evaluated:
         return f"<Evaluated: {', '.join(values)}>"
 
     def metrics(self, label: int | None = None) -> Mapping[str, float | None]:
-        """Return the values of a class by name; None for a value that is not defined.
+        """Return the metric values of one class by name; a value is None if the metric is not defined.
 
         Args:
-            label: The class; None if there is only one.
+            label: Label of the class; may be None if the evaluation has only one class.
 
         Raises:
-            InputError: If there is no such class, or several and none is given.
+            InputError: If no class has this label, or the evaluation has several classes and no label is given.
         """
         found = [row for row in self.rows if label in (None, row.label)]
         if len(found) != 1:
@@ -114,7 +122,7 @@ class Evaluated:
         return found[0].values
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a row for each class, with the columns of the CSV except those of the files.
+        """Return a data frame with a row for each class and the columns of the CSV, except the columns with file names.
 
         Raises:
             UsageError: If pandas is not installed.
@@ -122,7 +130,10 @@ class Evaluated:
         return data_frame([{"label": row.label, "class": row.name, **row.values} for row in self.rows])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return its JSON, without the parameters; `metrics` repeats the values of a single class."""
+        """Return the evaluation as a JSON object, without the parameters.
+
+        If there is only one class, the key `metrics` repeats its values at the top level.
+        """
         alone = {"metrics": dict(self.rows[0].values)} if len(self.rows) == 1 else {}
         return {
             "prediction": dict(self.prediction),
@@ -135,19 +146,21 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is compared, and how.
+    """The parameters of a comparison of a prediction with a reference: the metrics, the classes and the settings.
 
     Attributes:
-        settings: Settings of the metrics; `tolerance` below takes precedence.
-        tolerance: Of nsd: a number and its unit, None for the unit of the prediction; or None for the default.
-        names: Metrics, by their names in the JSON; None for all that the settings include. A length in mm is given in
-            the unit of the prediction, a length in another unit needs a prediction in that unit.
-        labels: Classes; empty for all.
-        same_grid: Whether equal shapes are enough, whatever the headers say.
-        reading: How files are read.
-        strict: Whether a label that neither file holds is an error.
-        error_map: Whether topological errors are located too, of a single class.
-        argmax: Whether exclusive classes are decided by the most probable one, not by a threshold.
+        settings: Settings of the metrics; the attribute `tolerance` below takes precedence over `settings.tolerance`.
+        tolerance: Tolerance of the normalised surface Dice (nsd) as a number and a unit, where the unit None means the
+            unit of the prediction; None for the default tolerance.
+        names: JSON names of the metrics to compute; None for all metrics that the settings include. A name that ends in
+            "mm" stands for the length in the prediction's unit; another unit must be the prediction's own.
+        labels: Labels of the classes to compare; empty for all classes.
+        same_grid: Whether maps of equal shape are compared even if their headers state different positions.
+        reading: Options for reading the files.
+        strict: Whether a label that neither file contains is an error.
+        error_map: Whether a label map of the topological errors is made too; possible for a single class only.
+        argmax: Whether the mask of a class that excludes the others is where that class is the most probable one,
+            rather than where its probability is above the threshold.
     """
 
     settings: MetricSettings
@@ -161,10 +174,10 @@ class Evaluation:
     argmax: bool = True
 
     def __post_init__(self) -> None:
-        """Check the names.
+        """Check the names of the metrics.
 
         Raises:
-            UsageError: If there is no metric of a name.
+            UsageError: If a name is not that of a metric.
         """
         spellings = {one for metric in METRICS for one in metric.spellings}
         for name in self.names or ():
@@ -176,7 +189,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that are computed, each with the chosen names only."""
+        """The metrics that are computed, each reduced to the names that were requested."""
         if self.names is None:
             return tuple(metric for metric in METRICS if metric.wanted(self.settings))
         chosen = (
@@ -190,15 +203,15 @@ class Evaluation:
     def of_files(
         self, prediction: Path, reference: Path, stage: Callable[[str], None] = lambda name: None
     ) -> Evaluated:
-        """Compare two files.
+        """Read a prediction and a reference from files and compare them.
 
         Args:
-            prediction: A map, a mask, a label map, or a map of several classes.
-            reference: A mask, a label map, or a map of several classes.
-            stage: Called with the name of each stage as it begins.
+            prediction: Path of a map, a mask, a label map, or a map of several classes.
+            reference: Path of a mask, a label map, or a map of several classes.
+            stage: Callback that receives the name of each stage, such as "reading", when the stage begins.
 
         Raises:
-            SoftmorphError: If a file cannot be read, or the two cannot be compared.
+            SoftmorphError: If a file cannot be read, or the two maps cannot be compared.
         """
         stage("reading")
         mine = open_prediction(prediction, self.reading, reference, argmax=self.argmax)
@@ -208,7 +221,16 @@ class Evaluation:
     def of_opened(
         self, mine: Opened, its: Opened, stage: Callable[[str], None] = lambda name: None
     ) -> Evaluated:
-        """Compare an opened prediction with an opened reference; see `of_files`."""
+        """Compare a prediction with a reference, both already read.
+
+        Args:
+            mine: The prediction.
+            its: The reference.
+            stage: Callback that receives the name of each metric when its computation begins.
+
+        Raises:
+            InputError: If the two cannot be compared.
+        """
         if self.strict:
             check_held(mine, its, self.labels)
         classes = compared_labels(mine, its, self.labels)
@@ -255,7 +277,7 @@ class Evaluation:
         return ClassMetrics(each.label, each.name, values, tuple(notes), each.region)
 
     def _check_unit(self, unit: str, path: Path | str) -> None:
-        """Refuse a length that is named in another unit than that of the prediction, in mm excepted."""
+        """Raise InputError if a metric name ends in a unit of length other than "mm" and the prediction's unit."""
         names = self.names or ()
         for spelled in [metric.spelled(name) for metric in self.metrics for name in metric.names]:
             wrong = [one for one in spelled[1:] if one in names and not one.endswith(f"_{unit}")]
@@ -267,9 +289,10 @@ class Evaluation:
                 )
 
     def _tolerance(self, pair: Pair) -> float:
-        """Return the tolerance of nsd in the unit of the pair.
+        """Return the tolerance of the normalised surface Dice in the unit of the prediction.
 
-        The default is 1 mm; if a voxel is much smaller, or the unit is, it is one voxel: any two maps would agree.
+        The default is 1 mm. If voxels are much smaller than that, or the unit is um or nm, the default is one voxel,
+        as within 1 mm any two surfaces would agree.
         """
         if self.tolerance is None:
             fine = pair.prediction.unit in _FINE_UNITS or pair.frame.finest < FINE

@@ -1,4 +1,4 @@
-"""The two sides of an evaluation, files or arrays: which maps of them are compared, class by class."""
+"""The inputs of an evaluation: a prediction and a reference are opened and split into pairs of maps, one per class."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ _TRUE: Final = (255, 65535)
 
 @dataclass(frozen=True)
 class Opened:
-    """One side of an evaluation: one map, a label map, or a map of several classes.
+    """A prediction or a reference that was read: a single map, a label map, or a map of several classes.
 
     Attributes:
-        path: The file; of an array, its name in messages.
-        volume: The maps; of a label map, its geometry.
-        labels: The classes that it holds, without the background.
-        names: Names of classes that have one.
-        label_image: Of a label map, its labels, of the shape of one map.
-        index: Of several classes, the position of each along the axis of classes.
-        one: Whether it is one map that can stand for any class.
-        stands: The label of its single channel if that is one of several exclusive classes.
-        only: Whether one class was selected, so that no other is compared.
-        notes: Decisions, one sentence each.
+        path: Path of the file; for an array, the name that error messages use for it.
+        volume: The map or maps; for a label map, a volume with the same voxel size and affine.
+        labels: Labels of the classes in the image, without the background.
+        names: Names of the classes by label, for classes that have a name.
+        label_image: For a label map, the array of labels, shaped like a single map; otherwise None.
+        index: For a map of several classes, the index of each label along the class axis; otherwise None.
+        one: Whether the image is a single map without a label, which can be compared with any class.
+        stands: Label of the image's single channel, if the channel is one of several exclusive classes.
+        only: Whether the user selected one class of the image, so that no other class is compared.
+        notes: Remarks on how the image was read, one sentence each.
         exclusive: The most probable class at each voxel; None if a threshold decides.
-        regions: The labels that each class is the union of, if classes are regions.
+        regions: For nnU-Net regions, the labels whose union each class is; otherwise empty.
     """
 
     path: Path | str
@@ -69,15 +69,16 @@ class Opened:
 
     @property
     def like(self) -> Volume:
-        """A map with its geometry and no mapped axes."""
+        """A single map with the shape, voxel size and affine of the image, without channel or time axes."""
         return self.volume if self.index is None else self.volume.single(0)
 
     def map_of(self, label: int, other: Opened) -> Volume:
-        """Return the map of a class, 0 everywhere if it is not in the file.
+        """Return the map of one class; the map is 0 everywhere if the image does not contain the class.
 
         Args:
-            label: The class; of a label map, a region of the other side is the union of its labels.
-            other: What it is compared with.
+            label: Label of the class.
+            other: The image that this one is compared with. If the class is a region of `other` and this image is a
+                label map, the union of the region's labels is returned.
         """
         if self.label_image is not None:
             inside = np.isin(self.label_image, other.regions.get(label) or (label,))
@@ -89,7 +90,7 @@ class Opened:
         return self.like.with_array(np.zeros_like(self.like.array))
 
     def most_probable(self, label: int) -> Mask | None:
-        """Return where a class is the most probable one; None if a threshold decides."""
+        """Return the mask of the voxels where a class is the most probable one; None if a threshold decides."""
         if self.exclusive is None:
             return None
         # A single channel has one class, whatever it is compared with.
@@ -101,13 +102,14 @@ class Compared:
     """The maps of one class of a prediction and a reference.
 
     Attributes:
-        label: Of the class; 1 for a mask.
-        name: Of the class, if it has one.
-        prediction: Its map.
-        reference: Its map.
-        notes: Remarks on their geometry.
-        decided: Where it is the most probable class; None for a side that a threshold decides.
-        region: The labels that a region is the union of; empty for a class.
+        label: Label of the class; 1 for a mask.
+        name: Name of the class, if it has one.
+        prediction: Map of the class in the prediction.
+        reference: Map of the class in the reference.
+        notes: Remarks on the voxel sizes and positions of the two maps.
+        decided: For both maps, the mask of the voxels where the class is the most probable one; None for a map that a
+            threshold decides.
+        region: If the class is a region, the labels whose union it is; otherwise empty.
     """
 
     label: int
@@ -125,10 +127,11 @@ def open_prediction(
     """Open a prediction: a map, a mask, a label map, or a map of several classes.
 
     Args:
-        path: The file.
-        reading: How it is read, without `label`.
-        reference: The file of the reference: it gives the geometry of an nnU-Net .npz that has no image beside it.
-        argmax: Whether the most probable of exclusive classes is taken, not a threshold.
+        path: Path of the file.
+        reading: Options for reading the file, without `label`.
+        reference: Path of the reference, whose voxel size and affine are used for an nnU-Net .npz file that has no
+            image beside it.
+        argmax: Whether exclusive classes are decided by the most probable class rather than by a threshold.
 
     Raises:
         SoftmorphError: If the file cannot be read.
@@ -161,10 +164,11 @@ def open_reference(path: Path, reading: ReadOptions, *, labelled: bool, argmax: 
     """Open a reference: a mask, a label map, or maps of the classes.
 
     Args:
-        path: The file.
-        reading: Options of the prediction; for the reference those of geometry are used, and axes only if they fit it.
-        labelled: Whether labels were given: integers are labels then.
-        argmax: Whether the most probable of exclusive classes is taken, not a threshold.
+        path: Path of the file.
+        reading: Options for reading the prediction. The reference is read with the options on voxel size and position,
+            and with the options on axes only if they fit the reference.
+        labelled: Whether the user gave labels, so that an image of integers is a label map.
+        argmax: Whether exclusive classes are decided by the most probable class rather than by a threshold.
 
     Raises:
         SoftmorphError: If the file cannot be read.
@@ -204,14 +208,14 @@ def _labelled(path: Path, found: tuple[npt.NDArray[Any], Volume] | None) -> Open
 
 
 def open_array(name: str, image: Volume | tuple[npt.NDArray[Any], Volume]) -> Opened:
-    """Return an array as one side of an evaluation.
+    """Return an array as the prediction or the reference of an evaluation.
 
     Args:
-        name: Its name in messages.
-        image: A map; or labels, integers from 0, without channels, and a map with their geometry.
+        name: Name that error messages use for the array.
+        image: A map; or a pair of an array of labels (integers from 0, no channels) and a map with the same geometry.
 
     Raises:
-        InputError: If it has mapped axes other than channels.
+        InputError: If the image has mapped axes other than channels.
     """
     if isinstance(image, Volume):
         return _mapped(name, image, ())
@@ -221,7 +225,7 @@ def open_array(name: str, image: Volume | tuple[npt.NDArray[Any], Volume]) -> Op
 
 
 def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Opened | None:
-    """Return a label map, or a mask; None for masks of several classes."""
+    """Return an image of integers as a label map or, if only 255 or 65535 occurs, as a mask; None for several masks."""
     if like.class_axis() is not None:
         if labels.max() > 1:
             raise InputError(
@@ -240,7 +244,7 @@ def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Open
 
 
 def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
-    """Return one map, or a map of several classes."""
+    """Return a volume of probabilities as a single map or as a map of several classes."""
     axis = volume.class_axis()
     found, decided = classes_of(volume), exclusive.exclusive_classes(volume)
     labels = found.labels if decided is None else decided.labels
@@ -278,7 +282,7 @@ def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
 
 
 def _unions(regions: Mapping[int, tuple[int, ...]], names: Mapping[int, str]) -> tuple[str, ...]:
-    """Return a note on how regions are compared with a label map."""
+    """Return a note that regions, which are unions of labels, are compared as unions; empty if there are no regions."""
     if not regions:
         return ()
     unions = "; ".join(
@@ -288,7 +292,7 @@ def _unions(regions: Mapping[int, tuple[int, ...]], names: Mapping[int, str]) ->
 
 
 def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None) -> tuple[str, ...]:
-    """Return a note on the channel that is left out as the background."""
+    """Return a note on the channel that is left out as the background; empty if no channel is the background."""
     if 0 not in labels:
         return ()
     channel = labels.index(0)
@@ -303,7 +307,7 @@ def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None
 
 
 def _single(path: Path | str, volume: Volume) -> Volume:
-    """Return a volume without its mapped axes; the error names the file if one of them is longer than 1."""
+    """Return the single image of a volume; raise InputError, with the path, if a mapped axis is longer than 1."""
     try:
         return selection.single(volume)
     except InputError as error:
@@ -311,7 +315,7 @@ def _single(path: Path | str, volume: Volume) -> Volume:
 
 
 def _names(labels: Sequence[int], volume: Volume) -> dict[int, str]:
-    """Return the names of classes; a name that only repeats the number is left out."""
+    """Return the names of classes by label; a name such as "label 2", which only repeats the label, is left out."""
     if SLICE in volume.axes:
         return {label: f"slice {label - 1}" for label in labels}
     pairs = zip(labels, volume.channels or (), strict=False)
@@ -319,10 +323,10 @@ def _names(labels: Sequence[int], volume: Volume) -> dict[int, str]:
 
 
 def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> None:
-    """Refuse labels that neither file has, unless both files are empty.
+    """Check that each of the given labels occurs in the prediction or the reference, unless both are empty.
 
     Raises:
-        InputError: If there is one.
+        InputError: If a label occurs in neither.
     """
     several = [source for source in (prediction, reference) if not source.one]
     if not several or not any(source.labels for source in several):
@@ -334,7 +338,7 @@ def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> 
 
 
 def unrelated(prediction: Opened, reference: Opened) -> tuple[str, ...]:
-    """Return a note if two files have no label in common."""
+    """Return a note if the prediction and the reference have no label in common; otherwise an empty tuple."""
     mine, its = (
         {one for label in source.labels for one in (source.regions.get(label) or (label,))}
         for source in (prediction, reference)
@@ -353,13 +357,13 @@ def unrelated(prediction: Opened, reference: Opened) -> tuple[str, ...]:
 def compared(
     prediction: Opened, reference: Opened, labels: Sequence[int], *, same_grid: bool
 ) -> Iterator[Compared]:
-    """Yield the maps of each class of two files; each is made when it is needed.
+    """Yield the maps of each class of a prediction and a reference, one class at a time (lazily).
 
     Args:
-        prediction: One file.
-        reference: The other.
-        labels: Classes; none for all that either file holds.
-        same_grid: See `on_one_grid`.
+        prediction: The opened prediction.
+        reference: The opened reference.
+        labels: Labels of the classes to compare; empty for all labels that either file contains.
+        same_grid: Whether equal shapes are enough, whatever voxel sizes and positions the headers state.
 
     Raises:
         InputError: If the files are not on one grid, or one map would stand for several classes.
@@ -379,10 +383,10 @@ def compared(
 
 
 def compared_labels(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tuple[int, ...]:
-    """Return the given labels, or all that either file holds; 1 for two single maps.
+    """Return the labels to compare: the given labels, or else all labels of either file; 1 for two single maps.
 
     Raises:
-        InputError: If one map would stand for several of them.
+        InputError: If a single map would have to be compared with several classes.
     """
     ones = [source for source in (prediction, reference) if source.one]
     held = set(prediction.labels) | set(reference.labels)

@@ -1,4 +1,4 @@
-"""Evaluation of two folders: files matched by name, and metrics summarized over the pairs."""
+"""Evaluation of two folders: files are matched by name, and metrics are summarized over the pairs of files."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ RESAMPLES: Final = 9999
 
 @dataclass(frozen=True)
 class Matched:
-    """Files of two folders, matched by name.
+    """The files of a folder of predictions and a folder of references, matched by name.
 
     Attributes:
-        pairs: Name without the format, prediction and reference, sorted by name.
-        predictions: Predictions without a reference.
-        references: References without a prediction.
-        ambiguous: Names that several files of a folder have, each with an error message.
+        pairs: For each pair the name without the suffix, the path of the prediction and the path of the reference,
+            sorted by name.
+        predictions: Paths of the predictions without a reference.
+        references: Paths of the references without a prediction.
+        ambiguous: Names without the suffix that several files of one folder share, each with an error message.
     """
 
     pairs: tuple[tuple[str, Path, Path], ...]
@@ -36,7 +37,7 @@ class Matched:
 
     @property
     def unmatched(self) -> tuple[str, ...]:
-        """Warnings about files without a partner, one sentence for each folder."""
+        """Warnings about predictions without a reference and references without a prediction, one per folder."""
         warnings = []
         for kind, lacks, alone in (
             ("prediction", "reference", self.predictions),
@@ -51,16 +52,16 @@ class Matched:
 def match(
     prediction: Path, reference: Path, predictions: Sequence[str], references: Sequence[str]
 ) -> Matched:
-    """Match the files of two folders by their names without the format: case.npz matches case.nii.gz.
+    """Match the files of two folders by their names without the suffix: case.npz matches case.nii.gz.
 
     Args:
-        prediction: One folder.
-        reference: The other.
-        predictions: Paths relative to the first.
-        references: Paths relative to the second.
+        prediction: Folder of the predictions.
+        reference: Folder of the references.
+        predictions: Paths of the predictions, relative to their folder.
+        references: Paths of the references, relative to their folder.
 
     Raises:
-        FileError: If no name is in both.
+        FileError: If no name occurs in both folders.
     """
     mine, its = _by_stem(prediction, predictions), _by_stem(reference, references)
     both = sorted(mine.keys() & its.keys())
@@ -89,7 +90,7 @@ def match(
 
 
 def listed(items: Sequence[object]) -> str:
-    """Return the first items of a list in words, and the number of the others."""
+    """Return the first three items of a list as text, followed by how many more items the list has."""
     more = len(items) - _SHOWN
     return ", ".join(map(str, items[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
@@ -107,15 +108,15 @@ def _names(found: dict[str, list[Path]]) -> str:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """Summary of one metric over many pairs.
+    """Summary of one metric over many pairs of a prediction and a reference.
 
     Attributes:
-        count: Number of pairs for which it is defined; the values below are of these.
-        undefined: Number of the other pairs.
-        mean: None if `count` is 0.
-        median: None if `count` is 0.
-        low: Lower end of the confidence interval of the mean; None for fewer than two pairs.
-        high: Upper end.
+        count: Number of pairs for which the metric is defined; the statistics below are computed from these pairs.
+        undefined: Number of pairs for which the metric is not defined.
+        mean: Mean of the metric; None if `count` is 0.
+        median: Median of the metric; None if `count` is 0.
+        low: Lower bound of the confidence interval of the mean; None if `count` is below 2.
+        high: Upper bound of the confidence interval of the mean; None if `count` is below 2.
     """
 
     count: int
@@ -126,16 +127,18 @@ class MetricSummary:
     high: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return its JSON."""
+        """Return the summary as a JSON object, whose keys are the attributes."""
         return asdict(self)
 
 
 def summarize(values: Sequence[float | None], seed: int) -> MetricSummary:
-    """Summarize a metric; the interval is the bias-corrected and accelerated bootstrap (BCa) of the mean.
+    """Return the mean, the median and a confidence interval of a metric over many pairs of images.
+
+    The interval is that of the mean, by the bias-corrected and accelerated bootstrap (BCa).
 
     Args:
-        values: Of each pair, None if the metric is not defined.
-        seed: Of the bootstrap.
+        values: Value of the metric for each pair; None for a pair for which the metric is not defined.
+        seed: Seed of the random generator of the bootstrap.
     """
     known = np.array([value for value in values if value is not None], np.float64)
     missing = len(values) - len(known)
@@ -156,7 +159,7 @@ def summarize(values: Sequence[float | None], seed: int) -> MetricSummary:
 
 
 def description(seed: int) -> dict[str, Any]:
-    """Return the JSON on how intervals are computed."""
+    """Return a JSON object that describes how confidence intervals are computed."""
     return {
         "of": "mean",
         "confidence": CONFIDENCE,

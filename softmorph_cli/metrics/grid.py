@@ -1,4 +1,4 @@
-"""Check that two maps are on one grid; an error says how they differ and what to type next."""
+"""A check that two maps lie on the same voxel grid; its errors say how the maps differ and which command helps."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ NEAR: Final = 0.1
 def on_one_grid(
     prediction: Volume, reference: Volume, *, same_grid: bool = False
 ) -> tuple[Volume, tuple[str, ...]]:
-    """Return the prediction with all known geometry, if it is on the grid of the reference.
+    """Check that a prediction lies on the voxel grid of a reference, and return it with all known geometry.
 
     Args:
-        prediction: Without mapped axes.
-        reference: Without mapped axes.
-        same_grid: Whether equal shapes are enough, whatever the headers say.
+        prediction: The predicted map, without channel or time axes.
+        reference: The reference map, without channel or time axes.
+        same_grid: Whether equal shapes are enough, whatever voxel sizes and positions the headers state.
 
     Returns:
-        The prediction, with the voxel size and the affine of the reference if it has none; and notes.
+        The prediction, with the voxel size and the affine of the reference if the prediction has none; and notes on
+        unknown voxel sizes.
 
     Raises:
-        InputError: If the shapes or the places differ.
+        InputError: If the shapes, the voxel sizes or the positions of the two maps differ.
     """
     ours, theirs = _name(prediction, "the prediction"), _name(reference, "the reference")
     if prediction.spatial_dims != reference.spatial_dims:
@@ -130,7 +131,10 @@ def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> st
 
 
 def _order(wanted: tuple[int, ...], stored: tuple[int, ...]) -> str:
-    """Return the axis order that turns one shape into the other; the reverse order if that does it."""
+    """Return the value of --axes, such as "XYZ", with which an array of shape `stored` is read with shape `wanted`.
+
+    The reversed order is preferred if it gives that shape.
+    """
     letters = "ZYX"[-len(wanted) :]
     sizes = dict(zip(letters, wanted, strict=True))
     orders = ("".join(one) for one in (letters[::-1], *permutations(letters)))
@@ -138,7 +142,7 @@ def _order(wanted: tuple[int, ...], stored: tuple[int, ...]) -> str:
 
 
 def _same_box(prediction: Volume, reference: Volume) -> bool:
-    """Return whether the outer corners of both grids are equal."""
+    """Return whether two grids cover the same box in space, that is, have the same outer corners."""
     if prediction.affine is None or reference.affine is None:
         ours, theirs = (
             np.array(volume.array.shape) * np.array(_sides(volume)) for volume in (prediction, reference)
@@ -153,7 +157,7 @@ def _same_box(prediction: Volume, reference: Volume) -> bool:
 
 
 def _matrix(volume: Volume) -> npt.NDArray[np.float64]:
-    """Return the rows and columns of the affine for the axes of the map, shape (3, d + 1)."""
+    """Return the columns of the affine that belong to the spatial axes of a map and its offset, shape (3, d + 1)."""
     assert volume.affine is not None
     return np.asarray(volume.affine[:3, 3 - volume.spatial_dims :])
 
@@ -163,7 +167,7 @@ def _places(matrix: npt.NDArray[np.float64], index: npt.NDArray[np.float64]) -> 
 
 
 def _sides(volume: Volume) -> tuple[float, ...] | None:
-    """Return the sides of a voxel in mm; None if they or their unit are unknown."""
+    """Return the side lengths of a voxel in mm; None if the lengths or their unit are unknown."""
     frame = Frame.of(volume)
     if frame.unit is None:
         return None
@@ -171,7 +175,7 @@ def _sides(volume: Volume) -> tuple[float, ...] | None:
 
 
 def _own_unit(volume: Volume) -> tuple[float, str]:
-    """Return the unit of a volume in mm, and its name; mm if it is unknown."""
+    """Return the length in mm and the name of a volume's unit of length; those of mm if the unit is unknown."""
     unit = Frame.of(volume).unit or "mm"
     return MILLIMETRES[unit], unit
 

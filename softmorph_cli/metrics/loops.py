@@ -1,4 +1,4 @@
-"""Loops of masks in 3D that persist in a larger mask."""
+"""Counts of the loops (classes of H_1) of 3D masks that are still loops in a larger mask."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from softmorph_cli.system.interruption import interruptible
 
 
 def kept_loops(small: Mask, large: Mask, connectivity: int) -> int:
-    """Return the rank of H_1(small) -> H_1(large), masks of shape (Z, Y, X), the first inside the second.
+    """Return how many independent loops of a mask are loops of a larger mask: the rank of H_1(small) -> H_1(large).
 
-    The masks are thinned by flips of simple voxels, which changes neither their homology nor the maps between them, so
-    that gudhi has few voxels. `connectivity` is that of both masks: 6 or 26.
+    Both masks have shape (Z, Y, X), and `small` lies inside `large`. The masks are thinned by flips of simple voxels,
+    which change neither the homology of the masks nor the maps between their homology groups, so that gudhi has few
+    voxels to process. `connectivity` is that of both masks: 6 or 26.
     """
     line = _thin(small, connectivity)
     return _rank([line], warp(large, line, connectivity), connectivity)
 
 
 def common_loops(first: Mask, second: Mask, connectivity: int) -> int:
-    """Return the dimension of the intersection of the images of H_1 of two masks in H_1 of their union.
+    """Return how many independent loops two masks have in common within the union of the masks.
 
-    The masks have shape (Z, Y, X) and the same connectivity, 6 or 26.
+    It is the dimension of the intersection of the images of H_1 of both masks in H_1 of the union. The masks have shape
+    (Z, Y, X) and the same connectivity, 6 or 26.
     """
     lines = [_thin(mask, connectivity) for mask in (first, second)]
     union = warp(first | second, lines[0] | lines[1], connectivity)
@@ -39,9 +41,9 @@ def _thin(mask: Mask, connectivity: int) -> Mask:
 def _rank(parts: Sequence[Mask], whole: Mask, connectivity: int) -> int:
     """Return the rank of the sum of the maps from H_1 of each part to H_1 of the whole.
 
-    A filtration begins with the disjoint parts and ends with the whole; the loops that are born first and never die
-    count. Voxels that an earlier part has too are duplicated; the whole links each copy to its voxel and to the
-    neighbours of that voxel.
+    A filtration begins with the disjoint parts and ends with the whole; the rank is the number of loops that are born
+    in the parts and never die. A voxel that several parts contain is duplicated; the whole connects each copy with the
+    voxel that it copies and with the neighbours of that voxel.
     """
     voxels = np.argwhere(whole)
     edges = _edges(voxels, whole, connectivity)
@@ -63,9 +65,10 @@ def _rank(parts: Sequence[Mask], whole: Mask, connectivity: int) -> int:
 
 
 def _persistent(voxels: int, first: Voxels, later: Voxels) -> int:
-    """Return the rank of H1(K1) -> H1(K2): the loops of K1 that are not filled in K2.
+    """Return the rank of H1(K1) -> H1(K2), the number of independent loops of K1 that are not filled in K2.
 
-    K1 is the clique complex of the edges `first`, K2 that of `first` and `later` together; both have `voxels` vertices.
+    K1 is the clique complex of the graph of the edges `first`, K2 the clique complex of the graph of the edges `first`
+    and `later` together; both have `voxels` vertices. Edges are pairs of vertex indices.
     """
     import gudhi
 
@@ -86,7 +89,10 @@ def _persistent(voxels: int, first: Voxels, later: Voxels) -> int:
 
 
 def _edges(voxels: Voxels, mask: Mask, connectivity: int) -> Voxels:
-    """Return the edges, as voxel numbers, of a graph on a mask whose clique complex has the loops of the mask."""
+    """Return the edges of a graph on the voxels of a mask whose clique complex has the loops of the mask.
+
+    An edge is a pair of row indices of `voxels`, the array indices of a larger mask.
+    """
     numbers = np.flatnonzero(mask[tuple(voxels.T)])
     voxels = voxels[numbers]
     pairs = neighbours(voxels)

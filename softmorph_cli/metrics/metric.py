@@ -1,4 +1,4 @@
-"""Metrics: names, definition, source, and the function that computes them."""
+"""The class `Metric`: names, definition and source of a metric, and the function that computes its values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _UNITS: Final = (*MILLIMETRES, "voxels")
 
 @dataclass(frozen=True)
 class Reading:
-    """Values of one metric.
+    """Values of one metric for one pair of a prediction and a reference.
 
     Attributes:
-        values: By JSON name; None if a value is not defined for this pair. Never NaN or infinite.
-        notes: Why a value is None, and other remarks, one sentence each.
+        values: Values by JSON name; None if a value is not defined for this pair. Values are never NaN or infinite.
+        notes: Reasons why a value is None, and other remarks, one sentence each.
     """
 
     values: Mapping[str, float | None]
@@ -28,19 +28,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric, or several that are computed together.
+    """One metric, or several metrics that are computed together.
 
     Attributes:
-        names: Keys of its values in the JSON, in order. Lengths end in "mm" here, in the JSON in the unit of the
-            prediction, see `spelled`.
-        title: A few words, for tables.
-        definition: Full sentences on each name, with its value for empty masks.
-        source: The paper or library.
-        unit: Of its values: "1" (a ratio), "count", "mm", ...
+        names: Keys of the metric's values in the JSON, in order. The name of a length ends in "mm" here, and in the
+            JSON in the unit of the prediction.
+        title: Name of the metric in a few words, for tables.
+        definition: Definition of each value in whole sentences, with its value for empty masks.
+        source: The paper that defines the metric, or the library that computes it.
+        unit: Unit of the values: "1" (a ratio), "count", "mm", ...
         better: Which values are better: "higher", "lower" (0 is perfect) or "one" (a ratio that is 1 when perfect).
-        cost: Measured CPU time for a drawn vessel map of 128^3, and memory if it is large; a text.
-        compute: Computes the values of a pair.
-        asked_by: Settings of which one must be given for it to be computed; empty for always.
+        cost: Measured CPU time for a synthetic vessel map of 128^3 voxels, and memory if it is large; a text.
+        compute: Function that computes the values for a pair of a prediction and a reference.
+        asked_by: Names of settings, at least one of which must be given for the metric to be computed; empty for a
+            metric that is always computed.
     """
 
     names: tuple[str, ...]
@@ -54,16 +55,16 @@ class Metric:
     asked_by: tuple[str, ...] = ()
 
     def wanted(self, settings: MetricSettings) -> bool:
-        """Return whether it is computed with these settings."""
+        """Return whether the metric is computed with the given settings."""
         return not self.asked_by or any(getattr(settings, name) for name in self.asked_by)
 
     def spelled(self, name: str) -> tuple[str, ...]:
-        """Return the spellings of a name in the JSON: of a length one for each unit, mm first."""
+        """Return the spellings of a name in the JSON; a length has one spelling for each unit, mm first."""
         if self.unit != "mm":
             return (name,)
         return tuple(f"{name.removesuffix('_mm')}_{unit}" for unit in _UNITS)
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """All spellings of all names."""
+        """All spellings that the names of the metric can have in the JSON."""
         return tuple(one for name in self.names for one in self.spelled(name))

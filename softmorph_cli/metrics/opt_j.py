@@ -1,4 +1,4 @@
-"""Opt-J: end points and junctions of one skeleton that the other has too, with equal numbers of branches."""
+"""The metric Opt-J: how many end points and junctions two skeletons share, weighted by their numbers of branches."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DEGREE: Final = 100.0
 
 
 class Nodes(NamedTuple):
-    """A selection of K nodes of a graph.
+    """A selection of K nodes of a skeleton graph.
 
     Attributes:
-        places: Shape (K, d).
-        degrees: Shape (K,).
-        numbers: Their indices in the graph, shape (K,); -1 for an inserted node.
+        places: Coordinates of the nodes in voxels, shape (K, d).
+        degrees: Number of branch ends at each node, shape (K,).
+        numbers: Indices of the nodes in the graph, shape (K,); -1 for a node inserted on a branch.
     """
 
     places: Points
@@ -34,7 +34,7 @@ class Nodes(NamedTuple):
     numbers: npt.NDArray[np.intp]
 
     def without(self, removed: Collection[int]) -> Nodes:
-        """Return the nodes whose numbers are not among these."""
+        """Return the nodes whose indices in the graph are not in `removed`."""
         kept = ~np.isin(self.numbers, list(removed))
         return Nodes(self.places[kept], self.degrees[kept], self.numbers[kept])
 
@@ -43,9 +43,9 @@ class Match(NamedTuple):
     """A node of the reference and its partner in the prediction.
 
     Attributes:
-        reference: The place of the reference's node.
-        distance: To its partner.
-        degrees: Of the prediction's node and of the reference's.
+        reference: Coordinates of the reference's node in voxels.
+        distance: Distance between the two nodes in voxels.
+        degrees: Number of branch ends at the prediction's node and at the reference's node.
     """
 
     reference: Points
@@ -54,12 +54,14 @@ class Match(NamedTuple):
 
 
 class Junctions(NamedTuple):
-    """The counts of Opt-J.
+    """The counts from which Opt-J is computed.
 
     Attributes:
-        matches: The pairs of nodes.
-        predicted: Branches at the control nodes of the prediction, and at its other nodes with a partner.
-        actual: The same of the reference.
+        matches: The pairs of nodes that were matched.
+        predicted: Number of branch ends at the control nodes (end points and junctions) of the prediction, and at the
+            prediction's other nodes that have a partner.
+        actual: Number of branch ends at the control nodes of the reference, and at the reference's other nodes that
+            have a partner.
     """
 
     matches: tuple[Match, ...]
@@ -68,7 +70,7 @@ class Junctions(NamedTuple):
 
     @property
     def true_positives(self) -> int:
-        """Branches that partners have in common."""
+        """Number of true positives: the smaller degree of each pair of nodes, summed over all pairs."""
         return sum(min(match.degrees) for match in self.matches)
 
     @property
@@ -79,14 +81,14 @@ class Junctions(NamedTuple):
 
 
 def opt_j(prediction: Curves, reference: Curves) -> Junctions:
-    """Match the control nodes, of degree 1 or above 2, of two graphs in voxels.
+    """Match the control nodes of two skeleton graphs, that is, the end points and junctions (degree 1 or above 2).
 
-    Each control node of the reference is snapped to the prediction: the nearest place on a curve within `REACH` becomes
-    a node of degree 2, unless one of the two adjacent nodes of that curve within `NEAR` represents it. Control nodes of
-    the reference and nodes of the prediction (control nodes, snapped nodes) within `REACH` become partners one to one,
-    the cheapest pair first; the cost is the distance plus `DEGREE` per branch of difference. Then the control nodes of
-    the prediction without a partner are matched to the reference in the same way. Of equal costs and of equally near
-    places the first node and the first curve count.
+    Coordinates are in voxels. Each control node of the reference is snapped to the prediction: the nearest place on a
+    curve within `REACH` becomes a node of degree 2, unless one of the two adjacent nodes of that curve within `NEAR`
+    represents it. Control nodes of the reference and nodes of the prediction (control nodes, snapped nodes) within
+    `REACH` become partners one to one, the cheapest pair first; the cost is the distance plus `DEGREE` per branch of
+    difference. Then the control nodes of the prediction without a partner are matched to the reference in the same way.
+    Of equal costs and of equally near places the first node and the first curve count.
     """
     ours, theirs = _control_nodes(reference), _control_nodes(prediction)
     there = _snapped(prediction, theirs, ours.places)
@@ -110,7 +112,7 @@ def _control_nodes(curves: Curves) -> Nodes:
 
 
 def _branches(control: Nodes, candidates: Nodes, partners: list[int]) -> int:
-    """Count the branches at control nodes, and at other candidates that became partners."""
+    """Return the number of branch ends at all control nodes and at those other candidates that became partners."""
     others = [at for at in partners if candidates.numbers[at] not in control.numbers]
     return int(control.degrees.sum() + candidates.degrees[others].sum())
 
@@ -120,7 +122,10 @@ def _match(prediction: Nodes, a: int, reference: Nodes, b: int, distance: float)
 
 
 def _paired(nodes: Nodes, candidates: Nodes) -> list[tuple[int, int, float]]:
-    """Return pairs of a node and a candidate, as positions, and their distance; the cheapest first."""
+    """Match nodes with candidates one to one, the cheapest pair first.
+
+    Each match is the index of a node in `nodes`, the index of a node in `candidates`, and their distance.
+    """
     from scipy.spatial import cKDTree
 
     if len(nodes.places) == 0 or len(candidates.places) == 0:
@@ -141,9 +146,10 @@ def _paired(nodes: Nodes, candidates: Nodes) -> list[tuple[int, int, float]]:
 
 
 def _snapped(curves: Curves, control: Nodes, places: Points) -> Nodes:
-    """Return the control nodes, then the other nodes that places are snapped to, then the inserted nodes.
+    """Snap places to a graph; return the control nodes, the other nodes that were snapped to, and the inserted nodes.
 
-    An inserted node is a node of its curve for the places that follow.
+    Once a node is inserted on a curve, later places can be snapped to it. Places without a curve within `REACH` are
+    skipped.
     """
     inserted: list[Points] = []
     others: dict[int, None] = {}
@@ -179,7 +185,10 @@ def _snapped(curves: Curves, control: Nodes, places: Points) -> Nodes:
 
 
 def _nearest(curves: Curves, places: Points) -> list[tuple[int, float, Points] | None]:
-    """Return the nearest place on a curve within `REACH`: the curve, the distance along it, and the place."""
+    """Return, for each place, the nearest point on a curve: index of the curve, distance along the curve, coordinates.
+
+    The entry is None if no curve lies within `REACH`.
+    """
     from scipy.spatial import cKDTree
 
     begin, end, owner = curves.segments()

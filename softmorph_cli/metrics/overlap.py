@@ -1,4 +1,4 @@
-"""Metrics of overlap, which count voxels."""
+"""Metrics of overlap, such as Dice and precision, which count voxels or sum probabilities."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from softmorph_cli.metrics.pair import Pair
 
 
 def share(part: float, whole: float, otherwise: float) -> float:
-    """Return part / whole, or another value if the whole is 0."""
+    """Return part / whole, or the value `otherwise` if the whole is 0."""
     return part / whole if whole else otherwise
 
 
 def harmonic(first: float, second: float) -> float:
-    """Return the harmonic mean of two numbers of at least 0; 0 if one of them is 0."""
+    """Return the harmonic mean of two non-negative numbers; 0 if either number is 0."""
     return share(2 * first * second, first + second, 0.0)
 
 

@@ -41,7 +41,7 @@ PATCHES: Final = 100
 
 
 class Both(NamedTuple, Generic[T]):
-    """A value of the prediction and that of the reference."""
+    """A pair of values, one for the prediction and one for the reference."""
 
     prediction: T
     reference: T
@@ -53,18 +53,19 @@ UNDECIDED: Final[Both[Mask | None]] = Both(None, None)
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """Settings that metrics depend on.
+    """Settings that affect the metrics.
 
     Attributes:
-        threshold: In [0, 1): values of the prediction above it are foreground.
-        connectivity: Of the foreground, 4 or 8 in 2D, 6 or 26 in 3D; the background has the other. None for 8 and 26.
-        method: Of soft skeletons, see `filters.method`.
-        iterations: Of soft skeletons; None until nothing changes (`cldice`: 10).
-        tolerance: Of the normalised surface Dice, in the unit of `Pair.spacing`; in voxels if that is unknown.
+        threshold: Threshold in [0, 1); voxels of the prediction with a larger value are foreground.
+        connectivity: Connectivity of the foreground, 4 or 8 in 2D, 6 or 26 in 3D; the background has the other one.
+            None for 8 in 2D and 26 in 3D.
+        method: Name of the method that makes soft skeletons.
+        iterations: Number of iterations of soft skeletons; None to iterate until nothing changes (method `cldice`: 10).
+        tolerance: Tolerance of the normalised surface Dice in the unit of the voxel size; in voxels if that is unknown.
         expensive: Whether slow metrics are computed too.
-        patches: Number of random patches that Betti errors are averaged over; None for 100 if they are computed.
-        seed: Of the random places of patches.
-        threads: Of the CPU; None for as many as the machine allows.
+        patches: Number of random patches over which Betti errors are averaged; None for 100 if `expensive`, else none.
+        seed: Seed of the random generator that places the patches.
+        threads: Number of CPU threads; None for as many as the machine allows.
     """
 
     threshold: float = 0.5
@@ -78,7 +79,7 @@ class MetricSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the values.
+        """Check that all settings are in range.
 
         Raises:
             UsageError: If a value is out of range.
@@ -100,12 +101,12 @@ class MetricSettings:
 
     @property
     def patch_count(self) -> int:
-        """Number of patches."""
+        """Number of random patches over which Betti errors are averaged."""
         return PATCHES if self.patches is None else self.patches
 
     @property
     def _until(self) -> int | str:
-        """The stopping condition of soft skeletons without a number of iterations."""
+        """The stopping condition of soft skeletons, for JSON, when `iterations` is None: a number or a text."""
         if methods.find(self.method).scheme is methods.Scheme.POOLING:
             return CLDICE_ITERATIONS
         share = FilterSettings(self.method).relevant(until_stable=True).get("tolerance")
@@ -113,7 +114,7 @@ class MetricSettings:
         return f"until nothing changes{least}"
 
     def as_dict(self, dims: int) -> dict[str, Any]:
-        """Return everything that metrics of maps with 2 or 3 axes depend on, for JSON."""
+        """Return the settings that affect the metrics of 2D or 3D maps (`dims`), as a JSON object."""
         foreground, background = components.connectivities(dims, self.connectivity)
         return {
             "threshold": self.threshold,
@@ -136,13 +137,14 @@ class MetricSettings:
 
 @dataclass(frozen=True)
 class Pair:
-    """A prediction and a reference on one grid.
+    """A prediction and a reference on the same voxel grid, with the masks and skeletons that metrics share.
 
     Attributes:
-        prediction: Probabilities, shape (Y, X) or (Z, Y, X), no mapped axes.
-        reference: A mask of 0 and 1 or a soft reference, of the same shape; only its values are used.
-        settings: Of the metrics.
-        decided: Where the class is the most probable of exclusive classes; None for a map that a threshold decides.
+        prediction: Map of probabilities, shape (Y, X) or (Z, Y, X), without channel or time axes.
+        reference: Mask of 0 and 1, or map of probabilities, of the same shape; only its values are used.
+        settings: Settings of the metrics.
+        decided: For each map the mask of the voxels where the class is the most probable of exclusive classes; None for
+            a map that a threshold decides.
     """
 
     prediction: Volume
@@ -155,7 +157,7 @@ class Pair:
 
         Raises:
             InputError: If a volume has mapped axes, or the shapes differ.
-            UsageError: If the connectivity does not go with them.
+            InputError: If the connectivity does not exist in the maps' dimension.
         """
         if self.prediction.mapped_axes or self.reference.mapped_axes:
             axes = f"{self.prediction.axes} and {self.reference.axes}"
@@ -169,17 +171,17 @@ class Pair:
 
     @property
     def dims(self) -> int:
-        """2 or 3."""
+        """Number of spatial axes: 2 or 3."""
         return self.prediction.spatial_dims
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of both maps."""
+        """Shape of both maps."""
         return self.prediction.array.shape
 
     @cached_property
     def frame(self) -> Frame:
-        """The frame of the prediction."""
+        """The affine map from array indices of the prediction to world coordinates."""
         return Frame.of(self.prediction)
 
     @property
@@ -189,7 +191,7 @@ class Pair:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """The sides of a voxel along each array axis; in voxels (along x) if the unit is unknown."""
+        """The side lengths of a voxel along each array axis; relative to the side along x if the unit is unknown."""
         return tuple(self.frame.sides.tolist())
 
     @cached_property
@@ -212,34 +214,35 @@ class Pair:
 
     @cached_property
     def soft_skeletons(self) -> Both[npt.NDArray[Any]]:
-        """The soft skeletons of both maps."""
+        """The soft skeletons of both maps, made by the method that the settings name."""
         settings = self.settings
         soft = Skeleton(settings.method, iterations=settings.iterations, threads=settings.threads)
         return Both(*(soft(volume.array).image for volume in (self.prediction, self.reference)))
 
     @cached_property
     def graphs(self) -> Both[SkeletonGraph]:
-        """The graphs of both centrelines as in `softmorph inspect`: cavities filled, nothing pruned."""
+        """The graphs of both centrelines, traced as by `softmorph inspect` with cavities filled and nothing pruned."""
         frame, threads = self.frame, self.settings.threads
         return Both(*(curve.centreline_graph(volume, cut, frame, threads) for volume, cut in self._cut))
 
     @cached_property
     def curves(self) -> Both[Curves]:
-        """The nodes and smoothed branches of both graphs, in voxels."""
+        """The nodes and smoothed branches of both graphs, in units of the shortest side of a voxel."""
         return Both(*map(Curves.of, self.graphs))
 
     @cached_property
     def betti(self) -> Both[Betti]:
-        """Betti numbers of both masks."""
+        """The Betti numbers of both masks, for the connectivity of the settings."""
         return Both(
             *(betti_numbers(mask, self.settings.connectivity) for mask in (self.predicted, self.truth))
         )
 
     @cached_property
     def surfaces(self) -> Distances:
-        """Distances between both surfaces in the unit of `spacing`; neither mask may be empty.
+        """Distances between the surfaces of both masks, in the unit of `spacing`; neither mask may be empty.
 
-        Outside the map is background. Takes about 60 bytes for each voxel of the bounding box of both masks.
+        Everything outside the map is background. The computation takes about 60 bytes for each voxel of the bounding
+        box of both masks.
         """
         import surface_distance
 
@@ -253,7 +256,7 @@ class Pair:
 
     @property
     def _cut(self) -> tuple[tuple[Volume, float], ...]:
-        """Two maps and thresholds that give both masks."""
+        """For the prediction and the reference, a map and the threshold at which it gives the mask of that image."""
         prediction, reference = (
             volume if decided is None else volume.with_array(decided.astype(np.float32))
             for volume, decided in zip((self.prediction, self.reference), self.decided, strict=True)

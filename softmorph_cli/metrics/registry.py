@@ -1,4 +1,4 @@
-"""All metrics, in the order of the JSON."""
+"""The list of all metrics, `METRICS`, in the order in which the JSON has them."""
 
 from __future__ import annotations
 

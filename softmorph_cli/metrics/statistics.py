@@ -1,7 +1,7 @@
 """Statistics of a probability map: expected volume, histogram, entropy, components.
 
-Sums run in float64 over blocks of fixed size in a fixed order, so that they are equal on every machine and for any
-number of threads. One block is the only memory beside the map.
+Values are summed in float64 over blocks of fixed size in a fixed order, so that the sums are equal on every machine and
+for any number of threads. Memory for one block is needed in addition to the map.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Histogram:
     """Histogram of the probabilities.
 
     Attributes:
-        edges: Bounds of the bins, one more than bins; a bin includes its lower bound, the last one both.
+        edges: Bounds of the bins, one more than bins; a bin includes its lower bound, the last bin both bounds.
         counts: Number of voxels in each bin.
     """
 
@@ -48,7 +48,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Quantiles of the volume of {p > U}, one threshold U, uniform on [0, 1], for all voxels.
+    """Quantiles of the volume of {p > U}, where one threshold U, uniform on [0, 1], applies to all voxels.
 
     The quantile at a is the smallest volume v with P(volume <= v) >= a. As {p > U} shrinks when U rises, it is the
     volume of {p > 1 - a}, exactly, also with ties. p is compared in double precision: 0.95 as a float32 is not above
@@ -85,16 +85,16 @@ class Statistics:
         volume_quantiles: 5, 50 and 95 % quantiles of the volume of comonotone voxels, exact.
         volume_unit: "mm^3", "um^3" or "nm^3", as in the file; in 2D "mm^2", ...; "voxels" if the voxel size or its unit
             is unknown.
-        mean: Mean of p.
+        mean: Mean of p over all voxels.
         min: Smallest p.
         max: Largest p.
         histogram: Voxels in 32 bins of equal width over [0, 1].
         entropy_bits: Entropy of the map in bits, the sum of -p log2 p - (1 - p) log2 (1 - p).
         voxels_above_half: Voxels with p > 0.5.
         components_above_half: Connected components of p > 0.5, counted in each channel and time.
-        connectivity: Of these components: 8 in 2D, 26 in 3D.
-        index: Along the mapped axes of the map that this is a part of; empty for a whole map.
-        per_channel: Statistics of each index of the mapped axes, in C order; empty if there are none.
+        connectivity: Connectivity of the components: 8 in 2D, 26 in 3D.
+        index: Index of a single channel or time along the mapped axes of the map; empty for a whole map.
+        per_channel: Statistics of each channel and time, in C order; empty for a map without mapped axes.
     """
 
     sum: float
@@ -116,7 +116,7 @@ class Statistics:
     per_channel: tuple[Statistics, ...] = ()
 
     def __repr__(self) -> str:
-        """Return the volume with its spread, and the number of components."""
+        """Return a short text with the expected volume, its standard deviations and the number of components."""
         parts = f", {len(self.per_channel)} channels" if self.per_channel else ""
         return (
             f"<Statistics: volume {self.expected_volume:.4g} {self.volume_unit}, std {self.volume_std_independent:.3g} "
@@ -125,12 +125,14 @@ class Statistics:
         )
 
     def as_row(self) -> dict[str, Any]:
-        """Return the values of a table by column, without those of the parts."""
+        """Return one row of a table, as values by column name, without the statistics of single channels."""
         figures = {name: getattr(self, name) for name in volume_columns.FIGURES}
         return {"voxels": sum(self.histogram.counts), **volume_columns.of(self), **figures}
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a row for each channel, or for the map if it has none, with the columns of the CSV.
+        """Return a data frame with a row for each channel, or one row for a map without channels.
+
+        The columns are those of the CSV.
 
         `index` is the index of a channel along the mapped axes, a number if there is one such axis.
 
@@ -144,7 +146,7 @@ class Statistics:
         return data_frame(rows)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain dicts, lists and numbers for JSON, without empty `index` and `per_channel`."""
+        """Return the statistics as a JSON object; `index` and `per_channel` are left out if they are empty."""
 
         def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
             return {name: list(v) if isinstance(v, tuple) else v for name, v in items if v != ()}
@@ -166,8 +168,8 @@ class Statistics:
             array: Probabilities in [0, 1], shape (..., Y, X) or (..., Z, Y, X), with mapped axes (time, channel) in
                 front. Any memory layout; read only.
             spacing: Size of a voxel along each spatial axis, in array order.
-            unit: Of `spacing`: "mm", "um", "nm", ...; volumes are in it.
-            spatial_dims: 2 or 3.
+            unit: Unit of `spacing`: "mm", "um", "nm", ...; volumes are in its square (2D) or cube (3D).
+            spatial_dims: Number of spatial axes: 2 or 3.
 
         Raises:
             InputError: If the array is empty, has fewer axes than `spatial_dims`, or holds NaN or values outside
@@ -201,7 +203,7 @@ class Statistics:
 
 
 def change(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> dict[str, float]:
-    """Return the difference between two maps of one shape.
+    """Return how much two maps of the same shape differ.
 
     Returns:
         `sum_abs`, the sum of |after - before| over all voxels, and `max_abs`, the maximum.
@@ -223,7 +225,7 @@ def change(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> dict[str, float
 class _Total:
     """Sums over the voxels of a block, a map or several maps.
 
-    The comonotone variance and the number of components cannot be added up over blocks: they are 0 for a block.
+    The comonotone variance and the number of components cannot be added up over blocks, so they are 0 for a block.
     """
 
     voxels: int
@@ -287,7 +289,7 @@ def _merged(totals: Sequence[_Total], comonotone_variance: float, components: in
 
 
 def _total(array: npt.NDArray[Any], comonotone: ComonotoneVariance) -> _Total:
-    """Return the totals of a map without mapped axes, and add its voxels to `comonotone`."""
+    """Return the sums over the voxels of a map without mapped axes, and add the voxels to `comonotone`."""
     totals = [_block_total(_float64(array[part]), comonotone) for part in _blocks(array.shape)]
     return _merged(totals, comonotone.variance, components.count_components(array, 0.5, 3**array.ndim - 1))
 
@@ -320,7 +322,7 @@ def _float64(block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
-    """Yield indices of blocks of at most BLOCK_VOXELS voxels, but at least one row."""
+    """Yield indices that select blocks of at most BLOCK_VOXELS voxels each, but of at least one row."""
     if len(shape) > 2 and math.prod(shape[1:]) > BLOCK_VOXELS:
         yield from ((plane, *rest) for plane in range(shape[0]) for rest in _blocks(shape[1:]))
     else:

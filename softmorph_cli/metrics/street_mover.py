@@ -15,10 +15,11 @@ POINTS: Final = 100
 
 
 def walk(curves: Curves, count: int = POINTS) -> Points:
-    """Return points at equal steps along all curves, laid end to end, shape (count, d).
+    """Return points at equal distances along all curves of a graph, laid end to end, shape (count, d).
 
     Args:
-        curves: Not empty. An isolated voxel counts as a curve one voxel long at one place.
+        curves: The graph, which must not be empty. An isolated voxel counts as a curve of length one voxel, all of
+            whose points are the voxel's.
         count: Number of points; the first is half a step from the beginning.
     """
     begin, end, _ = curves.segments()
@@ -36,13 +37,13 @@ def street_mover(prediction: Curves, reference: Curves, box: Points, count: int 
     """Return the mean squared distance of the optimal transport, in units of the longest side of the image squared.
 
     Args:
-        prediction: One graph.
-        reference: The other; the distance is symmetric.
+        prediction: Graph of the prediction.
+        reference: Graph of the reference; the distance is symmetric.
         box: The sides of the image, in the unit of the graphs, shape (d,).
         count: Number of points along each graph.
 
     Returns:
-        0 if both are empty; the squared diagonal of the image, the upper bound, if one is.
+        The distance: 0 if both graphs are empty; the upper bound, the squared diagonal of the image, if only one is.
     """
     longest = box.max()
     if prediction.empty and reference.empty:

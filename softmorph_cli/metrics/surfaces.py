@@ -1,7 +1,7 @@
 """Metrics of the distance between two surfaces, computed by DeepMind's surface-distance.
 
 A surface element lies in the middle of 2 x 2 (x 2) voxels that are not all equal. Its area is that of the marching
-cubes' surface inside them, in 2D the length of the marching squares' contour.
+cubes' surface inside these voxels, in 2D the length of the marching squares' contour.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ _SHEARED: Final = (
 
 
 def _distance(name: str, measure: Callable[[Distances], float]) -> Callable[[Pair], Reading]:
-    """Return the function that computes a distance, whose name ends in the unit of the prediction or in voxels."""
+    """Return a function that computes one distance of a pair of maps, for `Metric.compute`.
+
+    Args:
+        name: JSON name of the distance, without the unit that the returned function appends.
+        measure: Function that computes the distance from the distances of all surface elements.
+    """
 
     def compute(pair: Pair) -> Reading:
         unit = pair.frame.suffix
@@ -72,7 +77,7 @@ def _surface_dice(pair: Pair) -> Reading:
 
 
 def _empty(pair: Pair) -> list[str]:
-    """Return which of the two masks are empty."""
+    """Return "prediction" and "reference" for those of the two masks that are empty."""
     masks = {"prediction": pair.predicted, "reference": pair.truth}
     return [name for name, mask in masks.items() if not mask.any()]
 

@@ -1,4 +1,4 @@
-"""Metrics of topology: Betti errors, with or without regard to place."""
+"""Metrics of topology: Betti errors of whole masks and of patches, Euler characteristic, Betti matching errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _ratio(pair: Pair) -> Reading:
 
 
 def _named(names: Sequence[str], numbers: Sequence[float]) -> dict[str, float | None]:
-    """Return the numbers by name; the last one is None in 2D."""
+    """Return the numbers by name; the last name has the value None in 2D, where there are only two numbers."""
     return dict(itertools.zip_longest(names, numbers))
 
 
@@ -68,15 +68,16 @@ def _matching(pair: Pair) -> Reading:
 
 
 def _both_in(first: Mask, second: Mask, connectivity: int) -> int:
-    """Return the number of components of the union of two masks that have voxels of both."""
+    """Return the number of components of the union of two masks that contain voxels of both masks."""
     labels, _ = label_components(first | second, connectivity)
     return len(np.intersect1d(labels[first], labels[second]))
 
 
 def _around_both(first: Mask, second: Mask, connectivity: int) -> int:
-    """Return the number of cavities, in 2D holes, of the union that both masks have, by Alexander duality.
+    """Return the number of cavities (2D: holes) that two masks have in common in their union, by Alexander duality.
 
-    Those that are connected in the background of one of the masks count as one, those connected to the outside as none.
+    Cavities of the union that are connected in the background of one of the masks count as one cavity; cavities that
+    are connected to the outside there do not count.
     """
     # Padding joins all background that touches the border.
     outside = [~np.pad(mask, 1) for mask in (first, second)]

@@ -37,7 +37,7 @@ FIGURES: Final = (
 
 
 def of(statistics: Statistics) -> dict[str, float]:
-    """Return the columns of a table row: expected volume, standard deviations and quantiles.
+    """Return the columns on volume in one row of a table: expected volume, standard deviations and quantiles.
 
     Returns:
         Values by column, such as `expected_voxels` and `std_comonotone_volume_mm3` (comonotone: all voxels depend on

@@ -1,9 +1,9 @@
-"""Warping: a mask is changed towards another without change of topology; the remaining difference is topological.
+"""Warping: a mask is changed towards another mask without a change of topology; topological differences remain.
 
-A voxel is simple if flipping it changes no component, loop or cavity, which its 8 or 26 neighbours determine (Bertrand
-& Malandain, A new characterization of three-dimensional simple points, 1994). A mask is warped to another by flipping
-simple voxels in which they differ until there are none (Jain et al., Boundary learning by optimization with
-topological constraints, CVPR 2010).
+A voxel is simple if flipping it between foreground and background changes no component, loop or cavity, which its 8 or
+26 neighbours determine (Bertrand & Malandain, A new characterization of three-dimensional simple points, 1994). A mask
+is warped to another by flipping simple voxels in which the masks differ until no such voxel is left (Jain et al.,
+Boundary learning by optimization with topological constraints, CVPR 2010).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Voxels = npt.NDArray[np.intp]
 
 
 class Neighbourhood(NamedTuple):
-    """The 8 or 26 neighbours of a voxel, one bit each.
+    """The 8 or 26 neighbours of a voxel, each of which has a bit in integers that encode sets of neighbours.
 
     Attributes:
-        offsets: Of each neighbour, shape (N, d).
+        offsets: Offset from the central voxel to each neighbour, shape (N, d); neighbour k has bit k.
         faces: Bits of the neighbours that share a face with the central voxel.
         wide: For each neighbour, bits of the neighbours that touch it.
         narrow: For each neighbour, bits of the neighbours that share a face with it.
@@ -40,7 +40,7 @@ class Neighbourhood(NamedTuple):
 
 @cache
 def neighbourhood(dims: int) -> Neighbourhood:
-    """Return the neighbourhood of 2 or 3 axes."""
+    """Return the neighbourhood of a voxel in 2D or 3D (`dims`)."""
     places = np.array([p for p in itertools.product((-1, 0, 1), repeat=dims) if any(p)])
     apart = np.abs(places[:, None] - places[None])
 
@@ -58,9 +58,13 @@ def neighbourhood(dims: int) -> Neighbourhood:
 
 
 def simple(codes: Codes, dims: int, connectivity: int) -> Mask:
-    """Return whether voxels are simple: bit k of their codes, shape (N,), is set if neighbour k is foreground.
+    """Return for each voxel whether it is simple, that is, whether it can be flipped without a change of topology.
 
-    Neighbours are those of `neighbourhood(dims)`; `connectivity` is that of the foreground: 4 or 8, 6 or 26.
+    Args:
+        codes: Neighbourhoods of the voxels, shape (N,): bit k is set if neighbour k of `neighbourhood(dims)` is
+            foreground.
+        dims: Number of axes: 2 or 3.
+        connectivity: Connectivity of the foreground: 4 or 8 in 2D, 6 or 26 in 3D.
     """
     # Foreground and background must each be connected in the neighbourhood, one of them through faces.
     around = neighbourhood(dims)
@@ -77,7 +81,7 @@ def simple(codes: Codes, dims: int, connectivity: int) -> Mask:
 
 
 def _flood(reached: Codes, nodes: Codes, adjacent: tuple[int, ...]) -> Codes:
-    """Return the nodes that are connected to those already reached."""
+    """Return the nodes that are connected to the nodes in `reached`; each set of nodes is the bits of an integer."""
     while True:
         further = reached.copy()
         for k, bits in enumerate(adjacent):
@@ -90,10 +94,11 @@ def _flood(reached: Codes, nodes: Codes, adjacent: tuple[int, ...]) -> Codes:
 
 
 def warp(start: Mask, target: Mask, connectivity: int) -> Mask:
-    """Return a mask with the topology of the first, changed towards the second by flips of simple voxels.
+    """Return a mask with the topology of `start`, changed as far as possible towards `target`.
 
-    Voxels are flipped in layers, beginning where both masks agree, so that remaining differences are thin and central.
-    Both masks have shape (Y, X) or (Z, Y, X); `connectivity` is that of the foreground: 4 or 8, 6 or 26.
+    Simple voxels are flipped in layers, beginning beside voxels where both masks agree, so that remaining differences
+    are thin and central. Both masks have shape (Y, X) or (Z, Y, X); `connectivity` is the connectivity of the
+    foreground: 4 or 8 in 2D, 6 or 26 in 3D.
     """
     around = neighbourhood(start.ndim)
     # Outside the image is background that is never changed.

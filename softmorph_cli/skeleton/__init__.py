@@ -1,3 +1,3 @@
-"""From a skeleton to a graph of branches: traced, pruned, measured, exported."""
+"""Conversion of a skeleton to a graph of branches, which is traced, pruned, measured and exported."""
 
 __all__ = ["analyse", "curve", "export", "frame", "graph", "image_kind", "links", "selection"]

@@ -1,4 +1,4 @@
-"""Inspection of one image: its curve is found, traced, pruned and measured."""
+"""Inspection of one image: its centreline is computed, traced to a graph, pruned and measured."""
 
 from __future__ import annotations
 
@@ -46,14 +46,16 @@ class Choices:
     """Parameters of an inspection.
 
     Attributes:
-        kind: "map" (its exact centreline is traced) or "skeleton" (it is traced itself).
-        threshold: In [0, 1): values above it are foreground. None for 0.5; for 0.25 if it is a skeleton without exact
-            levels.
-        prune: Spurs shorter than this are removed, in the frame's unit; 0 for none.
-        prune_inside: Whether spurs shorter than the radius of the vessel that they leave are removed.
+        kind: "map" if the exact centreline of the image is traced, "skeleton" if the image itself is traced.
+        threshold: Threshold in [0, 1); voxels with a larger value are foreground. None for 0.5, or 0.25 for a skeleton;
+            for a nested skeleton (exact at some levels) the level nearest to 0.5.
+        prune: Spurs (branches with one free end) shorter than this length, in the unit of the image, are removed; 0
+            removes none.
+        prune_inside: Whether spurs shorter than the radius of the vessel at their junction are removed.
         prune_cycles: Which branch of every cycle is removed: "shortest", "least-certain" or None.
-        levels: Number of levels of the soft skeleton that is measured along the curve; 0 for none.
-        threads: Of the CPU; None for as many as the machine allows.
+        levels: Number of levels of the soft skeleton whose values are measured along the centreline; 0 for no soft
+            skeleton.
+        threads: Number of CPU threads; None for as many as the machine allows.
     """
 
     kind: str = MAP
@@ -65,10 +67,10 @@ class Choices:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the values.
+        """Check that all parameters are in range.
 
         Raises:
-            UsageError: If one is out of range.
+            UsageError: If a parameter is out of range.
         """
         if self.kind not in THRESHOLDS:
             raise UsageError(f"{named('kind', option='as')} {self.kind}: use map or skeleton.")
@@ -82,20 +84,20 @@ class Choices:
 
     @property
     def cut(self) -> float:
-        """The threshold, or its default."""
+        """The threshold, or the default threshold of the kind of image if none is given."""
         return THRESHOLDS[self.kind] if self.threshold is None else self.threshold
 
 
 @dataclass(frozen=True, repr=False)
 class Inspection:
-    """Result of an inspection.
+    """Result of an inspection: the graph of a centreline or a skeleton, with its measurements.
 
     Attributes:
-        volume: The map; the skeleton itself if there is no map. It has no mapped axes.
-        graph: The graph of the curve.
-        parameters: By name, for the JSON and the page.
-        notes: Decisions, one sentence each.
-        warnings: Remarks on the result, one sentence each.
+        volume: The map, or the skeleton if no map was given; without channel or time axes.
+        graph: The graph of the centreline or the skeleton.
+        parameters: Parameters of the inspection by name, for the JSON and the HTML page.
+        notes: Remarks on how the image was processed, one sentence each.
+        warnings: Remarks on doubtful results, one sentence each.
     """
 
     volume: Volume
@@ -105,7 +107,7 @@ class Inspection:
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Return the counts and the length of the graph."""
+        """Return a short text with the counts of components, branches and nodes and the length of the graph."""
         graph = self.graph
         parts = (
             (len(graph.components), "component"),
@@ -118,7 +120,7 @@ class Inspection:
         return f"<Inspection: {counts}, length {graph.length:.4g} {graph.frame.suffix}>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON of `softmorph inspect`, without the description of the file."""
+        """Return the result as the JSON object of `softmorph inspect`, without the description of the file."""
         return {
             "parameters": {name: value for name, value in self.parameters.items() if value is not None},
             "notes": list(self.notes),
@@ -127,7 +129,7 @@ class Inspection:
         }
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a row for each branch, the longest first, with the columns of the CSV.
+        """Return a data frame with a row for each branch, the longest first, and the columns of the CSV.
 
         Raises:
             UsageError: If pandas is not installed.
@@ -147,14 +149,14 @@ def inspect(
     progress: Callable[[Progress], None] | None = None,
     stage: Callable[[str], None] = lambda name: None,
 ) -> Inspection:
-    """Trace and measure the centreline of a map, or a skeleton.
+    """Trace the centreline of a map, or a given skeleton, and measure the branches.
 
     Args:
         volume: A probability map, or a skeleton.
-        choices: Parameters; None for the defaults.
-        reference: The map that a skeleton was made from: it gives radii and certainty.
-        progress: Called after every sub-iteration of thinning.
-        stage: Called with the name of each stage, one of `STAGES`, as it begins.
+        choices: Parameters of the inspection; None for the defaults.
+        reference: The map from which a given skeleton was made; the radius and the certainty are measured on it.
+        progress: Callback that is called after every sub-iteration of thinning.
+        stage: Callback that receives the name of each stage, one of `STAGES`, when the stage begins.
 
     Raises:
         InputError: If the image has several channels, or the two images are not on one grid.
@@ -229,7 +231,16 @@ def inspect(
 def _of_map(
     source: Volume, curve: CurveVoxels, cut: float, frame: Frame
 ) -> tuple[dict[str, Sample], list[str]]:
-    """Return samplers of the radius and the certainty that a map gives, and warnings."""
+    """Return samplers of the radius and the certainty, and warnings.
+
+    A sampler is a function that returns the values of a quantity at given voxels.
+
+    Args:
+        source: The map from which the radius and the certainty are taken.
+        curve: The voxels of the centreline.
+        cut: The threshold at which the map has its surface.
+        frame: The affine map from array indices to world coordinates.
+    """
     quantities: dict[str, Sample] = {}
     warnings = []
     image = filled(source.array, cut)[0] if curve.image is None else curve.image
@@ -249,7 +260,10 @@ def _of_map(
 
 
 def _doubts(graph: SkeletonGraph, *, level: bool) -> list[str]:
-    """Return warnings about a graph whose lengths mean little; `level`: it is that of a level of a nested skeleton."""
+    """Return warnings about a graph whose lengths are unreliable, such as that of a solid object.
+
+    `level` states whether the graph is that of one level set of a nested skeleton, which changes the advice.
+    """
     warnings = []
     shared = _shared(graph)
     if shared > SHARED:
@@ -277,7 +291,7 @@ def _map_typed() -> str:
 def _at_level(
     choices: Choices, levels: LevelSets | Literal["exact"] | None
 ) -> tuple[Choices, tuple[str, ...]]:
-    """Return choices whose threshold is the nearest level of a nested skeleton, and a note."""
+    """Return the parameters with the threshold moved to the nearest level of a nested skeleton, and a note on that."""
     if levels is None:
         return choices, ()
     threshold = THRESHOLDS[MAP] if choices.threshold is None else choices.threshold
@@ -286,10 +300,10 @@ def _at_level(
 
 
 def _affordable(volume: Volume, levels: int) -> int:
-    """Return how many levels of the soft skeleton fit into memory, at most so many; 0 for none.
+    """Return how many levels of the soft skeleton, at most `levels`, fit into memory; 0 if no soft skeleton fits.
 
     Raises:
-        InputError: If not even the centreline fits.
+        InputError: If not even the computation of the centreline fits into memory.
     """
     allowed = machine.memory()
     if allowed is None:
@@ -310,7 +324,7 @@ def _affordable(volume: Volume, levels: int) -> int:
 
 
 def _prune(graph: Graph, choices: Choices, frame: Frame, quantities: Mapping[str, Sample]) -> dict[str, int]:
-    """Prune a graph in place; return how many cycles and spurs were removed, by name."""
+    """Prune a graph in place; return the numbers of removed cycles and spurs under the names of the JSON."""
     length = path_length(frame)
     pruned = {}
     if choices.prune_cycles == "shortest":
@@ -341,7 +355,7 @@ def _values(array: npt.NDArray[Any]) -> Sample:
 
 
 def _kept_values(image: npt.NDArray[Any], voxels: Voxels) -> Sample:
-    """Return a sampler of an image at voxels in C order that does not keep the image in memory."""
+    """Return a sampler of an image that stores only its values at the given voxels (in C order), not the image."""
     shape = image.shape
     at = np.ravel_multi_index(tuple(voxels.T), shape)
     values = image.ravel()[at].astype(np.float64)
@@ -354,7 +368,7 @@ def _kept_values(image: npt.NDArray[Any], voxels: Voxels) -> Sample:
 
 
 def _shared(graph: SkeletonGraph) -> float:
-    """Return the share of the inner voxels of paths that another path repeats; 0 if there are none."""
+    """Return the fraction of the inner voxels of branches that repeat a voxel of another branch; 0 without voxels."""
     inner = [branch.voxels[1:-1] for branch in graph.branches if len(branch.voxels) > 2]
     if not inner:
         return 0.0
@@ -363,7 +377,7 @@ def _shared(graph: SkeletonGraph) -> float:
 
 
 def _short_spurs(graph: SkeletonGraph, choices: Choices) -> list[str]:
-    """Return a note on spurs that are shorter than the radius at their junction, unless spurs were pruned."""
+    """Return a note on spurs that are shorter than the vessel radius at their junction, unless spurs were pruned."""
     if choices.prune_inside or choices.prune or not graph.branches:
         return []
     if Quantity.RADIUS not in graph.branches[0].along:

@@ -1,4 +1,4 @@
-"""Filling of cavities: thinning would leave a closed shell around each."""
+"""Filling of the cavities of a map, as thinning would leave a closed shell around each cavity."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 
 def filled(image: npt.NDArray[Any], threshold: float) -> tuple[npt.NDArray[Any], int, int]:
-    """Return a map without the cavities of {p > threshold}, their number and the number of their voxels.
+    """Return a map with the cavities of {p > threshold} filled, the number of cavities and the number of their voxels.
 
-    The foreground is 26-connected. If there are no cavities the map itself is returned, else a copy with 1 in them. A
-    2D image has none: its holes are loops of the centreline.
+    The foreground is 26-connected. The result is a copy with the value 1 in all cavities, or the map itself if it has
+    no cavities. A 2D image has no cavities: its holes are loops of the centreline.
     """
     if image.ndim < 3:
         return image, 0, 0

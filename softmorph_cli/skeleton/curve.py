@@ -1,4 +1,4 @@
-"""The voxels of a curve: the exact centreline of a map, or a skeleton thinned to one voxel."""
+"""The voxels of the curve that is traced: the exact centreline of a map, or a skeleton thinned to one voxel."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _BLOCK: Final = 1 << 18
 
 @dataclass(frozen=True)
 class CurveVoxels:
-    """The voxels of a curve.
+    """The voxels of a curve one voxel wide, with remarks on how the curve was made.
 
     Attributes:
-        voxels: Array indices, shape (N, d), in C order.
-        image: The map with its cavities filled; None for a skeleton.
-        level: Whether the voxels are a level set of a nested skeleton, without further thinning.
-        notes: Decisions, one sentence each.
-        warnings: Remarks on the result, one sentence each.
+        voxels: Array indices of the voxels, shape (N, d), in C order.
+        image: The map with its cavities filled; None if the input is a skeleton.
+        level: Whether the voxels are a level set {p > t} of a nested skeleton, which needs no further thinning.
+        notes: Remarks on how the image was processed, one sentence each.
+        warnings: Remarks on doubtful results, one sentence each.
     """
 
     voxels: Voxels
@@ -49,7 +49,10 @@ class CurveVoxels:
 
 
 def centreline_mask(volume: Volume, threshold: float, threads: int | None = None) -> npt.NDArray[np.bool_]:
-    """Return the exact centreline of {p > threshold}, one voxel wide; of a finished nested skeleton the level set."""
+    """Return the exact centreline of {p > threshold} as a mask one voxel wide.
+
+    A finished nested skeleton (every level set of which is a centreline) needs no thinning: its level set is returned.
+    """
     level = nested_curve(volume, threshold)
     return _thinned(volume.array, threshold, threads) if level is None else level
 
@@ -57,7 +60,7 @@ def centreline_mask(volume: Volume, threshold: float, threads: int | None = None
 def centreline_graph(
     volume: Volume, threshold: float, frame: Frame, threads: int | None = None
 ) -> SkeletonGraph:
-    """Return the graph of the exact centreline of {p > threshold}, its cavities filled; nothing is pruned."""
+    """Return the graph of the exact centreline of {p > threshold}, with cavities filled first and without pruning."""
     level = nested_curve(volume, threshold)
     voxels = of_map(volume, threshold, threads).voxels if level is None else np.argwhere(level)
     return measure(trace(voxels), frame, volume.array.shape, {})
@@ -73,14 +76,14 @@ def _thinned(
 def nested_curve(volume: Volume, threshold: float) -> npt.NDArray[np.bool_] | None:
     """Return {p > threshold} of a finished nested skeleton: a curve one voxel wide that needs no thinning.
 
-    Provenance alone is no proof, as other programs copy it to changed images.
+    The metadata of the file (provenance) alone are no proof, as other programs copy them to changed images.
 
     Args:
-        volume: As read from a file, without mapped axes.
-        threshold: One of its levels.
+        volume: The image as read from a file, without channel or time axes.
+        threshold: One of the levels at which the nested skeleton is exact.
 
     Returns:
-        None for anything but a finished nested skeleton.
+        The level set as a mask; None if the image is not a finished nested skeleton.
     """
     levels = exact_levels(volume)
     if volume.source is None or levels is None or not nested_finished(volume.source.provenance):
@@ -95,7 +98,7 @@ def nested_curve(volume: Volume, threshold: float) -> npt.NDArray[np.bool_] | No
 def _is_finished(
     image: npt.NDArray[Any], above: npt.NDArray[np.bool_], levels: LevelSets | Literal["exact"]
 ) -> bool:
-    """Return whether no voxel of a mask can be deleted from the highest level set that contains it."""
+    """Return whether no voxel of the mask `above` could be thinned away in the highest level set that contains it."""
     # The condition is the same in every subfield.
     step = compile_rule(catalog.bundled("thinning-subfields", image.ndim), RANKS)[0]
     table = table_of(step)
@@ -118,7 +121,7 @@ def _is_finished(
 def of_map(
     volume: Volume, threshold: float, threads: int | None = None, progress: Report | None = None
 ) -> CurveVoxels:
-    """Return the exact centreline of {p > threshold}, its cavities filled."""
+    """Return the voxels of the exact centreline of {p > threshold}, with the cavities filled before thinning."""
     image, cavities, voxels = filled(volume.array, threshold)
     notes, warnings = [], []
     if cavities:
@@ -142,7 +145,7 @@ def of_map(
 def of_skeleton(
     volume: Volume, threshold: float, threads: int | None = None, progress: Report | None = None
 ) -> CurveVoxels:
-    """Return a skeleton thinned to one voxel, or the level set of a finished nested skeleton."""
+    """Return the voxels of a skeleton thinned to one voxel, or of the level set of a finished nested skeleton."""
     array = volume.array
     above = array > threshold
     count = int(np.count_nonzero(above))
@@ -170,7 +173,15 @@ def of_skeleton(
 def _loss(
     array: npt.NDArray[Any], above: npt.NDArray[np.bool_], count: int, left: int, threshold: float
 ) -> tuple[str, ...]:
-    """Return a warning if of a skeleton with `count` voxels above the threshold too few are left, or components."""
+    """Return a warning if thinning or thresholding changed a skeleton too much; otherwise an empty tuple.
+
+    Args:
+        array: The image of the skeleton.
+        above: Mask of the voxels above the threshold.
+        count: Number of voxels above the threshold.
+        left: Number of voxels left after thinning.
+        threshold: The threshold.
+    """
     if left < CURVE * count:
         return (
             f"thinning left {left:,} of {count:,} voxels: this is no skeleton but a solid object; "

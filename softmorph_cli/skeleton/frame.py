@@ -1,4 +1,4 @@
-"""Frames: the affine maps from array indices to world coordinates, in the unit of the file."""
+"""The class `Frame`: the affine map from array indices to world coordinates, in the unit of the file."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Frame:
     """An affine map from array indices, (y, x) or (z, y, x), to world coordinates (x, y, z).
 
     Attributes:
-        matrix: Shape (3, d); each column is the world step of one step along an array axis.
-        origin: World coordinates of index 0.
-        unit: "mm", "um" or "nm", as in the file. None if unknown: lengths are then in voxels (along x, if voxels are
-            not cubic).
+        matrix: Linear part of the affine map, shape (3, d); each column is the displacement in world coordinates for
+            one step along an array axis.
+        origin: World coordinates of the voxel with index 0, shape (3,).
+        unit: Unit of world coordinates, "mm", "um" or "nm", as in the file. None if the unit is unknown: lengths are
+            then in voxels (along x, if voxels are not cubic).
     """
 
     matrix: npt.NDArray[np.float64]
@@ -35,7 +36,7 @@ class Frame:
 
     @classmethod
     def of(cls, volume: Volume) -> Frame:
-        """Return the frame of a volume: its affine, or else its spacing with index 0 at the origin."""
+        """Return the frame of a volume, from its affine or else from its voxel size with index 0 at the origin."""
         dims = volume.spatial_dims
         factor, unit = length(1.0, volume.unit)
         if volume.affine is not None:
@@ -56,35 +57,35 @@ class Frame:
 
     @property
     def letters(self) -> str:
-        """A letter for each array axis: "zyx" or "yx"."""
+        """The names of the array axes, one letter each: "zyx" or "yx"."""
         return "zyx"[-self.dims :]
 
     @property
     def sides(self) -> npt.NDArray[np.float64]:
-        """Side lengths of a voxel along each array axis."""
+        """The side lengths of a voxel along each array axis, in the unit of the frame."""
         return np.asarray(np.linalg.norm(self.matrix, axis=0))
 
     @property
     def finest(self) -> float:
-        """The shortest side of a voxel."""
+        """The length of the shortest side of a voxel, in the unit of the frame."""
         return float(self.sides.min())
 
     def length_of(self, length: tuple[float, str]) -> float:
-        """Return a length, as `lengths.parse` gives it, in this frame's unit.
+        """Convert a length, a number and a unit ("mm", "um", "nm" or "vox"), to the unit of the frame.
 
         Raises:
-            InputError: If the length is not in voxels and the unit is unknown.
+            InputError: If the length is not in voxels and the unit of the frame is unknown.
         """
         return length[0] * self.finest if length[1] == "vox" else lengths.in_unit(length, self.unit)
 
     @property
     def suffix(self) -> str:
-        """Suffix of the names of lengths: "mm", "um", "nm" or "voxels"."""
+        """The unit of lengths as a suffix of column names: "mm", "um", "nm" or "voxels"."""
         return self.unit or "voxels"
 
     @property
     def counted(self) -> str:
-        """The unit of lengths in words; for voxels that are not cubic it says along which axis they are counted."""
+        """The unit of lengths in words; for voxels that are not cubic, with the axis along which they are counted."""
         others = [
             f"one along {axis} counts {side:.4g}"
             for axis, side in zip(self.letters, self.sides, strict=True)
@@ -93,16 +94,16 @@ class Frame:
         return self.suffix if self.unit or not others else f"voxels along x, of which {' and '.join(others)}"
 
     def world(self, index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return the world coordinates, shape (..., 3), of array indices, shape (..., d)."""
+        """Convert array indices, shape (..., d), to world coordinates (x, y, z), shape (..., 3)."""
         places: npt.NDArray[np.float64] = index @ self.matrix.T + self.origin
         return places
 
 
 def check_same_grid(reference: Volume, skeleton: Volume) -> None:
-    """Refuse a map that does not lie on the grid of its skeleton.
+    """Check that a map and the skeleton made from the map lie on the same voxel grid.
 
     Raises:
-        InputError: If the shapes differ, or places differ by more than a tenth of a voxel.
+        InputError: If the shapes differ, or the positions of voxels differ by more than a tenth of a voxel.
     """
     if reference.array.shape != skeleton.array.shape:
         raise InputError(

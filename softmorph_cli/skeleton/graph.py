@@ -1,4 +1,4 @@
-"""Graphs of skeletons: nodes, branches with length, radius and certainty, connected components."""
+"""The graph of a skeleton: nodes, branches with length, radius and certainty, and connected components."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from softmorph_cli.skeleton.trace import Graph, Sample, Voxels
 
 
 class Quantity(StrEnum):
-    """What is measured at each voxel of a branch, in the order of tables and exports."""
+    """A quantity that is measured at each voxel of a branch; the members are in the order of tables and exports."""
 
     RADIUS = "radius"
     CERTAINTY = "certainty"
@@ -25,7 +25,7 @@ class Quantity(StrEnum):
 
 
 class Spread(NamedTuple):
-    """Mean, minimum and maximum of a quantity along a branch."""
+    """The mean, minimum and maximum of a quantity, such as the radius, along a branch or a graph."""
 
     mean: float
     min: float
@@ -37,10 +37,11 @@ class SkeletonNode:
     """An end point, a junction, the only node of a ring, or an isolated voxel.
 
     Attributes:
-        number: From 1.
-        component: Number of its connected component.
-        degree: Number of branch ends that meet here.
-        voxels: Array indices, shape (K, d): one voxel, or the cluster of a junction with its central voxel first.
+        number: Index of the node in the graph, from 1.
+        component: Index, from 1, of the connected component that contains the node.
+        degree: Number of branch ends that meet at the node.
+        voxels: Array indices of the node's voxels, shape (K, d): one voxel, or all adjacent voxels that form a junction
+            (its cluster), with the central voxel first.
         place: World coordinates (x, y, z) of the first voxel.
     """
 
@@ -52,24 +53,24 @@ class SkeletonNode:
 
     @property
     def kind(self) -> str:
-        """One of "end point", "junction", "ring" (the only node of one) and "voxel" (isolated)."""
+        """The kind of node: "end point", "junction", "ring" (only node of a ring) or "voxel" (an isolated voxel)."""
         return {0: "voxel", 1: "end point", 2: "ring"}.get(self.degree, "junction")
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A curve between two nodes.
+    """A branch of a skeleton graph: a curve between two nodes.
 
     Attributes:
-        number: From 1, in order of decreasing length.
-        component: Number of its connected component.
-        nodes: Numbers of its first and last node; equal for a loop.
+        number: Index of the branch in the graph, from 1, in order of decreasing length.
+        component: Index, from 1, of the connected component that contains the branch.
+        nodes: Indices of the first and the last node of the branch; equal for a loop.
         kind: "end to end", "spur" (one end point), "inner" (between junctions) or "loop".
-        voxels: Array indices, shape (N, d), from the first node to the last.
+        voxels: Array indices of the voxels along the branch, shape (N, d), from the first node to the last.
         points: World coordinates (x, y, z) of the voxels, shape (N, 3), smoothed except for both ends.
-        length: Of the polyline through `points`, in the frame's unit.
-        chord: Straight distance between the ends.
-        along: Value of each known `Quantity` at each voxel, shape (N,).
+        length: Length of the polyline through `points`, in the unit of the graph's frame.
+        chord: Straight distance between the two ends of the branch.
+        along: Values of each known `Quantity` at the voxels of the branch, shape (N,), by name.
     """
 
     number: int
@@ -84,11 +85,11 @@ class Branch:
 
     @property
     def tortuosity(self) -> float | None:
-        """Length divided by chord, at least 1; None for a loop."""
+        """The length of the branch divided by its chord, at least 1; None for a loop, whose chord is 0."""
         return self.length / self.chord if self.chord > 0 else None
 
     def spread(self, quantity: str) -> Spread | None:
-        """Return mean, minimum and maximum of a quantity along the branch; None if it is unknown."""
+        """Return the mean, minimum and maximum of a quantity along the branch; None if the quantity is unknown."""
         values = self.along.get(quantity)
         if values is None:
             return None
@@ -97,7 +98,16 @@ class Branch:
 
 @dataclass(frozen=True)
 class Component:
-    """Counts in a connected component, and the total length of its branches in the frame's unit."""
+    """The size of a connected component of a skeleton graph.
+
+    Attributes:
+        number: Index of the component in the graph, from 1, in order of decreasing length.
+        branches: Number of branches.
+        end_points: Number of end points.
+        junctions: Number of junctions.
+        cycles: Number of independent cycles.
+        length: Total length of the branches, in the unit of the graph's frame.
+    """
 
     number: int
     branches: int
@@ -109,15 +119,15 @@ class Component:
 
 @dataclass(frozen=True)
 class SkeletonGraph:
-    """The graph of a skeleton.
+    """The graph of a skeleton: nodes (end points, junctions) and branches between them, with measurements.
 
     Attributes:
-        nodes: In order of their numbers.
-        branches: The longest first.
-        components: The longest first.
-        frame: Maps array indices to world coordinates; lengths are in its unit.
-        shape: Of the image, (Y, X) or (Z, Y, X).
-        name: Of the class, if the file has several.
+        nodes: The nodes; the node with index (`number`) k is at position k - 1.
+        branches: The branches, the longest first.
+        components: The connected components, the longest first.
+        frame: The affine map from array indices to world coordinates; lengths are in the unit of the frame.
+        shape: Shape of the image, (Y, X) or (Z, Y, X).
+        name: Name of the class, if the file has several classes.
     """
 
     nodes: tuple[SkeletonNode, ...]
@@ -129,26 +139,26 @@ class SkeletonGraph:
 
     @property
     def cycles(self) -> int:
-        """Number of independent cycles: branches - nodes + components."""
+        """The number of independent cycles of the graph: branches - nodes + components."""
         return len(self.branches) - len(self.nodes) + len(self.components)
 
     @property
     def length(self) -> float:
-        """Total length of the branches."""
+        """The total length of all branches, in the unit of the frame."""
         return sum(branch.length for branch in self.branches)
 
     @property
     def end_points(self) -> tuple[SkeletonNode, ...]:
-        """Nodes of degree 1."""
+        """The end points: nodes of degree 1."""
         return tuple(node for node in self.nodes if node.degree == 1)
 
     @property
     def junctions(self) -> tuple[SkeletonNode, ...]:
-        """Nodes of degree 3 or more."""
+        """The junctions: nodes of degree 3 or more."""
         return tuple(node for node in self.nodes if node.degree > 2)
 
     def spread(self, quantity: str) -> Spread | None:
-        """Return a quantity's length-weighted mean, minimum and maximum; None if it is unknown."""
+        """Return the length-weighted mean, minimum and maximum of a quantity over all branches; None if unknown."""
         known = [(b.length, spread) for b in self.branches if (spread := b.spread(quantity)) is not None]
         if not known:
             return None
@@ -158,20 +168,20 @@ class SkeletonGraph:
 
 
 def path_length(frame: Frame) -> Callable[[Voxels], float]:
-    """Return a function that measures the smoothed length of a chain of voxels."""
+    """Return a function that takes a chain of voxels (array indices) and returns its length after smoothing."""
     return lambda path: paths.length(_smooth(path, frame, ring=False))
 
 
 def measure(
     graph: Graph, frame: Frame, shape: tuple[int, ...], quantities: Mapping[str, Sample]
 ) -> SkeletonGraph:
-    """Measure a traced graph.
+    """Measure the branches of a traced graph and return the graph with its measurements.
 
     Args:
         graph: Result of `trace`, pruned or not.
-        frame: Maps its voxels to world coordinates.
-        shape: Of the image.
-        quantities: A sampler for each known `Quantity`.
+        frame: The affine map from array indices to world coordinates.
+        shape: Shape of the image.
+        quantities: For each known `Quantity`, a function that returns its values at given voxels.
     """
     import networkx as nx
 

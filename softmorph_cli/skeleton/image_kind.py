@@ -1,4 +1,4 @@
-"""What a volume is, by its provenance: a map, a skeleton, or a nested skeleton with exact level sets."""
+"""The kind of an image by its metadata (provenance): a map, a skeleton, or a nested skeleton with exact level sets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _SLAB: Final = 1 << 22
 
 
 def kind_of(volume: Volume) -> tuple[str, tuple[str, ...]]:
-    """Return MAP or SKELETON and a note; values are not looked at, only whether softmorph wrote it as a skeleton."""
+    """Return MAP or SKELETON, and a note if the image is a skeleton.
+
+    The kind depends only on whether the metadata say that softmorph wrote the file as a skeleton, not on the values.
+    """
     if not made_as_skeleton(volume.source.provenance if volume.source else {}):
         return MAP, ()
     return SKELETON, (
@@ -32,7 +35,7 @@ def kind_of(volume: Volume) -> tuple[str, tuple[str, ...]]:
 
 
 def made_as_skeleton(provenance: Mapping[str, Any]) -> bool:
-    """Return whether a file's provenance is that of a skeleton."""
+    """Return whether the provenance of a file (softmorph's command and parameters) says that it is a skeleton."""
     command, parameters = provenance.get("command"), provenance.get("parameters")
     parameters = parameters if isinstance(parameters, Mapping) else {}
     if parameters.get("argmax"):
@@ -49,7 +52,8 @@ def made_as_skeleton(provenance: Mapping[str, Any]) -> bool:
 def exact_levels(image: Volume | Blocks) -> LevelSets | Literal["exact"] | None:
     """Return the level sets at which a nested skeleton written by softmorph is exact; None for any other image.
 
-    Another program may have copied the provenance to a changed map, so values below the lowest level are ruled out.
+    Another program may have copied the metadata to a changed map, so an image with values between 0 and the lowest
+    level (inclusive) is not accepted as a nested skeleton.
     """
     levels = nested_levels(image.source.provenance if image.source else {})
     if isinstance(levels, LevelSets):

@@ -1,11 +1,11 @@
-"""Links between the voxels of a skeleton: adjacency without the edges that only cut a corner.
+"""Links between the voxels of a skeleton: the adjacency graph without the edges that only cut a corner.
 
-Voxels that share a corner are neighbours (8 in 2D, 26 in 3D). Where a skeleton turns or forks, three or four voxels
-are mutual neighbours, and the graph of all edges has cycles and junctions that the skeleton has not. An edge can be
-collapsed if one common neighbour of its ends is adjacent to all others: the clique complex, which is homotopy
-equivalent to the skeleton, keeps its homotopy type (Boissonnat & Pritam, *Edge collapse and persistence of flag
-complexes*, SoCG 2020). Unless the skeleton holds closed surfaces, the remaining graph has as many independent cycles
-as the skeleton has loops.
+Voxels that share a corner are neighbours (8 in 2D, 26 in 3D). Where a skeleton turns or forks, three or four voxels are
+mutual neighbours, and the graph of all edges has cycles and junctions that the skeleton lacks. An edge can be collapsed
+(removed) if one common neighbour of its two ends is adjacent to all other common neighbours: the clique complex, which
+is homotopy equivalent to the skeleton, keeps its homotopy type (Boissonnat & Pritam, *Edge collapse and persistence of
+flag complexes*, SoCG 2020). Unless the skeleton holds closed surfaces, the remaining graph has as many independent
+cycles as the skeleton has loops.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Voxels = npt.NDArray[np.intp]
 
 
 def neighbours(voxels: Voxels) -> Voxels:
-    """Return the pairs of voxels, array indices (N, d), that share a corner, as row numbers (M, 2)."""
+    """Return the pairs of voxels that share at least a corner.
+
+    `voxels` are array indices, shape (N, d); the result has shape (M, 2) and holds pairs of row indices of `voxels`.
+    """
     from scipy.spatial import cKDTree
 
     # At most 1 apart along every axis; the half allows for rounding.
@@ -28,10 +31,11 @@ def neighbours(voxels: Voxels) -> Voxels:
 
 
 def links(voxels: Voxels, pairs: Voxels) -> Any:
-    """Return the links of voxels, array indices (N, d) without duplicates, from their `neighbours`.
+    """Return the links between voxels: the pairs of neighbours that remain when no further edge can be collapsed.
 
-    The result is a symmetric N x N `scipy.sparse.csr_array` of ones. No edge can be collapsed any further; the order of
-    the voxels decides between equivalent edges only.
+    `voxels` are array indices, shape (N, d), without duplicates; `pairs` is the result of `neighbours(voxels)`. The
+    result is the adjacency matrix, a symmetric N x N `scipy.sparse.csr_array` of ones. The order of the voxels decides
+    only which of several equivalent edges is collapsed.
     """
     from scipy.sparse import coo_array
 
@@ -45,7 +49,7 @@ def links(voxels: Voxels, pairs: Voxels) -> Any:
 
 
 def _collapsed(voxels: Voxels, pairs: Voxels) -> npt.NDArray[np.bool_]:
-    """Return which edges are collapsed, the longest first, so that paths run through faces."""
+    """Return which edges (pairs of neighbours) are collapsed; long edges go first, so that paths run through faces."""
     collapsed = np.zeros(len(pairs), bool)
     around: dict[int, set[int]] = {}
     for a, b in pairs.tolist():

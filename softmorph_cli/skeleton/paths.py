@@ -1,4 +1,4 @@
-"""Smoothing and length of a branch.
+"""Smoothing and length of a branch of a skeleton.
 
 A chain of voxels is longer than the curve it samples, so it is smoothed before it is measured. A local parabola
 (Savitzky & Golay, Analytical Chemistry 36, 1964) keeps the curvature that a moving average cuts short: on rings of
@@ -18,9 +18,10 @@ WINDOW: Final = 15
 
 
 def smooth(points: npt.NDArray[Any], *, closed: bool = False) -> npt.NDArray[np.float64]:
-    """Return a chain of points, shape (N, 3), smoothed by local parabolas; its first and last point are kept.
+    """Return a chain of points, shape (N, 3), smoothed by local parabolas; the two end points do not move.
 
-    The last point of a closed chain repeats the first, and the chain is smoothed periodically.
+    The last point of a closed chain repeats its first point; a closed chain is smoothed periodically, and all of its
+    points may move.
     """
     from scipy.signal import savgol_filter
 
@@ -40,5 +41,5 @@ def smooth(points: npt.NDArray[Any], *, closed: bool = False) -> npt.NDArray[np.
 
 
 def length(points: npt.NDArray[np.float64]) -> float:
-    """Return the length of a polyline."""
+    """Return the length of the polyline through the points, shape (N, 3)."""
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())

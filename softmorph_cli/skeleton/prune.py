@@ -1,4 +1,4 @@
-"""Pruning: removal of short spurs, one at a time, and of one branch of every cycle."""
+"""Pruning of a skeleton graph: removal of short spurs, one at a time, or of one branch of every cycle."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ Weigh = Callable[[Voxels], float]
 
 
 def _spur(graph: Graph, u: int, v: int) -> tuple[int, int] | None:
-    """Return the end point and the junction of a branch between these nodes; None if it is no spur."""
+    """Return the end point and the junction of a branch between the nodes u and v; None if the branch is not a spur."""
     tip, fork = (u, v) if graph.degree(u) == 1 else (v, u)
     return (tip, fork) if graph.degree(tip) == 1 and graph.degree(fork) > 2 else None
 
 
 def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
-    """Remove spurs, branches from an end point to a junction, in place, the shortest first.
+    """Remove short spurs (branches from an end point to a junction) in place, the shortest first.
 
     If two branches are left at the junction they are joined, and the joined branch may be a spur in turn. A branch
-    between two end points is a component by itself and stays.
+    between two end points is a component by itself and is not removed.
 
-    `shorter_than` returns the minimum length of the spurs at a junction, given its central voxel, shape (1, d);
-    `length` returns the length of a path. Returns the number of removed spurs.
+    Args:
+        graph: The graph.
+        shorter_than: Function that returns the minimum length of the spurs at a junction, given the central voxel of
+            the junction, shape (1, d).
+        length: Function that returns the length of a path, given its voxels.
+
+    Returns:
+        The number of removed spurs.
     """
     waiting: list[tuple[float, int, int, int]] = []
 
@@ -51,10 +57,17 @@ def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
 
 
 def prune_cycles(graph: Graph, weight: Weigh) -> int:
-    """Remove the branches outside the maximum spanning forest, in place: no cycle is left.
+    """Remove the branches outside the maximum spanning forest in place, so that no cycle is left.
 
-    If a component would have no branch left, its heaviest loop is opened instead, by removal of the voxel before the
-    one that closes it. Returns the number of cycles.
+    If a component would have no branch left, its heaviest loop is opened instead of removed, by deleting the voxel
+    before the voxel that closes the loop.
+
+    Args:
+        graph: The graph.
+        weight: Function that returns the weight of a branch, given its voxels; the lightest branches are removed.
+
+    Returns:
+        The number of cycles that were removed.
     """
     import networkx as nx
 
@@ -76,7 +89,10 @@ def prune_cycles(graph: Graph, weight: Weigh) -> int:
 
 
 def _join_all(graph: Graph, nodes: set[int]) -> None:
-    """Join the branches at nodes of degree 2; a path takes part in one join per round, so it is copied less often."""
+    """Join the two branches at each of the given nodes that has degree 2.
+
+    Each branch takes part in at most one join per round, so that long paths are copied less often.
+    """
     while nodes:
         touched: set[int] = set()
         for node in sorted(nodes):

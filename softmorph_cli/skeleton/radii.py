@@ -1,11 +1,11 @@
-"""Radius at the centreline: that of the largest ball inside the surface near a voxel.
+"""The radius of an object at its centreline: the radius of the largest ball inside the surface near a voxel.
 
-The surface passes between voxels, where the linearly interpolated map equals the threshold, so radii are finer than
-the grid and a line one voxel wide has radius 0.5. A k-d tree of its points answers at the voxels of the skeleton only;
-a distance transform would take 20 bytes for each voxel of the image. A voxel of the centreline lies up to one voxel
-off the axis, too near to one side of the surface, so each place is moved away from its nearest point three times while
-that increases the radius. On drawn tubes of radius 3 the mean is 2.9, with a distance transform 2.6. The border of the
-image is no surface.
+The surface passes between voxels, where the linearly interpolated map equals the threshold, so radii are finer than the
+grid and a line one voxel wide has radius 0.5. A k-d tree of the surface's points is queried at the voxels of the
+skeleton only; a distance transform would take 20 bytes for each voxel of the image. A voxel of the centreline lies up
+to one voxel off the axis, too near to one side of the surface, so each place is moved away from its nearest surface
+point up to three times, if the move increases the radius. On synthetic tubes of radius 3 the mean radius is 2.9, with a
+distance transform 2.6. The border of the image is not part of the surface.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BLOCK: Final = 2**22
 
 
 def surface(image: npt.NDArray[Any], threshold: float, frame: Frame) -> npt.NDArray[np.float64]:
-    """Return the world coordinates, shape (N, 3), at which a map crosses the threshold between face neighbours."""
+    """Return the points, in world coordinates (N, 3), where a map crosses the threshold between face neighbours."""
     rows = max(1, BLOCK // math.prod(image.shape[1:]))
     found = []
     for start in range(0, len(image), rows):
@@ -56,7 +56,10 @@ def _cut(axis: int, dims: int, rows: int, part: slice) -> tuple[slice, ...]:
 
 
 def radii(image: npt.NDArray[Any], threshold: float, frame: Frame) -> Sample | None:
-    """Return a sampler of the radius in the frame's unit, 0 outside {p > threshold}; None if there is no surface."""
+    """Return a sampler of the radius: a function that returns the radius at given voxels, in the unit of the frame.
+
+    The radius is 0 outside {p > threshold}. The result is None if the map nowhere crosses the threshold.
+    """
     from scipy.spatial import cKDTree
 
     points = surface(image, threshold, frame)

@@ -1,4 +1,4 @@
-"""One image of several: whether a volume holds only one, and how to select one of its channels, times or slices."""
+"""Volumes with several images: a check for a single image, and advice on selecting a channel, a time or a slice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from softmorph_cli.volume import SLICE, Volume
 
 
 def single(volume: Volume) -> Volume:
-    """Return a volume without its mapped axes.
+    """Return the single image of a volume, without the mapped axes (channel, time, slice).
 
     Raises:
         InputError: If a mapped axis is longer than 1.
@@ -25,7 +25,7 @@ def single(volume: Volume) -> Volume:
 
 
 def several(volume: Volume) -> tuple[str, str] | None:
-    """Return which images a map holds and how to select one, both in words; None if it holds a single one."""
+    """Return, in words, which images a volume holds and how to select one of them; None if it holds a single image."""
     sizes = [
         (axis, size) for axis, size in zip(volume.mapped_axes, volume.array.shape, strict=False) if size > 1
     ]
@@ -49,11 +49,11 @@ def several(volume: Volume) -> tuple[str, str] | None:
 
 
 def how_to_select(volume: Volume, options: str) -> str:
-    """Return the advice that selects one map of several.
+    """Return advice, for error messages, on how to select one map of a volume with several maps.
 
     Args:
-        volume: All the maps.
-        options: Options, such as "--channel 0 (or 1)", or in Python keywords of `read`.
+        volume: The volume.
+        options: Options that select one map, such as "--channel 0 (or 1)"; in Python, keyword arguments of `read`.
     """
     if in_shell():
         return f"add {options}"
@@ -63,7 +63,7 @@ def how_to_select(volume: Volume, options: str) -> str:
 
 
 def class_option(volume: Volume) -> str | None:
-    """Return the options that select each class but the background; None if the map has no axis of classes."""
+    """Return the options that select each class but the background, such as "--channel 1 (or 2)"; None if none."""
     source = volume.source
     axis = volume.class_axis()
     if axis is None or volume.axes[axis] == SLICE:

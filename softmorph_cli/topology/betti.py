@@ -1,8 +1,9 @@
-"""Betti numbers of a mask: components, loops and cavities.
+"""Betti numbers of a mask: the numbers of components, loops and cavities.
 
-b0 is the number of foreground components, b2 that of enclosed background components, which have the complementary
-connectivity; b1 follows from the Euler characteristic chi = b0 - b1 + b2, a sum over the cells of the mask. In 2D the
-enclosed background components are the holes, b1, and there is no b2.
+b0 is the number of connected components of the foreground. b2 is the number of enclosed components of the background,
+which has the complementary connectivity. b1 follows from the Euler characteristic chi = b0 - b1 + b2, which is a sum
+over the cells of the mask. In 2D the enclosed background components are the holes, whose number is b1, and b2 does not
+exist.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ class Betti:
     """The Betti numbers of a mask.
 
     Attributes:
-        b0: Connected components.
-        b1: Independent loops: holes in 2D, handles and tunnels in 3D.
-        b2: Cavities; None in 2D.
+        b0: Number of connected components.
+        b1: Number of independent loops: holes in 2D, handles and tunnels in 3D.
+        b2: Number of cavities; None in 2D.
         euler: Euler characteristic, b0 - b1 + b2.
-        connectivity: Of the foreground, 4 or 8 in 2D, 6 or 26 in 3D; that of the background is complementary.
+        connectivity: Connectivity of the foreground, 4 or 8 in 2D, 6 or 26 in 3D; the background has the complementary
+            connectivity.
     """
 
     b0: int
@@ -37,25 +39,25 @@ class Betti:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """b0, b1 and, in 3D, b2."""
+        """The Betti numbers b0, b1 and, in 3D, b2."""
         return (self.b0, self.b1) if self.b2 is None else (self.b0, self.b1, self.b2)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON."""
+        """Return the Betti numbers and the Euler characteristic as a JSON object."""
         return {"betti": {f"b{k}": number for k, number in enumerate(self.numbers)}, "euler": self.euler}
 
 
 def betti_numbers(mask: npt.NDArray[np.bool_], connectivity: int | None = None) -> Betti:
     """Return the Betti numbers of a mask; everything outside of the array is background.
 
-    Takes about five bytes of memory a voxel beside the mask.
+    The computation takes about five bytes of memory per voxel in addition to the mask.
 
     Args:
-        mask: Shape (Y, X) or (Z, Y, X), bool.
-        connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        mask: Boolean array, shape (Y, X) or (Z, Y, X).
+        connectivity: Connectivity of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
 
     Raises:
-        InputError: If the array is not boolean or not of 2 or 3 axes, or the connectivity is not one of these.
+        InputError: If the array is not boolean or does not have 2 or 3 axes, or the connectivity does not exist.
     """
     if mask.dtype != np.bool_:
         raise InputError(f"Betti numbers are those of a mask of bool, not of {mask.dtype}.")
@@ -73,7 +75,10 @@ def betti_numbers(mask: npt.NDArray[np.bool_], connectivity: int | None = None) 
 
 
 def _euler(mask: npt.NDArray[np.bool_], axis: int = 0) -> int:
-    """Euler characteristic of a face-connected mask: voxels - adjacent pairs + 2 x 2 squares - 2 x 2 x 2 cubes."""
+    """Return the Euler characteristic of a face-connected mask: voxels - adjacent pairs + squares - cubes.
+
+    Squares and cubes are blocks of 2 x 2 and 2 x 2 x 2 foreground voxels. Axes before `axis` are skipped (recursion).
+    """
     if axis == mask.ndim:
         return int(np.count_nonzero(mask))
     along = (slice(None),) * axis

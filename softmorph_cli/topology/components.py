@@ -1,4 +1,4 @@
-"""Connected components of a mask: labels, and counts that need the labels of one block at a time."""
+"""Connected components of a mask: labelling, and counting block by block, which saves memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ LABEL_VOXELS: Final = 2**21
 
 
 def connectivities(dims: int, connectivity: int | None) -> tuple[int, int]:
-    """Return the connectivities of the foreground, None for 8 or 26, and of the background, which are complementary.
+    """Return the connectivity of the foreground and the complementary connectivity of the background.
+
+    Args:
+        dims: Number of spatial axes: 2 or 3.
+        connectivity: Connectivity of the foreground; None for 8 in 2D and 26 in 3D.
 
     Raises:
         InputError: If the connectivity does not exist or has no complement, such as 18 in 3D.
@@ -36,10 +40,10 @@ def connectivities(dims: int, connectivity: int | None) -> tuple[int, int]:
 
 
 def count_components(array: npt.NDArray[Any], threshold: float, connectivity: int) -> int:
-    """Count the connected components of {p > threshold}, for a mask with the threshold 0.
+    """Return the number of connected components of {p > threshold}; for a mask the threshold is 0.
 
-    Blocks are labelled one after the other and overlap in a plane. Two labels of one voxel of that plane belong to one
-    component, so the result is the number of components of the graph of labels.
+    Blocks are labelled one after the other and overlap in a plane. The two labels of a voxel in that plane belong to
+    the same component, so the result is the number of connected components of the graph whose nodes are the labels.
     """
     labels_so_far = 0
     shared_plane: npt.NDArray[Any] | None = None
@@ -59,7 +63,7 @@ def count_components(array: npt.NDArray[Any], threshold: float, connectivity: in
 
 
 def label_components(mask: npt.NDArray[np.bool_], connectivity: int) -> tuple[npt.NDArray[Any], int]:
-    """Label the connected components of a mask; return the labels (0 is background) and their number."""
+    """Label the connected components of a mask; return the label image (0 is background) and their number."""
     from scipy.ndimage import label
 
     labels, count = label(mask, neighbourhood(mask.ndim, connectivity))
@@ -67,7 +71,7 @@ def label_components(mask: npt.NDArray[np.bool_], connectivity: int) -> tuple[np
 
 
 def neighbourhood(dims: int, connectivity: int) -> npt.NDArray[np.bool_]:
-    """Return the neighbours of a voxel and itself as a mask of shape (3, 3) or (3, 3, 3)."""
+    """Return a mask, shape (3, 3) or (3, 3, 3), of the central voxel and its neighbours for a given connectivity."""
     from scipy.ndimage import generate_binary_structure
 
     mask: npt.NDArray[np.bool_] = generate_binary_structure(dims, 1 if connectivity == 2 * dims else dims)
@@ -77,7 +81,7 @@ def neighbourhood(dims: int, connectivity: int) -> npt.NDArray[np.bool_]:
 def count_graph_components(
     nodes: int, first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]
 ) -> int:
-    """Return the number of connected components of a graph with nodes numbered from 0, given the ends of its edges."""
+    """Return the number of connected components of a graph whose edges join the nodes first[k] and second[k]."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -88,6 +92,6 @@ def count_graph_components(
 
 
 def row_ranges(shape: tuple[int, ...], voxels: int) -> Iterator[slice]:
-    """Yield consecutive ranges of the first axis of at most so many voxels each, but at least one row."""
+    """Return consecutive ranges of the first axis that have at most `voxels` voxels each, but at least one row."""
     step = max(1, voxels // math.prod(shape[1:]))
     return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))

@@ -1,6 +1,7 @@
-"""Link functions: how the probabilities of channels follow from logits.
+"""Link functions, which convert the logits of channels to probabilities and back.
 
-Arrays have the channels first, then the spatial axes. `members` are the channels of a union.
+Arrays have the channel axis first, then the spatial axes. The argument `members` lists the indices of the channels
+whose union is considered.
 """
 
 from __future__ import annotations
@@ -17,67 +18,67 @@ Voxels = tuple[npt.NDArray[np.int64], ...]
 
 
 class SigmoidLink:
-    """Independent channels, p = sigmoid(z); the probability of a union is the largest of its members'."""
+    """The link function of independent channels, p = sigmoid(z); the probability of a union is the maximum."""
 
     def logits(self, p: Array) -> Array:
-        """Return the logits of probabilities strictly between 0 and 1."""
+        """Return the logits z of probabilities p, which lie strictly between 0 and 1."""
         z: Array = np.log(p) - np.log1p(-p)
         return z
 
     def probabilities(self, z: Array) -> Array:
-        """Return the probabilities of logits."""
+        """Return the probabilities p of logits z."""
         from scipy.special import expit
 
         p: Array = expit(z)
         return p
 
     def union(self, p: Array, members: Sequence[int]) -> Array:
-        """Return the probability of a union."""
+        """Return the probability of the union of the channels `members`."""
         largest: Array = p[members[0]] if len(members) == 1 else p[list(members)].max(axis=0)
         return largest
 
     def union_logit(self, z: Array, members: Sequence[int]) -> Array:
-        """Return the logit of the probability of a union."""
+        """Return the logit of the probability of the union of the channels `members`."""
         return self.union(z, members)
 
     def shares(self, z: Array, members: Sequence[int], at: Voxels) -> Array:
-        """Return the change of each channel's logit that raises the union's logit by 1, shape (C, N)."""
+        """Return the changes of the logits, shape (C, N), that raise the logit of the union by 1 at N voxels."""
         values = np.stack([z[member][at] for member in members])
         shares = np.zeros((len(z), values.shape[1]), z.dtype)
         shares[np.array(members)[values.argmax(axis=0)], np.arange(values.shape[1])] = 1
         return shares
 
     def logit_gradient(self, p: Array, gradient: Array) -> Array:
-        """Return the gradient with respect to the logits, given that with respect to the probabilities."""
+        """Return the gradient with respect to the logits, given the gradient with respect to the probabilities p."""
         result: Array = gradient * p * (1 - p)
         return result
 
 
 class SoftmaxLink:
-    """Mutually exclusive classes, p = softmax(z); the probability of a union is the sum of its members'.
+    """The link function of mutually exclusive classes, p = softmax(z); the probability of a union is a sum.
 
-    Its methods are those of `SigmoidLink`.
+    The methods have the same meaning as those of `SigmoidLink`.
     """
 
     def logits(self, p: Array) -> Array:
-        """Return log p."""
+        """Return logits of probabilities p above 0: log p."""
         z: Array = np.log(p)
         return z
 
     def probabilities(self, z: Array) -> Array:
-        """Return the softmax."""
+        """Return the probabilities of logits z: their softmax over the channels."""
         from scipy.special import softmax
 
         p: Array = softmax(z, axis=0)
         return p
 
     def union(self, p: Array, members: Sequence[int]) -> Array:
-        """Return the sum."""
+        """Return the probability of the union of the classes `members`: the sum of their probabilities."""
         total: Array = p[list(members)].sum(axis=0)
         return total
 
     def union_logit(self, z: Array, members: Sequence[int]) -> Array:
-        """Return the logit of the sum: log of the members' probability less log of the others'."""
+        """Return the logit of the probability of the union: log p(members) - log p(all other classes)."""
         from scipy.special import logsumexp
 
         others = [c for c in range(len(z)) if c not in members]
@@ -85,7 +86,10 @@ class SoftmaxLink:
         return logit
 
     def shares(self, z: Array, members: Sequence[int], at: Voxels) -> Array:
-        """Return the smallest such change, which is along the gradient of the union's logit."""
+        """Return the smallest change of the logits, shape (C, N), that raises the logit of the union by 1 at N voxels.
+
+        The change is along the gradient of the union's logit.
+        """
         here = np.stack([plane[at] for plane in z])
         gradient = self.probabilities(here)
         member = np.isin(np.arange(len(z)), members)
@@ -95,7 +99,7 @@ class SoftmaxLink:
         return shares
 
     def logit_gradient(self, p: Array, gradient: Array) -> Array:
-        """Return p (g - sum of g p)."""
+        """Return the gradient with respect to the logits, p (g - sum of g p), given the gradient g for p."""
         result: Array = p * (gradient - (gradient * p).sum(axis=0))
         return result
 

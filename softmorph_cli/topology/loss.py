@@ -1,4 +1,4 @@
-"""The topological loss: distance between a map's persistence bars and those of a given topology."""
+"""The topological loss: the distance between the persistence bars of a map and the bars of a given topology."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ def topological_loss(p: Tensor, betti: Sequence[int], connectivity: int | None =
 
     Args:
         p: Probabilities, shape (Y, X) or (Z, Y, X), on any device; bars are computed on the CPU.
-        betti: b0, b1 and, in 3D, b2.
-        connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        betti: The Betti numbers b0, b1 and, in 3D, b2.
+        connectivity: Connectivity of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
 
     Returns:
-        A scalar of p's type.
+        The loss, a scalar tensor with the dtype of p.
 
     Raises:
-        InputError: If p is no map of 2 or 3 axes of values in [0, 1], or the Betti numbers do not fit it.
+        InputError: If p does not have 2 or 3 axes or has values outside [0, 1], or the Betti numbers do not fit the
+            map.
     """
     import torch
 
@@ -52,7 +53,7 @@ def topological_loss(p: Tensor, betti: Sequence[int], connectivity: int | None =
 
 
 def _read(p: Tensor, at: npt.NDArray[np.int64]) -> Tensor:
-    """Return the values at array indices, shape (N, d), differentiably; 0 outside of the map, at -1."""
+    """Return the values of p at array indices, shape (N, d), differentiably; the value at index -1 (outside) is 0."""
     import torch
 
     inside = torch.from_numpy(at[:, 0] >= 0).to(p.device)

@@ -1,13 +1,14 @@
 """Persistence of a probability map: the thresholds at which its components, loops and cavities are born and die.
 
 As the threshold t falls from 1 to 0 the mask {p >= t} grows. A homology class of dimension k (0 components, 1 loops, 2
-cavities) is born at the value of one voxel and dies at that of another: a component when it joins an older one, a loop
-or a cavity when it is filled. One component never dies; here its death is 0, where everything is foreground.
+cavities) is born at the value of one voxel and dies at the value of another voxel: a component when it joins an older
+component, a loop or a cavity when it is filled. One component never dies; here its death is 0, where everything is
+foreground. The interval from birth to death is the bar of the class.
 
 Loops in 3D are computed by gudhi on a cubical complex whose vertices (for 6-connected foreground) or top-dimensional
 cells (for 26-connected foreground) are the voxels. gudhi filters by sublevel sets of float64, so it gets -p, which
-unlike 1 - p does not round. Its flat indices are in Fortran order. Components and cavities, which is all there is in
-2D, are computed by union-find. A border of one voxel of p = 0 closes what touches the border of the map.
+unlike 1 - p does not round. The flat indices of gudhi are in Fortran order. Components and cavities (all classes in 2D)
+are computed by union-find. A border of one voxel of p = 0 closes loops and cavities at the border of the map.
 """
 
 from __future__ import annotations
@@ -34,13 +35,16 @@ _Ends = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Diagram:
-    """The bars of one dimension, by falling length.
+    """The persistence bars of one dimension, in order of decreasing length.
 
     Attributes:
-        birth: Shape (N,): the highest threshold t at which the class exists in {p >= t}; a value of the map.
-        death: Shape (N,): the highest threshold below it at which the class no longer exists; a value of the map, or 0.
-        birth_at: Shape (N, 2) or (N, 3): array index of the voxel whose value is `birth`.
-        death_at: That of the voxel whose value is `death`; all -1 if the class dies outside of the map, at 0.
+        birth: For each bar the highest threshold t at which the class exists in {p >= t}, a value of the map; shape
+            (N,).
+        death: For each bar the highest threshold below `birth` at which the class no longer exists, a value of the map
+            or 0; shape (N,).
+        birth_at: Array indices of the voxels whose values are `birth`, shape (N, 2) or (N, 3).
+        death_at: Array indices of the voxels whose values are `death`; -1 along all axes if the class dies outside the
+            map, at 0.
     """
 
     birth: npt.NDArray[Any]
@@ -53,23 +57,23 @@ class Diagram:
         return len(self.birth)
 
     def __getitem__(self, index: npt.NDArray[Any]) -> Diagram:
-        """Return the bars at an index, a mask or an order."""
+        """Return the bars that an array of indices or a boolean mask selects, in the order of the indices."""
         return Diagram(self.birth[index], self.death[index], self.birth_at[index], self.death_at[index])
 
     @property
     def length(self) -> npt.NDArray[Any]:
-        """Birth minus death, in (0, 1]."""
+        """The length of each bar, birth minus death, in (0, 1]."""
         length: npt.NDArray[Any] = self.birth - self.death
         return length
 
 
 @dataclass(frozen=True)
 class Bars:
-    """All bars of a map.
+    """The persistence bars of a map in all dimensions.
 
     Attributes:
-        diagrams: Of dimension 0, 1 and, in 3D, 2.
-        connectivity: Of the foreground, 4 or 8 in 2D, 6 or 26 in 3D.
+        diagrams: The bars of dimension 0 (components), 1 (loops) and, in 3D, 2 (cavities).
+        connectivity: Connectivity of the foreground, 4 or 8 in 2D, 6 or 26 in 3D.
     """
 
     diagrams: tuple[Diagram, ...]
@@ -80,7 +84,7 @@ class Bars:
         return tuple(int(curve[0]) for curve in self.curves([threshold]))
 
     def curves(self, thresholds: Sequence[float]) -> tuple[npt.NDArray[np.int64], ...]:
-        """Return the Betti curve of each dimension: the numbers of {p > t} at thresholds t of at least 0."""
+        """Return the Betti curve of each dimension: the Betti numbers of {p > t} at thresholds t of at least 0."""
         levels = np.asarray(thresholds, np.float64)
         return tuple(
             # Bars born above t, less bars that died above t.
@@ -93,18 +97,18 @@ class Bars:
 def bars(image: npt.NDArray[Any], connectivity: int | None = None) -> Bars:
     """Return the persistence bars of the superlevel sets of a map, without bars of length 0.
 
-    Takes up to 550 bytes of memory for each voxel of the bounding box of p > 0 in 3D, 50 in 2D.
+    The computation takes up to 550 bytes of memory for each voxel of the bounding box of p > 0 in 3D, 50 in 2D.
 
     Args:
         image: Probabilities, shape (Y, X) or (Z, Y, X), floating point; not modified.
-        connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        connectivity: Connectivity of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
 
     Returns:
-        The bars; births and deaths are unrounded values of the map, of its type. A map of zeros has none.
+        The bars; births and deaths are unrounded values of the map and have its dtype. A map of zeros has no bars.
 
     Raises:
-        InputError: If the map is not of 2 or 3 axes of floating-point numbers in [0, 1], the connectivity does not
-            exist, or memory does not suffice.
+        InputError: If the map does not have 2 or 3 axes or does not hold floating-point numbers in [0, 1], the
+            connectivity does not exist, or memory does not suffice.
     """
     corner, box, foreground = _prepared(image, connectivity)
     all_ends = (
@@ -116,9 +120,9 @@ def bars(image: npt.NDArray[Any], connectivity: int | None = None) -> Bars:
 
 
 def diagram(image: npt.NDArray[Any], dimension: int, connectivity: int | None = None) -> Diagram:
-    """Return the bars of one dimension, 0, 1 or, in 3D, 2; arguments and errors as for `bars`.
+    """Return the persistence bars of a map in one dimension: 0 (components), 1 (loops) or, in 3D, 2 (cavities).
 
-    Bars of components and cavities take little time and memory.
+    The other arguments and the errors are those of `bars`. Bars of components and cavities take little time and memory.
     """
     corner, box, foreground = _prepared(image, connectivity)
     return _diagram(image, corner, box.shape, _ends(box, dimension, foreground))
@@ -127,9 +131,9 @@ def diagram(image: npt.NDArray[Any], dimension: int, connectivity: int | None = 
 def _prepared(
     image: npt.NDArray[Any], connectivity: int | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], int]:
-    """Check a map; return the corner of the bounding box of p > 0, its values and the foreground's connectivity.
+    """Check a map; return the corner of the bounding box of p > 0, the box and the connectivity of the foreground.
 
-    The values are float32 or float64 and have a border of zeros, one voxel wide.
+    The box is an array of float32 or float64 with the values of the map and a border of zeros, one voxel wide.
     """
     foreground = connectivities(image.ndim, connectivity)[0]
     if not np.issubdtype(image.dtype, np.floating):
@@ -149,7 +153,7 @@ def _prepared(
 
 
 def _ends(box: npt.NDArray[Any], dimension: int, foreground: int) -> _Ends:
-    """Return where the bars of one dimension are born and die in a box with a border of zeros."""
+    """Return the array indices at which the bars of one dimension are born and die in a box with a border of zeros."""
     if dimension == 0:
         pairs = component_pairs(box, foreground)
     elif dimension == box.ndim - 1:
@@ -160,7 +164,7 @@ def _ends(box: npt.NDArray[Any], dimension: int, foreground: int) -> _Ends:
 
 
 def _ends_of_complex(box: npt.NDArray[Any], foreground: int) -> list[_Ends]:
-    """Return where the bars of all dimensions are born and die, computed by gudhi."""
+    """Return the array indices at which the bars of each dimension are born and die in a box, computed by gudhi."""
     if not box[(slice(1, -1),) * box.ndim].size:
         return [_voxels(np.empty((0, 2), np.int64), box.shape, "F")] * box.ndim
     _check_memory(box.size)
@@ -173,7 +177,10 @@ def _ends_of_complex(box: npt.NDArray[Any], foreground: int) -> list[_Ends]:
 
 
 def _gudhi_pairs(box: npt.NDArray[Any], *, by_faces: bool) -> Any:
-    """Return gudhi's persistence pairs of each dimension, and its classes that never die."""
+    """Return gudhi's persistence pairs of each dimension, and the births of classes that never die, as flat indices.
+
+    `by_faces` states whether foreground voxels are connected through faces alone (6 in 3D).
+    """
     import gudhi
 
     cube = gudhi.CubicalComplex(
@@ -202,7 +209,14 @@ def _voxels(pairs: npt.NDArray[np.int64], shape: tuple[int, ...], order: Literal
 def _diagram(
     image: npt.NDArray[Any], corner: npt.NDArray[np.int64], shape: tuple[int, ...], ends: _Ends
 ) -> Diagram:
-    """Return the bars with these ends in the bordered box at a corner of the map; its border is outside."""
+    """Return the diagram of the bars whose ends are given as array indices of a box.
+
+    Args:
+        image: The map.
+        corner: Array index in the map of the first voxel of the box inside the border.
+        shape: Shape of the box with its border of one voxel, which lies outside the map.
+        ends: Array indices, in the box, of births and of deaths.
+    """
     at, values = [], []
     for end in ends:
         inside = np.all((end > 0) & (end < np.array(shape) - 1), axis=1)

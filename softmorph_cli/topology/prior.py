@@ -22,7 +22,7 @@ class Prior:
 
     Attributes:
         channels: Indices of the channels of the union, ascending.
-        betti: b0, b1 and, in 3D, b2.
+        betti: The Betti numbers b0, b1 and, in 3D, b2.
     """
 
     channels: tuple[int, ...]
@@ -33,7 +33,7 @@ class Prior:
         """Parse Betti numbers from a text such as "1,0,0".
 
         Raises:
-            UsageError: If it is not two or three integers of at least 0.
+            UsageError: If the text is not two or three integers of at least 0.
         """
         try:
             numbers = tuple(int(part) for part in text.split(","))
@@ -54,7 +54,7 @@ class Prior:
 
     @classmethod
     def of(cls, channels: tuple[int, ...], betti: Sequence[int], dims: int) -> Prior:
-        """Return a prior for a map of so many spatial axes, 2 or 3.
+        """Return the prior of a union of channels of a map with `dims` (2 or 3) spatial axes.
 
         Raises:
             InputError: If the Betti numbers do not fit the map.
@@ -63,12 +63,17 @@ class Prior:
 
     @classmethod
     def from_table(cls, table: Any, names: Sequence[str] | None, count: int, dims: int) -> Prior:
-        """Return the prior of a table: `channels` is a list of names or of indices from 0, `betti` a list of integers.
+        """Return the prior that a TOML table describes.
 
-        `names` are those of the map's channels, if any; `count` is the number of channels, `dims` 2 or 3.
+        Args:
+            table: A dict with the keys `channels`, a list of names or of indices from 0, and `betti`, a list of
+                integers.
+            names: Names of the map's channels; None if the channels have no names.
+            count: Number of channels of the map.
+            dims: Number of spatial axes of the map: 2 or 3.
 
         Raises:
-            InputError: If the table holds anything else, or does not fit the map.
+            InputError: If the table has other content, or does not fit the map.
         """
         if not isinstance(table, dict) or set(table) != {"channels", "betti"}:
             keys = ", ".join(table) if isinstance(table, dict) else repr(table)
@@ -85,11 +90,13 @@ class Prior:
 
     @classmethod
     def read_all(cls, path: Path, names: Sequence[str] | None, count: int, dims: int) -> tuple[Prior, ...]:
-        """Read a TOML file with a table `[[prior]]`, as for `from_table`, for each channel and union that has a prior.
+        """Read priors from a TOML file, in which each table `[[prior]]` describes one prior.
+
+        The arguments beside the path are those of `from_table`.
 
         Raises:
             FileError: If the file cannot be read.
-            InputError: If it holds anything else, or does not fit the map.
+            InputError: If the file has other content, or does not fit the map.
         """
         try:
             held = parse_toml(path.read_text(encoding="utf-8"))
@@ -114,10 +121,14 @@ class Prior:
 
 
 def check_betti(betti: Sequence[int], dims: int) -> tuple[int, ...]:
-    """Return Betti numbers asked for of a map of so many spatial axes, 2 or 3.
+    """Check the Betti numbers that a prior asks for and return them as a tuple.
+
+    Args:
+        betti: The Betti numbers b0, b1 and, in 3D, b2.
+        dims: Number of spatial axes of the map: 2 or 3.
 
     Raises:
-        InputError: If there are more or fewer numbers than axes, or one is negative.
+        InputError: If there are more or fewer numbers than axes, or a number is negative.
     """
     asked = ",".join(map(str, betti))
     if len(betti) != dims:

@@ -1,15 +1,16 @@
 """Topological repair: changing a map, as little as possible, until its mask has given Betti numbers.
 
 Clough et al. (*A topological loss function for deep-learning based image segmentation using persistent homology*,
-TPAMI 2020) propose their loss (see `loss`) also for single maps, after a network. Here no weights are trained: the
-logits of the map itself move. Gradient descent on the loss is slow, as the gradient of a bar is nonzero in two voxels
-only, so this differs from it:
+TPAMI 2020) propose their loss (module `loss`) also for single maps, after a network. Here no weights are trained: the
+logits of the map itself are changed. Gradient descent on the loss is slow, as the gradient of a bar is nonzero in two
+voxels only, so this algorithm differs from gradient descent:
 
-- Only bars on the wrong side of the threshold move: those among the beta longest that do not live at it, and all others
-  that do. The thousands of short bars elsewhere in a real map are left alone.
-- Of each such bar the cheaper end moves. Erasing a component costs the sum of its logits above the threshold; joining
+- Only bars (persistence intervals of components, loops and cavities) on the wrong side of the threshold move: the bars
+  among the beta longest that do not contain the threshold, and all other bars that do. The thousands of other short
+  bars in a real map are left alone.
+- The cheaper end of each such bar moves. Erasing a component costs the sum of its logits above the threshold; joining
   it to another costs the logits below the threshold along the way (twice the distance of the saddle to the foreground).
-  What the repair itself put into a gap is not erased again.
+  Voxels that the repair itself put into a gap are not erased again.
 - A move crosses the threshold in one step: a component or cavity with all of its voxels, a saddle with its neighbours,
   by a Gaussian of their distance. A gap of several voxels closes from saddle to saddle in as many steps.
 - A voxel that was moved up, down and up again becomes more expensive each time, until another end or bar is cheaper.
@@ -59,12 +60,12 @@ class Repaired:
     """A repaired map.
 
     Attributes:
-        array: The map; within the region its values are those that `Repairer.rounded` returns.
-        stopped: "reached", "stuck" if no bar is left to move, or "max_steps".
+        array: The repaired map; within the region its values are rounded by `Repairer.rounded`.
+        stopped: Why the repair stopped: "reached", "stuck" if no bar is left to move, or "max_steps".
         steps: Number of steps taken.
-        best_step: The step that gave this map, 0 for the input.
-        before: Betti numbers of each prior's mask, within the region, of the input as rounded.
-        after: Those of the result.
+        best_step: Index of the step that gave the returned map, 0 for the input.
+        before: Betti numbers, within the region, of each prior's mask of the rounded input.
+        after: Betti numbers, within the region, of each prior's mask of the repaired map.
     """
 
     array: Array
@@ -80,16 +81,16 @@ class Repairer:
     """The parameters of a repair.
 
     Attributes:
-        threshold: Voxels above it are foreground.
-        connectivity: Of the foreground; None for 8 or 26.
+        threshold: Voxels with a larger probability are foreground.
+        connectivity: Connectivity of the foreground; None for 8 in 2D and 26 in 3D.
         weight: Lambda, the weight of the squared change summed over the voxels.
-        max_steps: Largest number of steps.
+        max_steps: Maximum number of steps.
         smooth: Standard deviation of the change around a moved voxel, in voxels along each spatial axis.
-        region: The box that may change, one slice for each spatial axis; the priors are those of the map cut out there.
-            None for the whole map.
-        kind: How the channels relate: "apart" if independent; mutually exclusive classes, which they stay, are
-            "complete" if they sum to 1 and "rest" if the background is the remainder.
-        rounded: Maps probabilities to what a file stores of them; Betti numbers are those of its result.
+        region: The box that may change, one slice for each spatial axis; the priors apply to the map cropped to that
+            box. None for the whole map.
+        kind: How the channels relate: "apart" if they are independent; for mutually exclusive classes "complete" if the
+            probabilities sum to 1, "rest" if the background is the remainder. Exclusive classes stay exclusive.
+        rounded: Function that rounds probabilities as a file stores them; Betti numbers are counted after rounding.
     """
 
     threshold: float = 0.5
@@ -107,26 +108,27 @@ class Repairer:
         return SigmoidLink() if self.kind == "apart" else SoftmaxLink()
 
     def union(self, array: Array, prior: Prior) -> Array:
-        """Return the probability of the union of a prior's channels; the array has the channels first."""
+        """Return the probability of the union of a prior's channels; the array has the channel axis first."""
         return np.minimum(self.link.union(array, prior.channels), 1)
 
     def masks(self, array: Array, priors: Sequence[Prior]) -> tuple[Mask, ...]:
-        """Return where the union of each prior's channels is above the threshold."""
+        """Return, for each prior, the mask where the probability of the union of its channels exceeds the threshold."""
         return tuple(self.union(array, prior) > self.threshold for prior in priors)
 
     def betti_numbers(self, array: Array, priors: Sequence[Prior]) -> tuple[Betti, ...]:
-        """Return the Betti numbers of each prior's mask."""
+        """Return the Betti numbers of the mask of each prior (the union of its channels above the threshold)."""
         return tuple(betti_numbers(mask, self.connectivity) for mask in self.masks(array, priors))
 
     def repair(self, array: Array, priors: Sequence[Prior], progress: Progress | None = None) -> Repaired:
         """Change a map until each prior's mask has its Betti numbers.
 
-        Stops at the first step that has them all; otherwise returns the step with the least sum of differences.
+        The repair stops at the first step at which all masks have their Betti numbers. If no step reaches them, the map
+        of the step with the smallest sum of absolute differences is returned.
 
         Args:
             array: Probabilities, float32 or float64, shape (C, Y, X) or (C, Z, Y, X); not modified.
             priors: Betti numbers of channels and of unions of channels.
-            progress: Called at every step.
+            progress: Callback that receives the step, the maximum number of steps and the Betti numbers at every step.
 
         Raises:
             InputError: If a prior does not fit, a parameter is out of range, or the map is 0 everywhere.
@@ -184,14 +186,20 @@ class Repairer:
             )
 
     def _with_background(self, array: Array) -> Array:
-        """Return the classes with the background as the last one, if they leave it out."""
+        """Return the array with the background appended as the last class, if the classes lack it (`kind` "rest")."""
         if self.kind != "rest":
             return array
         return np.concatenate([array, np.maximum(1 - array.sum(axis=0, keepdims=True), 0)])
 
 
 class _Descent:
-    """A map under repair: its logits, their change so far, and bars of loops in 3D that are reused."""
+    """The state of a repair: the logits of the map, their change so far, and bars of 3D loops that are reused.
+
+    Args:
+        start: The input map, with the channel axis first.
+        priors: Betti numbers of channels and of unions of channels.
+        repairer: The parameters of the repair.
+    """
 
     def __init__(self, start: Array, priors: Sequence[Prior], repairer: Repairer) -> None:
         self.start, self.priors, self.repairer = start, priors, repairer
@@ -209,7 +217,7 @@ class _Descent:
         self.kept: dict[tuple[int, int], tuple[Diagram, int]] = {}
 
     def smooth_result(self) -> Array:
-        """Return the probabilities; where nothing moved they are bit for bit those of the input."""
+        """Return the current probabilities; voxels that were not changed have bit for bit the values of the input."""
         moved = self.change != 0
         if self.repairer.kind != "apart":
             moved = moved.any(axis=0)
@@ -217,12 +225,12 @@ class _Descent:
         return np.where(moved, p, self.start)
 
     def result(self) -> Array:
-        """Return the probabilities as a file stores them."""
+        """Return the current probabilities, rounded as a file stores them."""
         p, rounded = self.smooth_result(), self.repairer.rounded
         return p if rounded is None else rounded(p).astype(p.dtype, copy=False)
 
     def missing(self, found: Sequence[Betti]) -> int:
-        """Return the sum of the absolute differences between Betti numbers and those of the priors."""
+        """Return the sum of the absolute differences between the Betti numbers found and those the priors ask for."""
         return sum(
             abs(number - asked)
             for betti, prior in zip(found, self.priors, strict=True)
@@ -230,7 +238,15 @@ class _Descent:
         )
 
     def move(self, p: Array, found: Sequence[Betti]) -> bool:
-        """Take a step; return False if there was nothing to move."""
+        """Take a step: change the logits so that wrong bars move across the threshold.
+
+        Args:
+            p: The current probabilities, as `result` returns them.
+            found: The Betti numbers of each prior's mask of `p`.
+
+        Returns:
+            False if no bar was left to move, otherwise True.
+        """
         self._pull_back()
         alone, spread = np.zeros_like(self.change), np.zeros_like(self.change)
         for number, (prior, betti) in enumerate(zip(self.priors, found, strict=True)):
@@ -249,7 +265,7 @@ class _Descent:
         return True
 
     def _pull_back(self) -> None:
-        """Take a gradient step on the squared change, except in voxels that would cross the threshold."""
+        """Move voxels back towards the input by a gradient step on the squared change, but not across the threshold."""
         p = self.smooth_result()
         weight = min(self.repairer.weight, _HEAVIEST)
         pull = self.link.logit_gradient(p, 2 * weight * (p - self.start))
@@ -262,7 +278,7 @@ class _Descent:
         self.change[:, crossed] = before[:, crossed]
 
     def _aims(self, number: int, p: Array, betti: Betti) -> list[Aim]:
-        """Return the moves for one prior."""
+        """Return the moves of one step for the prior with index `number`, whose mask has the Betti numbers `betti`."""
         prior, members = self.priors[number], self.priors[number].channels
         height = self.link.union_logit(self.logits + self.change, members) + self.depths[number] - self.level
         (mask,), (original_mask,) = (self.repairer.masks(image, [prior]) for image in (p, self.start))
@@ -287,7 +303,7 @@ class _Descent:
 
 
 def _keep_largest(changes: Array, at: Voxels, wanted: Array) -> None:
-    """Put changes of the channels, shape (C, N), into voxels; the largest of several in one voxel is kept."""
+    """Write changes of the channels, shape (C, N), at the voxels `at`; a voxel keeps its largest change."""
     for channel, by in enumerate(wanted):
         order = np.argsort(np.abs(by), kind="stable")
         where = tuple(along[order] for along in at)
@@ -296,9 +312,10 @@ def _keep_largest(changes: Array, at: Voxels, wanted: Array) -> None:
 
 
 def _depth(p: Array, sigma: Sequence[float]) -> Array:
-    """Return what is added to the logits of certain voxels: negative or positive by their distance to the others.
+    """Return offsets for the logits of certain voxels, whose probability is nearly 0 or 1; other voxels have offset 0.
 
-    It makes a gap of zeros close where it is narrowest.
+    Offsets grow with the distance to voxels that are not certain, negative near 0 and positive near 1. They make a gap
+    of zeros close where the gap is narrowest.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -310,13 +327,20 @@ def _depth(p: Array, sigma: Sequence[float]) -> Array:
 
 
 def _peak(sigma: Sequence[float]) -> float:
-    """Return the largest weight of the normalized, truncated Gaussian."""
+    """Return the weight at the centre of the normalized, truncated Gaussian with standard deviations `sigma`."""
     weights = [np.exp(-0.5 * (np.arange(-_radius(size), _radius(size) + 1) / size) ** 2) for size in sigma]
     return float(np.prod([1 / along.sum() for along in weights]))
 
 
 def _add_gaussians(peaks: Array, sigma: Sequence[float], peak: float, change: Array) -> None:
-    """Add Gaussians of given peaks to a change, in place; where they overlap, no more than the largest peak."""
+    """Add Gaussians to a change in place; where they overlap, their sum is limited to the largest peak.
+
+    Args:
+        peaks: The value at the centre of the Gaussian at each voxel, 0 for no Gaussian.
+        sigma: Standard deviation along each axis, in voxels.
+        peak: Weight at the centre of the normalized Gaussian.
+        change: The array to which the Gaussians are added.
+    """
     from scipy.ndimage import gaussian_filter
 
     at = np.nonzero(peaks)

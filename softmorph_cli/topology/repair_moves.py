@@ -1,4 +1,4 @@
-"""Which voxels a repair moves, and how far: for each wrong bar the cheaper of its two ends."""
+"""The choice of the voxels that a repair changes, and by how much: for each wrong bar the cheaper of its two ends."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _TRIED_LENGTH: Final = 0.8
 
 @dataclass(frozen=True)
 class Aim:
-    """Voxels whose logits should change.
+    """A move of a repair: voxels whose logits should change, and the changes.
 
     Attributes:
-        at: Array indices, shape (N, d).
-        by: The change of each, shape (N,).
-        spread: Whether neighbours change too, by a Gaussian of their distance.
+        at: Array indices of the voxels, shape (N, d).
+        by: Change of the logit of each voxel, shape (N,).
+        spread: Whether neighbouring voxels change too, by a Gaussian of their distance.
     """
 
     at: Indices
@@ -42,7 +42,7 @@ class Aim:
 
 
 class Tried:
-    """How often each voxel was moved up or down, its neighbours included.
+    """Counts of how often each voxel and its neighbours were moved up or down (their logits raised or lowered).
 
     A bridge that makes a loop would be cut again, and bridged again, without end. So the cost of moving a voxel back
     doubles each time that it was moved, until another move is cheaper.
@@ -55,7 +55,7 @@ class Tried:
         self.up, self.down = (np.zeros(shape, np.int32) for _ in range(2))
 
     def add(self, aim: Aim) -> None:
-        """Count an aim: its voxels twice, their neighbours once."""
+        """Add a move to the counts: the moved voxels count twice, their neighbours once."""
         last = np.array(self.up.shape) - 1
         for counts, moved in ((self.up, aim.by > 0), (self.down, aim.by < 0)):
             around = [
@@ -65,11 +65,11 @@ class Tried:
             counts[tuple(aim.at[moved].T)] += 1
 
     def cost_of_raising(self, at: Indices) -> Array:
-        """Return the factors by which raising voxels has become more expensive."""
+        """Return the factor by which raising each of the voxels at array indices `at` has become more expensive."""
         return np.exp2(np.minimum(_at(self.down, at), _MOST_TRIED))
 
     def cost_of_lowering(self, at: Indices) -> Array:
-        """Return the factors by which lowering voxels has become more expensive."""
+        """Return the factor by which lowering each of the voxels at array indices `at` has become more expensive."""
         return np.exp2(np.minimum(_at(self.up, at), _MOST_TRIED))
 
 
@@ -78,12 +78,12 @@ class Snapshot:
     """The mask of a prior at one step of a repair.
 
     Attributes:
-        height: Logits above that of the threshold.
-        mask: Where the map is above the threshold.
-        original_mask: Where the input was.
-        foreground: Connectivity of the mask.
+        height: Logits of the map minus the logit of the threshold.
+        mask: Mask of the voxels where the map is above the threshold.
+        original_mask: Mask of the voxels where the input of the repair was above the threshold.
+        foreground: Connectivity of the foreground.
         sigma: Standard deviation of the Gaussian along each axis, in voxels.
-        tried: Earlier moves.
+        tried: Counts of the earlier moves.
     """
 
     height: Array
@@ -94,11 +94,17 @@ class Snapshot:
     tried: Tried
 
     def needs_complex(self, dimension: int) -> bool:
-        """Whether the bars of a dimension need the whole cubical complex, and not union-find alone."""
+        """Return whether the bars of a dimension need the cubical complex (loops in 3D) rather than union-find."""
         return self.mask.ndim == 3 and dimension == 1
 
     def aims(self, bars: Diagram, asked: int, dimension: int) -> list[Aim]:
-        """Return the moves after which the first `asked` bars live at the threshold and no others do."""
+        """Return the moves after which the first `asked` bars contain the threshold and no other bars do.
+
+        Args:
+            bars: Bars of one dimension, the longest first.
+            asked: Number of bars that should contain the threshold, which is the requested Betti number.
+            dimension: Dimension of the bars: 0 for components, 1 for loops (2D: holes), 2 for cavities.
+        """
         inside = bars.death_at[:, 0] >= 0
         above, below = _at(self.height, bars.birth_at), -_at(self.height, bars.death_at)
         born, dead = _at(self.mask, bars.birth_at), inside & _at(self.mask, bars.death_at)
@@ -114,7 +120,11 @@ class Snapshot:
         return [aim for aim in aims if len(aim.by)]
 
     def _removals(self, bars: Diagram, above: Array, below: Array, dimension: int) -> list[Aim]:
-        """Return the moves that end bars which live at the threshold: births below it, or deaths above it."""
+        """Return the moves after which the given bars, which contain the threshold, no longer do.
+
+        Each bar's birth is moved below the threshold, or its death above the threshold, whichever is cheaper. `above`
+        and `below` are the distances, in logits, of the births and the deaths from the threshold.
+        """
         last = self.mask.ndim - 1
         births, deaths = bars.birth_at, bars.death_at
         inside = deaths[:, 0] >= 0
@@ -140,23 +150,30 @@ class Snapshot:
         return aims
 
     def _gap(self, at: Indices) -> Array:
-        """Return the distance of background voxels to the foreground."""
+        """Return the distances of the background voxels at array indices `at` to the foreground."""
         from scipy.ndimage import distance_transform_edt
 
         return _at(distance_transform_edt(~self.mask, sampling=sampling(self.sigma)), at)
 
     def _wall(self, at: Indices) -> Array:
-        """Return the distance of foreground voxels to the background, which includes all outside of the map."""
+        """Return the distances of the foreground voxels at array indices `at` to the background or the outside."""
         from scipy.ndimage import distance_transform_edt
 
         return _at(distance_transform_edt(np.pad(self.mask, 1), sampling=sampling(self.sigma)), at + 1)
 
 
 class _Parts:
-    """Components of a mask that may be erased whole, each given by one of its voxels; for cavities, of the background.
+    """Connected components of a mask that may be erased as a whole; the mask is the background to erase cavities.
 
-    `height` are the logits above that of the threshold, for cavities below it. `cost` is the sum of the heights of each
-    component; infinite for those that the repair made itself.
+    The attribute `cost` is the sum of the heights of each component; infinite for components that the repair itself
+    made.
+
+    Args:
+        height: Logits minus the logit of the threshold; for cavities with the opposite sign.
+        mask: The current mask, or its complement.
+        original_mask: The mask of the input, or its complement.
+        connectivity: Connectivity of `mask`.
+        at: Array index of one voxel of each component.
     """
 
     def __init__(
@@ -170,13 +187,22 @@ class _Parts:
         self.cost = np.where(old, costs, np.inf)[self.numbers]
 
     def aim(self, chosen: Mask, sign: int) -> Aim:
-        """Return the move that erases the chosen ones: sign -1 for components, 1 for cavities."""
+        """Return the move that erases the chosen components; the sign is -1 for components and 1 for cavities."""
         at = np.argwhere(np.isin(self.labels, self.numbers[chosen]) & (self.labels > 0))
         return Aim(at, sign * (_at(self.height, at) + _PAST), False)
 
 
 def by_length(bars: Diagram, p: Array, mask: Mask, tried: Tried) -> Diagram:
-    """Return bars by falling length in probability, stably; bars moved in vain count as shorter each time."""
+    """Return bars in order of decreasing length (in probability); the order of equal bars is kept.
+
+    A bar counts as shorter for each time that it was moved without reaching the threshold.
+
+    Args:
+        bars: Bars of one dimension.
+        p: Probabilities.
+        mask: Mask of the voxels above the threshold.
+        tried: Counts of the earlier moves.
+    """
     inside = bars.death_at[:, 0] >= 0
     # To a hundredth: where voxels are certain the deepest stays the longest, whatever has moved a little.
     length = np.round(_at(p, bars.birth_at) - np.where(inside, _at(p, bars.death_at), 0), 2)
@@ -188,10 +214,10 @@ def by_length(bars: Diagram, p: Array, mask: Mask, tried: Tried) -> Diagram:
 
 
 def sampling(sigma: Sequence[float]) -> list[float]:
-    """Return the voxel size along each axis, in units of the smallest, if the Gaussian is isotropic in space."""
+    """Return the voxel size along each axis relative to the smallest, if the Gaussian `sigma` is isotropic in space."""
     return [max(sigma) / size for size in sigma]
 
 
 def _at(values: npt.NDArray[Any], index: Indices) -> Array:
-    """Return the values at array indices, shape (N, d); -1, outside of the map, reads index 0."""
+    """Return the values at array indices, shape (N, d); for index -1 (outside the map) the value at index 0."""
     return np.asarray(values[tuple(np.maximum(index.T, 0))])

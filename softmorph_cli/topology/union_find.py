@@ -1,9 +1,9 @@
-"""Persistence of components and of cavities by union-find, fast and in little memory.
+"""Persistence pairs of components and of cavities by union-find, which is fast and needs little memory.
 
-A component is born at its highest voxel and dies where, as the threshold falls, it meets an older one. Cavities (holes
-in 2D) are the components of the background in reverse: one is born at the voxel where it would meet an older background
-component if the threshold rose, and dies at its lowest voxel. The surroundings of the map are the oldest background
-component. Loops in 3D need the whole cubical complex.
+A component is born at its highest voxel and dies where, as the threshold falls, it meets an older component. Cavities
+(holes in 2D) are the components of the background in reverse: a cavity is born at the voxel where it would meet an
+older background component if the threshold rose, and dies at its lowest voxel. The surroundings of the map are the
+oldest background component. Loops in 3D need the whole cubical complex.
 
 Source: Edelsbrunner & Harer, *Computational Topology* (2010), VII.1; Garin et al., *Duality in persistent homology of
 images* (2020) for the connectivities.
@@ -54,15 +54,16 @@ def merge(values, order, offsets, root, death):
 
 
 def component_pairs(box: npt.NDArray[Any], connectivity: int) -> Pairs:
-    """Return the voxels where components are born and die.
+    """Return the pairs of voxels at whose values connected components are born and die.
 
     Args:
-        box: float32 or float64, at least 0, with a border of one voxel of 0; shape (Y, X) or (Z, Y, X).
-        connectivity: Of the foreground, 4 or 8, 6 or 26.
+        box: Array of float32 or float64 with values of at least 0 and a border of zeros, one voxel wide; shape (Y, X)
+            or (Z, Y, X).
+        connectivity: Connectivity of the foreground: 4 or 8 in 2D, 6 or 26 in 3D.
 
     Returns:
-        Shape (N, 2): flat indices of birth and death, in C order. The component that never dies comes first, with its
-        death at voxel 0, in the border. A box that is all border has no component.
+        An array of shape (N, 2): flat indices (C order) of the voxels of birth and of death. The component that never
+        dies comes first, with its death at voxel 0, in the border. A box that is all border has no component.
     """
     root = np.full(box.size, -1, np.int64)
     order, death = _merge(box.ravel(), ~_border(box.shape), root, box.shape, connectivity)
@@ -72,9 +73,10 @@ def component_pairs(box: npt.NDArray[Any], connectivity: int) -> Pairs:
 
 
 def cavity_pairs(box: npt.NDArray[Any], connectivity: int) -> Pairs:
-    """Return the voxels where cavities, in 2D holes, are born and die, as `component_pairs` does.
+    """Return the pairs of voxels at whose values cavities (2D: holes) are born and die.
 
-    The connectivity is that of the background. Every cavity dies within the box.
+    The box and the result are as for `component_pairs`; `connectivity` is that of the background. Every cavity dies
+    within the box.
     """
     border = _border(box.shape)
     # The border is one component from the start, with voxel 0 as its root.
@@ -95,7 +97,15 @@ def _merge(
     shape: tuple[int, ...],
     connectivity: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the voxels by falling value, and for each voxel where the component born at it dies, or -1."""
+    """Return the voxels in order of decreasing value, and for each voxel where the component born at it dies, or -1.
+
+    Args:
+        values: Values of all voxels of the box, flat; components merge as a threshold falls through them.
+        inside: Mask, flat, of the voxels that are processed.
+        root: For each voxel -1, or the root of the component to which it belongs from the start; modified.
+        shape: Shape of the box.
+        connectivity: Connectivity of the components.
+    """
     voxels = np.nonzero(inside)[0]
     order = voxels[np.argsort(-values[voxels], kind="stable")]
     steps = np.argwhere(neighbourhood(len(shape), connectivity)) - 1

@@ -1,4 +1,4 @@
-"""Exports of a skeleton's graph: the JSON document, text formats, images."""
+"""Exports of the graph of a skeleton: the JSON document, text formats and images."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _IMAGES: Final[dict[str, Callable[[SkeletonGraph], npt.NDArray[Any]]]] = {
 
 
 def text(graph: SkeletonGraph, name: str) -> tuple[str, tuple[str, ...]]:
-    """Return the graph in a text format, one of `TEXTS`, and warnings about what the format cannot hold."""
+    """Return the graph in the text format `name`, a key of `TEXTS`, and warnings about data that it cannot store."""
     found = TEXTS[name](graph)
     return (found, ()) if isinstance(found, str) else found
 
 
 def image(graph: SkeletonGraph, name: str) -> npt.NDArray[Any]:
-    """Return the graph drawn into an image: "skeleton", "branch_labels" or "tagged"."""
+    """Return the image `name` of the graph on the grid of the map: "skeleton", "branch_labels" or "tagged"."""
     return _IMAGES[name](graph)

@@ -1,4 +1,4 @@
-"""JSON: the summary of a graph, its components, branches and nodes."""
+"""The JSON document of a skeleton graph: a summary, the components, the branches and the nodes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 
 
 def document(graph: SkeletonGraph) -> dict[str, Any]:
-    """Return the graph as plain lists, strings and finite numbers, None where a value is unknown.
+    """Return the graph as a JSON object of lists, strings and finite numbers; a value is None if it is unknown.
 
     Returns:
-        `graph` is the summary; `components`, `branches` (keys as the columns of the CSV) and `nodes` are lists. Names
-        of lengths end in their unit, places (x, y, z) are in `graph.unit`, voxels are array indices.
+        The key `graph` holds the summary; `components`, `branches` (with the columns of the CSV as keys) and `nodes`
+        hold lists. Names of lengths end in the unit, such as `length_mm`; places are world coordinates (x, y, z) in the
+        summary's `unit`; voxels are array indices.
     """
     renamed = {"length": f"length_{graph.frame.suffix}"}
     return {

@@ -1,4 +1,4 @@
-"""GraphML: the whole graph with its cycles, parallel branches and loops."""
+"""Export to GraphML, which stores the whole graph with its cycles, parallel branches and loops."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 def graphml_text(graph: SkeletonGraph) -> str:
     """Return the graph in GraphML (Brandes et al., Graph Drawing 2001), written by networkx.
 
-    The id of a node is its number, that of an edge the number of its branch. Edges are undirected; lists along a
-    branch begin at its `start_node`. A list of points is a string: spaces separate numbers, semicolons separate points.
-    Numbers have all their digits. Unknown values are left out.
+    The id of a node is the node's `number`, the id of an edge the `number` of its branch. Edges are undirected; lists
+    of values along a branch begin at its `start_node`. A list of points is a string in which spaces separate numbers
+    and semicolons separate points. Numbers have all their digits. Unknown values are left out.
 
     - graph: `class` (if the file has several), `unit`, `axes` (order of array indices), `shape`, `matrix` and `origin`
       of the frame (place = matrix @ index + origin, rows x, y, z);
@@ -24,7 +24,7 @@ def graphml_text(graph: SkeletonGraph) -> str:
     - edges: the columns of the CSV, `path_voxels` (array indices), `path_points_mm` (smoothed, x y z), and
       `path_radius_mm`, `path_certainty`, `path_levels` (one number per point).
 
-    `networkx.read_graphml(path, node_type=int, edge_key_type=int, force_multigraph=True)` reads all of it.
+    `networkx.read_graphml(path, node_type=int, edge_key_type=int, force_multigraph=True)` reads the whole graph.
     """
     import networkx as nx
 

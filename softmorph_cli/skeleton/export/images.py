@@ -1,4 +1,4 @@
-"""Images of a graph on the grid of its map: skeleton, branch numbers, kinds of voxels."""
+"""Images of a skeleton graph on the voxel grid of its map: a mask, branch labels, or the kind of each voxel."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ def skeleton_voxels(graph: SkeletonGraph) -> Voxels:
 
 
 def skeleton_image(graph: SkeletonGraph) -> npt.NDArray[np.uint8]:
-    """Return the skeleton as 1: voxels of branches and of the clusters of junctions, and isolated voxels."""
+    """Return a mask that is 1 at the voxels of branches and junctions and at isolated voxels, and 0 elsewhere."""
     image = np.zeros(graph.shape, np.uint8)
     image[tuple(skeleton_voxels(graph).T)] = 1
     return image
 
 
 def branch_labels(graph: SkeletonGraph) -> npt.NDArray[Any]:
-    """Return the number of the branch at each voxel, 0 elsewhere, in the smallest unsigned type that holds it.
+    """Return a label image with the `number` of the branch at each voxel and 0 elsewhere.
 
-    A voxel that branches share at a junction, and the rest of the junction's cluster, belong to the longest of them;
-    but each branch keeps at least one voxel. Isolated voxels belong to no branch and stay 0.
+    The dtype is the smallest unsigned integer type that can store the labels. A voxel that several branches share at a
+    junction, and all other voxels of the junction, belong to the longest of these branches; but each branch keeps at
+    least one voxel. Isolated voxels belong to no branch and stay 0.
     """
     image = np.zeros(graph.shape, np.min_scalar_type(len(graph.branches)))
     # Branches are numbered by decreasing length: the longest is drawn last.
@@ -56,9 +57,10 @@ def branch_labels(graph: SkeletonGraph) -> npt.NDArray[Any]:
 
 
 def tagged(graph: SkeletonGraph) -> npt.NDArray[np.uint8]:
-    """Return the kind of each voxel: 0 background, 1 end point, 2 junction, 3 slab (between them).
+    """Return an image of the kind of each voxel: 0 background, 1 end point, 2 junction, 3 inside a branch (slab).
 
-    A junction is its whole cluster of voxels. An isolated voxel is an end point; a ring consists of slab voxels.
+    All voxels of the cluster that forms a junction are 2. An isolated voxel is an end point; a ring consists of slab
+    voxels.
     """
     image = skeleton_image(graph) * np.uint8(SLAB)
     for node in graph.junctions:

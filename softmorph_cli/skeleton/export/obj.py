@@ -1,4 +1,4 @@
-"""Wavefront OBJ: polylines through the voxels, for rendering."""
+"""Export to Wavefront OBJ: polylines through the voxels of the branches, for rendering."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from softmorph_cli.skeleton.graph import SkeletonGraph
 def obj_text(graph: SkeletonGraph) -> str:
     """Return the graph as polylines in Wavefront OBJ (Wavefront Advanced Visualizer, appendix B1, version 3.0).
 
-    A vertex is the unsmoothed place of a voxel: the inverse affine of the image maps it to the voxel. Branches that
-    meet share a vertex. A component is an object (`o`), a branch a group (`g`) with one line (`l`), an isolated voxel
-    a point (`p`).
+    A vertex is the unsmoothed position of a voxel in world coordinates: the inverse affine of the image maps the vertex
+    to the voxel. Branches that meet share a vertex. A component is an object (`o`), a branch is a group (`g`) with one
+    line (`l`), and an isolated voxel is a group with a point (`p`).
     """
     lines = [
         "# softmorph: the branches of a skeleton, through its voxels",

@@ -1,4 +1,4 @@
-"""SWC: trees of points with radii, the format of programs for neurons."""
+"""Export to SWC, a file format of neuroscience programs that stores trees of points with radii."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _Sample = tuple[int, npt.NDArray[np.float64], float, int]
 def swc_text(graph: SkeletonGraph) -> tuple[str, tuple[str, ...]]:
     """Return the graph as trees in SWC (Cannon et al., J. Neurosci. Methods 84, 1998).
 
-    Columns and types are those of swc-specification.readthedocs.io. Samples are the smoothed points of the branches,
-    with all their digits. The root of a tree is its widest end point (the first one if radii are unknown), a parent
-    precedes its children, and an isolated voxel is a tree of one sample. Cycles are opened: a branch outside the
-    maximum spanning forest, the shortest of its cycle, loses its last point.
+    Columns and types are those of swc-specification.readthedocs.io. Samples (the points of the file) are the smoothed
+    points of the branches, with all their digits. The root of a tree is its widest end point (the first one if radii
+    are unknown), a parent precedes its children, and an isolated voxel is a tree of one sample. Cycles are opened: a
+    branch outside the maximum spanning forest, the shortest of its cycle, loses its last point.
 
-    Coordinates and radii are in mm, of maps in um or nm in um (the convention of the format), of maps without a unit in
-    voxels. An unknown radius is half a voxel, that of a line one voxel wide, and the header says so: morphio warns of
-    a radius of 0.
+    Coordinates and radii are in mm for maps in mm, in um (the convention of the format) for maps in um or nm, and in
+    voxels for maps without a unit. An unknown radius is written as half a voxel, the radius of a line one voxel wide,
+    and the header says so; the reader morphio would warn of a radius of 0.
 
     Returns:
-        The text, and a warning if cycles were opened.
+        The text of the file, and a warning if cycles were opened.
     """
     kept = _forest(graph)
     own = graph.frame.unit
@@ -56,7 +56,13 @@ def swc_text(graph: SkeletonGraph) -> tuple[str, tuple[str, ...]]:
 
 
 def _samples(graph: SkeletonGraph, kept: set[int], thin: float) -> Iterator[_Sample]:
-    """Traverse each tree from its root and yield its samples, unscaled."""
+    """Traverse each tree from its root and yield the samples (lines of the file), in the unit of the graph.
+
+    Args:
+        graph: The graph.
+        kept: Indices (`number`) of the branches of the spanning forest; the other branches lose their last point.
+        thin: Radius of points whose radius is unknown.
+    """
     branches_at: dict[int, list[Branch]] = defaultdict(list)
     for branch in graph.branches:
         for number in set(branch.nodes):
@@ -94,7 +100,7 @@ def _samples(graph: SkeletonGraph, kept: set[int], thin: float) -> Iterator[_Sam
 def _seen_from(
     node: int, branch: Branch, thin: float
 ) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the node at the other end of a branch, and its points and radii beginning at this node."""
+    """Return the node at the other end of a branch, and the points and radii of the branch, beginning at `node`."""
     radii = branch.along.get(Quantity.RADIUS, np.full(len(branch.points), thin))
     if branch.nodes[0] == node:
         return branch.nodes[1], branch.points, radii
@@ -102,7 +108,7 @@ def _seen_from(
 
 
 def _roots(graph: SkeletonGraph, branches_at: Mapping[int, Sequence[Branch]]) -> list[SkeletonNode]:
-    """Choose a root for each component: an end point if there is one, the widest if radii are known."""
+    """Return a root for each component: an end point if it has one, and the widest candidate if radii are known."""
     best: dict[int, tuple[tuple[bool, float], SkeletonNode]] = {}
     for node in graph.nodes:
         width = max(
@@ -116,7 +122,7 @@ def _roots(graph: SkeletonGraph, branches_at: Mapping[int, Sequence[Branch]]) ->
 
 
 def _forest(graph: SkeletonGraph) -> set[int]:
-    """Return the numbers of the branches of the maximum spanning forest."""
+    """Return the indices (`number`) of the branches of the maximum spanning forest, by length."""
     import networkx as nx
 
     drawn = nx.MultiGraph()

@@ -1,4 +1,4 @@
-"""CSV: a row for each branch. JSON, GraphML and pandas use the same columns."""
+"""Export to CSV, with a row for each branch; JSON, GraphML and pandas use the same columns."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Cell = int | float | str | None
 
 
 def csv_text(graph: SkeletonGraph) -> str:
-    """Return a table of the branches, the longest first (RFC 4180, lines end in a newline alone).
+    """Return a table of the branches as CSV, the longest branch first (RFC 4180, but lines end in a newline alone).
 
-    The last column is the class, if the file has several. A cell is empty where its value is unknown. Numbers have
-    all their digits.
+    The last column is the name of the class, if the file has several classes. A cell is empty if its value is unknown.
+    Numbers have all their digits.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -31,21 +31,21 @@ def csv_text(graph: SkeletonGraph) -> str:
 
 
 def branch_rows(graph: SkeletonGraph) -> list[dict[str, Cell]]:
-    """Return the values of each branch by column, None where a value is unknown."""
+    """Return, for each branch, the values by column name; a value is None if it is unknown."""
     getters = _columns(graph.frame)
     return [{name: get(branch) for name, get in getters.items()} for branch in graph.branches]
 
 
 def column_names(frame: Frame) -> list[str]:
-    """Return the names of the columns."""
+    """Return the names of the columns, which depend on the unit and the number of axes of the frame."""
     return [*_columns(frame)]
 
 
 def _columns(frame: Frame) -> dict[str, Callable[[Branch], Cell]]:
-    """Return the columns in order: a name, and a function of a branch.
+    """Return the columns in order: for each name, the function that computes the value of a branch.
 
-    Names of lengths end in their unit, `frame.suffix`; `start_z_voxel` and the like are array indices, `start_x_mm`
-    and the like world coordinates of the same voxel.
+    Names of lengths end in the unit, `frame.suffix`. Columns such as `start_z_voxel` hold array indices, and columns
+    such as `start_x_mm` hold the world coordinates of the same voxel.
     """
     unit = frame.suffix
     columns: dict[str, Callable[[Branch], Cell]] = {

@@ -45,7 +45,7 @@ def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
     Args:
         axes: One letter for each array axis, the spatial axes last.
         shape: The size along each axis.
-        family: The name of the file format; the fourth axis of a NIfTI has no name and is taken as classes.
+        family: The name of the file format. In a NIfTI the fourth axis has no name and is assumed to hold classes.
     """
     long = [
         k

@@ -41,7 +41,7 @@ def check_known(graph: SkeletonGraph, sort: str) -> None:
 
 
 def heading(sort: str) -> str:
-    """Return the title of the table of branches."""
+    """Return the title of the table of branches, which names the order of the rows."""
     return f"branches, {_ORDERS[sort]}"
 
 

@@ -57,7 +57,7 @@ class _Command(TyperCommand):
 
     @params.setter
     def params(self, none: list[Any]) -> None:
-        """Ignore an assignment: Typer sets the parameters of the registered placeholder, which has none."""
+        """Do nothing: Typer would overwrite the options with those of the registered function, which has none."""
 
     def invoke(self, ctx: Any) -> Any:
         return self._made.invoke(ctx)

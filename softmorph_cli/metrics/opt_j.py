@@ -54,14 +54,13 @@ class Match(NamedTuple):
 
 
 class Junctions(NamedTuple):
-    """The counts from which Opt-J is computed.
+    """The counts from which Opt-J, the agreement of two skeletons in end points and junctions, is computed.
 
     Attributes:
-        matches: The pairs of nodes that were matched.
-        predicted: Number of branch ends at the control nodes (end points and junctions) of the prediction, and at the
-            prediction's other nodes that have a partner.
-        actual: Number of branch ends at the control nodes of the reference, and at the reference's other nodes that
-            have a partner.
+        matches: The matched pairs, each of a node of the prediction and a node of the reference.
+        predicted: Number of branch ends at the nodes of the prediction that count: all end points and junctions, and
+            points on a branch that were matched.
+        actual: The same number for the reference.
     """
 
     matches: tuple[Match, ...]

@@ -29,14 +29,14 @@ LEFT_BEHIND = shutil.ignore_patterns(
 # Their lowest versions are not tried: old builds of torch for Linux bring gigabytes of CUDA with them.
 NEWEST = {"torch"}
 PARALLEL = ("-n", "auto", "--dist", "loadfile")
-# Three minutes of two cores that reach most of the package.
+# Five minutes of two cores that reach most of the package.
 QUICK = [
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py"))),
     *(
         f"tests/{room}"
-        for room in ("rules", "skeleton", "io", "plots", "topology", "bench", "metrics", "losses")
+        for room in ("rules", "skeleton", "io", "pipeline", "plots", "topology", "bench", "metrics", "losses")
     ),
-    *(f"tests/cli/test_cli_{name}.py" for name in ("commands", "chain", "classes", "inspect")),
+    *(f"tests/cli/test_cli_{name}.py" for name in ("batch", "commands", "chain", "classes", "inspect")),
 ]
 # They read, measure and run commands, which is what depends on the versions of other packages.
 OLD = [f"tests/{room}" for room in ("io", "skeleton", "metrics", "topology")] + [

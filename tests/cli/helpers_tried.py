@@ -102,6 +102,7 @@ ROWS = {
     "only --spacing iso does without": "a size of a map in no unit",
     "large its voxels are: leave out --resample iso": "cubic voxels of a map without a size",
     "are pieces of curves. To keep lines whole, add": "a soft skeleton in pieces",
+    "are pieces of curves, because": "a nested skeleton in pieces",
     "--renormalize and --argmax need": "a mask made to sum to 1",
     "give the steps, or --pipeline": "steps typed and in a file",
     "name its folder, or use softmorph chain": "a batch of one file",

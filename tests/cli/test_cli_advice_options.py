@@ -34,6 +34,15 @@ from helpers_advice import (
     without_size,
 )
 from helpers_cli import run, save
+from scipy import ndimage
+
+
+def waves() -> None:
+    """Three classes that meet at a low probability, where skeletons break once they are made to sum to 1."""
+    noise = np.random.default_rng(10).standard_normal((3, 24, 24))
+    raised = np.exp(24 * np.stack([ndimage.gaussian_filter(one, 2) for one in noise]))
+    np.save("map.npy", (raised / raised.sum(axis=0)).astype(np.float32))
+
 
 TABLE = {
     "an image of another size": Row(
@@ -189,6 +198,14 @@ TABLE = {
             "--method nested": "skeletonize map.nii.gz out.nii.gz --method nested",
             "--hard": "skeletonize map.nii.gz out.nii.gz --hard",
         },
+    ),
+    "a nested skeleton in pieces": Row(
+        waves,
+        "skeletonize map.npy out.npy --axes CYX --renormalize",
+        ("leave it out",),
+        "--renormalize",
+        mentions=("--renormalize", "--argmax"),
+        code=0,
     ),
     "a soft skeleton in pieces, of a chain": Row(
         lambda: save("map.nii.gz", np.random.default_rng(0).random((20, 20)).astype(np.float32)),

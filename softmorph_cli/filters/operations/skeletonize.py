@@ -205,8 +205,14 @@ class Skeleton(SoftFilter):
 
     def remarks(self, before: int, after: int) -> list[str]:
         """Return notes on the numbers of components above 0.5 before and after."""
-        if self.hard or self.settings.method == "nested" or after <= before:
+        if self.hard or after <= before:
             return []
+        if self.settings.method == "nested":
+            # Its levels keep lines whole; only these options change them.
+            return [
+                f"the components above 0.5 are pieces of curves, because {named('renormalize', True)} or "
+                f"{named('argmax', True)} changed the values: leave it out."
+            ]
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
             f"are pieces of curves. To keep lines whole, add {named('method', 'nested')} (at each of its levels) or "

@@ -183,10 +183,14 @@ class TiledProcess:
         if self.outputs.pyramid and not (self.target / "1").is_dir():
             return False
         blocks = open_blocks(self.source, self.reading)
-        step, _ = self.step.settled(image_kind.exact_levels(blocks))
+        step, _ = self._settled(blocks)
         wanted = json.loads(json.dumps(self._provenance(step)))
         read = [path.stat().st_mtime_ns for one in self._sources for path in _files(one)]
         return dict(made.provenance) == wanted and max(read) < written
+
+    def _settled(self, blocks: Blocks) -> tuple[Filter, tuple[str, ...]]:
+        """Return the step with its threshold at a level of a nested skeleton, and notes; the map may be read for it."""
+        return self.step.settled(image_kind.exact_levels(blocks)) if self.step.cuts else (self.step, ())
 
     @property
     def _sources(self) -> list[Path]:
@@ -229,7 +233,7 @@ class TiledProcess:
         # Before the store is read, which starts its threads.
         share_one_heap()
         blocks = open_blocks(self.source, self.reading)
-        step, notes = self.step.settled(image_kind.exact_levels(blocks))
+        step, notes = self._settled(blocks)
         assert isinstance(step, SoftFilter)
         chosen = step.on_grid(blocks)
         like = None

@@ -175,9 +175,9 @@ def main(arguments: list[str] | None = None) -> None:
         description="Trains a tiny network on drawn vessels, with Dice alone and with clDice beside it.",
     )
     parser.add_argument("--dimensions", type=int, choices=(2, 3), default=2, help="of the images (default 2)")
-    parser.add_argument("--seeds", type=_positive, default=3, help="how many (default 3)")
+    parser.add_argument("--seeds", type=positive, default=3, help="how many (default 3)")
     parser.add_argument("--first-seed", type=int, default=0, help="the first of them (default 0)")
-    parser.add_argument("--steps", type=_positive, help="of training (default 300, in 3D 200)")
+    parser.add_argument("--steps", type=positive, help="of training (default 300, in 3D 200)")
     parser.add_argument(
         "--alpha", type=float, help="the weight of clDice, 0 to 0.5 (default 0.3, with nested skeletons 0.5)"
     )
@@ -233,7 +233,8 @@ def _print_row(seed: str, name: str, *cells: str | float) -> None:
     sys.stdout.flush()
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return the integer of an option, which is at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number}: at least 1 is needed")

@@ -32,7 +32,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from softmorph_cli.losses.deep_supervision import MultiLabelDeepSupervisionLoss
-from softmorph_cli.losses.example import interval
+from softmorph_cli.losses.example import interval, positive
 from softmorph_cli.losses.label_pyramid import label_pyramid
 from softmorph_cli.losses.weak_labels import boxes_to_target, pseudo_labels
 
@@ -261,10 +261,10 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m softmorph_cli.losses.supervision_example",
         description="Trains a small network on a few drawn vessels, with and without deep supervision.",
     )
-    parser.add_argument("--seeds", type=_positive, default=8, help="how many (default 8)")
+    parser.add_argument("--seeds", type=positive, default=8, help="how many (default 8)")
     parser.add_argument("--first-seed", type=int, default=0, help="they count up from here (default 0)")
-    parser.add_argument("--labelled", type=_positive, default=5, help="images with masks (default 5)")
-    parser.add_argument("--steps", type=_positive, default=300, help="of training (default 300)")
+    parser.add_argument("--labelled", type=positive, default=5, help="images with masks (default 5)")
+    parser.add_argument("--steps", type=positive, default=300, help="of training (default 300)")
     parser.add_argument(
         "--average", type=float, default=0.5, help="a of the teacher (default 0.5, the paper's best)"
     )
@@ -316,13 +316,6 @@ def table(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
 def _tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: at least 1 is needed")
-    return number
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from softmorph_cli.errors import FileError, RuleError, UsageError
+from softmorph_cli.errors import RuleError, UsageError
 from softmorph_cli.filters.filter import LABELS, Filter
 from softmorph_cli.filters.operations import OPERATIONS, find
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.system.files import parse_toml
+from softmorph_cli.system.files import read_toml
 from softmorph_cli.system.parameters import Declared
 
 
@@ -79,12 +79,7 @@ def pipeline(path: Path, settings: Settings) -> list[Filter]:
         RuleError: If the file is not TOML, or contains anything but such tables.
         UsageError: If a step is wrong, or a step before the last returns labels.
     """
-    try:
-        held = parse_toml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise RuleError(f"{path} is no TOML: {error}.") from error
+    held = read_toml(path, RuleError)
     tables = held.get("step")
     if (
         set(held) != {"step"}

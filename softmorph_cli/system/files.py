@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from softmorph_cli.errors import FileError, SoftmorphWarning
+from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning
 from softmorph_cli.system import descriptors, naming, ownership
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.temporaries import (
@@ -391,6 +391,24 @@ def _reason(error: OSError | RuntimeError, kept: Path | None = None) -> str:
     if error.errno == errno.ENAMETOOLONG:
         return "its name is too long; choose a shorter one."
     return f"{error.strerror or error}."
+
+
+def read_toml(path: Path, malformed: type[SoftmorphError]) -> dict[str, Any]:
+    """Return the table of a TOML file.
+
+    Args:
+        path: The file.
+        malformed: The class of the error if the file is no TOML.
+
+    Raises:
+        FileError: If the file cannot be read.
+    """
+    try:
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise malformed(f"{path} is no TOML: {error}.") from error
 
 
 def parse_toml(text: str) -> dict[str, Any]:

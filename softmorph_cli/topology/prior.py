@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.system.files import parse_toml
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.system.files import read_toml
 from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.components import CONNECTIVITIES
 
@@ -98,12 +98,7 @@ class Prior:
             FileError: If the file cannot be read.
             InputError: If the file has other content, or does not fit the map.
         """
-        try:
-            held = parse_toml(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
-        except ValueError as error:
-            raise InputError(f"{path} is no TOML: {error}.") from error
+        held = read_toml(path, InputError)
         tables = held.get("prior")
         if not isinstance(tables, list) or not tables or set(held) != {"prior"}:
             raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from softmorph_cli import Volume
 from softmorph_cli.skeleton.analyse import Choices, Inspection, inspect
+from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.skeleton.image_kind import SKELETON
 
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -24,8 +25,11 @@ def of_skeleton(image: np.ndarray, reference: Volume | None = None, **choices: A
 
 
 def counts(found: Inspection) -> tuple[int, ...]:
+    return counts_of(found.graph)
+
+
+def counts_of(graph: SkeletonGraph) -> tuple[int, ...]:
     """Return components, cycles, end points, junctions, branches."""
-    graph = found.graph
     return (
         len(graph.components),
         graph.cycles,

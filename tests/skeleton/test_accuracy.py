@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_traced import counts_of
 from helpers_trees import Tree, random_tree
 from skimage import draw
 
@@ -28,16 +29,6 @@ def raw_length(graph: SkeletonGraph) -> float:
     return sum(paths.length(graph.frame.world(branch.voxels)) for branch in graph.branches)
 
 
-def counts(graph: SkeletonGraph) -> tuple[int, ...]:
-    return (
-        len(graph.components),
-        graph.cycles,
-        len(graph.end_points),
-        len(graph.junctions),
-        len(graph.branches),
-    )
-
-
 def drawn_counts(tree: Tree) -> tuple[int, ...]:
     return 1, 0, tree.end_points, tree.junctions, tree.end_points + tree.junctions - 1
 
@@ -55,7 +46,7 @@ def errors(spacing: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
 def test_every_count_of_twenty_trees_is_exact(spacing: tuple[float, ...]) -> None:
     for seed in range(TREES):
         tree = random_tree(seed, spacing)
-        assert counts(graph_of(tree.mask, spacing)) == drawn_counts(tree), seed
+        assert counts_of(graph_of(tree.mask, spacing)) == drawn_counts(tree), seed
 
 
 @pytest.mark.parametrize("spacing", [ISOTROPIC, UNEVEN])
@@ -97,7 +88,7 @@ def ring(radius: int) -> np.ndarray:
 @pytest.mark.parametrize("radius", [5, 6, 8, 12, 20])
 def test_rings_keep_their_length(radius: int) -> None:
     graph = graph_of(ring(radius), FLAT)
-    assert counts(graph) == (1, 1, 0, 0, 1)
+    assert counts_of(graph) == (1, 1, 0, 0, 1)
     assert graph.length == pytest.approx(2 * np.pi * radius, rel=0.04)
 
 
@@ -115,7 +106,7 @@ def tubes(tree: Tree, spacing: tuple[float, ...], radius: float) -> np.ndarray:
 def test_tubes_have_the_counts_of_their_axes_and_their_radius(seed: int) -> None:
     tree = random_tree(seed, ISOTROPIC, extent=70.0, forks=3, clearance=9.0)
     graph = graph_of(tubes(tree, ISOTROPIC, 3.0), ISOTROPIC)
-    assert counts(graph) == drawn_counts(tree)
+    assert counts_of(graph) == drawn_counts(tree)
     assert graph.length == pytest.approx(tree.length, rel=0.06)
     for branch in graph.branches:
         # The middle half: at a fork the vessel is wider, at a tip it ends.

@@ -38,8 +38,8 @@ class Files:
     glob: Annotated[
         str | None,
         Parameter(
-            "Which names, such as 'case_*.nii.gz'; with a / in it, which paths below IN_DIR. (default: all that"
-            " can be read; of nnU-Net's outputs the .npz)",
+            "Pattern of file names, such as 'case_*.nii.gz'; with a / in it, of paths below IN_DIR. "
+            "(default: all files that can be read; of nnU-Net's outputs the .npz)",
             "PATTERN",
         ),
     ] = None
@@ -67,8 +67,8 @@ class Running:
     workers: Annotated[
         int | None,
         Parameter(
-            "Files at once, which share the cores. (default: as many as cores and memory allow; with CUDA 3, "
-            "which take turns on the device; --threads are those of each)",
+            "Number of files processed at once; they share the cores. (default: as many as cores and "
+            "memory allow; with CUDA 3, which take turns on the device; --threads are those of each)",
             "N",
             flags=("--workers", "-w"),
             group=_RUN,
@@ -81,12 +81,12 @@ class Running:
         ),
     ] = False
     fail_fast: Annotated[
-        bool, Parameter("Begin no file after one has failed. (default: go on)", group=_RUN)
+        bool, Parameter("Start no further file after one has failed. (default: continue)", group=_RUN)
     ] = False
     dry_run: Annotated[
         bool,
         Parameter(
-            "Say what would be done to which file; write nothing.", flags=("--dry-run", "-n"), group=_RUN
+            "Print what would be done to each file; write nothing.", flags=("--dry-run", "-n"), group=_RUN
         ),
     ] = False
     num_parts: Annotated[
@@ -114,7 +114,7 @@ def batch(
         Path,
         typer.Argument(
             metavar="OUT_DIR",
-            help="Folder for the results, summary.csv and summary.json; it is made if need be.",
+            help="Folder for the results, summary.csv and summary.json; created if missing.",
             show_default=False,
         ),
     ],

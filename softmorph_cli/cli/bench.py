@@ -58,7 +58,7 @@ def bench(
         ),
     ] = None,
     repeats: Annotated[
-        int, Parameter("Warm runs of each, the fastest counts; fewer of what takes long.", "N")
+        int, Parameter("Warm runs of each task, of which the fastest counts; slow tasks get fewer.", "N")
     ] = 5,
     memory: Annotated[
         bool,

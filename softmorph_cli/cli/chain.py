@@ -28,7 +28,9 @@ Steps = Annotated[
 ]
 Pipeline = Annotated[
     Path | None,
-    Parameter('The steps instead: tables [[step]] with operation = "close", iterations = 2.', "FILE.toml"),
+    Parameter(
+        'TOML file with the steps: tables [[step]] with operation = "close", iterations = 2.', "FILE.toml"
+    ),
 ]
 
 
@@ -40,9 +42,7 @@ def chain(
     pipeline: Pipeline = None,
     save_steps: Annotated[
         Path | None,
-        Parameter(
-            "Keep what every step makes in this folder: 01-close.nii.gz, 02-... It is made if need be.", "DIR"
-        ),
+        Parameter("Folder for the result of every step, 01-close.nii.gz, 02-...; created if missing.", "DIR"),
     ] = None,
     reading: ReadOptions,
     settings: Settings,

@@ -42,7 +42,7 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="REF",
-            help="What is true: mask or label map, or a folder; case.npz goes with case.nii.gz.",
+            help="Reference: mask or label map, or a folder of them; case.npz goes with case.nii.gz.",
             show_default=False,
         ),
     ] = None,

@@ -19,40 +19,36 @@ class Selection:
     label: Annotated[
         list[int] | None,
         Parameter(
-            "Compare label K of label maps, of several classes the channel that stands for it; may be repeated."
-            " (default: all but 0)",
+            "Compare only label K, or the channel of class K; may be repeated. (default: all but 0)",
             "K",
         ),
     ] = None
     metrics: Annotated[
         str | None,
         Parameter(
-            "Only these, such as dice,cldice,hd95_mm; --explain lists them. (default: all but the expensive "
-            "ones)",
+            "Compute only these metrics, such as dice,cldice,hd95_mm; --explain lists them. (default: all"
+            " but the expensive ones)",
             "NAME,...",
         ),
     ] = None
     expensive: Annotated[
-        bool, Parameter("Also what takes long: --explain says which metrics, and how long.")
+        bool, Parameter("Also compute the slow metrics, which --explain lists with their times.")
     ] = False
     patches: Annotated[
         int | None,
         Parameter(
-            "Also Betti errors of N random patches of 64 x 64 or 48 x 48 x 48 voxels. (with --expensive: 100)",
+            "Also compute Betti errors of N random patches of 64 x 64 or 48 x 48 x 48 voxels. (with "
+            "--expensive: 100)",
             "N",
         ),
     ] = None
     same_grid: Annotated[
         bool,
-        Parameter(
-            "Take voxels as lying at the same places where only the shapes agree; PRED's header counts."
-        ),
+        Parameter("Compare voxel by voxel even if only the shapes agree; the geometry is that of PRED."),
     ] = False
     explain: Annotated[
         bool,
-        Parameter(
-            "Say of every metric what it is, where it is from, its unit and what it costs; no file is needed."
-        ),
+        Parameter("Print the definition, source, unit and cost of every metric; no file is needed."),
     ] = False
 
 
@@ -65,40 +61,42 @@ class Measurement:
     threshold: Annotated[
         float | None,
         Parameter(
-            "A voxel of PRED above it is foreground, each class by itself; REF is always cut at 0.5. (default: "
-            "0.5; of classes that exclude each other the most probable one)",
+            "A voxel of PRED above it is foreground, in each class separately; REF is cut at 0.5. "
+            "(default: 0.5; of classes that exclude each other the most probable one)",
             "P",
         ),
     ] = None
     connectivity: Annotated[
         int | None,
         Parameter(
-            "Of the foreground, for Betti numbers and what else counts pieces; the background has the other. "
-            "(default: 8, in 3D 26)",
+            "Connectivity of the foreground, for Betti numbers and components; the background has the "
+            "other one. (default: 8, in 3D 26)",
             "4|8|6|26",
         ),
     ] = None
     tolerance: Annotated[
         str | None,
         Parameter(
-            "How far apart surfaces still agree, for nsd, such as 1mm, 500um or 2vox. (default: 1mm; 1vox where"
-            " the file is in um or nm, its voxels are smaller than 0.1 mm, or their size is unknown)",
+            "Largest distance at which surfaces agree, for nsd, such as 1mm, 500um or 2vox. (default: "
+            "1mm; 1vox where the file is in um or nm, its voxels are smaller than 0.1 mm, or their size "
+            "is unknown)",
             "LENGTH",
         ),
     ] = None
     method: Annotated[
         str,
         Parameter(
-            "How soft skeletons are made, for soft_cldice: nested, levels, smooth-levels, multilinear, product,"
-            " cldice (the paper's), ...",
+            "Method of the soft skeletons of soft_cldice: nested, levels, smooth-levels, multilinear, "
+            "product, cldice (the paper's), ...",
             "METHOD",
             flags=("--method", "-m"),
         ),
     ] = "nested"
     iterations: Annotated[
-        int | None, Parameter("Of soft skeletons. (default: until nothing changes; cldice: 10)", "N")
+        int | None,
+        Parameter("Iterations of soft skeletons. (default: until nothing changes; cldice: 10)", "N"),
     ] = None
-    seed: Annotated[int, Parameter("Which random patches and bootstrap samples.", "N")] = 0
+    seed: Annotated[int, Parameter("Seed of the random patches and bootstrap samples.", "N")] = 0
     threads: Annotated[int | None, common.THREADS] = None
 
 
@@ -117,8 +115,8 @@ class EvaluateOutput:
     error_map: Annotated[
         Path | None,
         Parameter(
-            "Write where topology is wrong as a label image (of two files): 1 extra piece, 2 missed piece, 3 "
-            "false link, 4 gap, 5 filled hole, 6 false hole.",
+            "Write the topological errors as a label image (of two files): 1 extra piece, 2 missed piece,"
+            " 3 false link, 4 gap, 5 filled hole, 6 false hole.",
             "OUT",
         ),
     ] = None

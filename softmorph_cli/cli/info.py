@@ -35,7 +35,7 @@ _EXTRAS = {"terminal": "textual-image", "cluster": "distributed", "codecs": "ima
 
 def info(
     source: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A file to look at.", show_default=False)
+        Path | None, typer.Argument(metavar="[FILE]", help="File to describe.", show_default=False)
     ] = None,
     *,
     warm: Annotated[

@@ -29,14 +29,16 @@ class Curve:
     kind: Annotated[
         str | None,
         Parameter(
-            "What IN is. (default: skeleton where softmorph wrote it as one, else map)",
+            "Whether IN is a map or a skeleton. (default: skeleton if softmorph wrote it as one, else map)",
             "map|skeleton",
             flags=("--as",),
         ),
     ] = None
     map_file: Annotated[
         Path | None,
-        Parameter("Of a skeleton: the map it came from, for radii and certainty.", "MAP", flags=("--map",)),
+        Parameter(
+            "The map that the skeleton IN was made from, for radii and certainty.", "MAP", flags=("--map",)
+        ),
     ] = None
     threshold: Annotated[
         float | None,
@@ -56,14 +58,14 @@ class Curve:
     prune: Annotated[
         str | None,
         Parameter(
-            "Take off spurs shorter than this, such as 2mm, 300um or 4vox, one after another; radius: those "
-            "shorter than the vessel's radius where they leave it. (default: none)",
+            "Remove spurs shorter than this, such as 2mm, 300um or 4vox, one after another; radius: those"
+            " shorter than the vessel's radius where they leave it. (default: none)",
             "LENGTH|radius",
         ),
     ] = None
     prune_cycles: Annotated[
         str | None,
-        Parameter("Take this branch out of every cycle. (default: cycles stay)", "shortest|least-certain"),
+        Parameter("Remove this branch of every cycle. (default: cycles stay)", "shortest|least-certain"),
     ] = None
     levels: Annotated[
         int,

@@ -61,7 +61,8 @@ class Results(ResultOptions):
         bool, Parameter("Print nothing but warnings and errors.", flags=("--quiet", "-q"), group=OUTPUT)
     ] = False
     verbose: Annotated[
-        bool, Parameter("Say more; show the traceback of an error.", flags=("--verbose", "-v"), group=OUTPUT)
+        bool,
+        Parameter("Print more; show the traceback of an error.", flags=("--verbose", "-v"), group=OUTPUT),
     ] = False
 
 
@@ -79,13 +80,13 @@ class Machines:
     scheduler: Annotated[
         str | None,
         Parameter(
-            "Work on a Dask cluster that is there, such as tcp://node1:8786 or the path of its scheduler file "
+            "Use a running Dask cluster, such as tcp://node1:8786 or the path of its scheduler file "
             "(.json). All its workers have to see the same folders. (default: this machine, without Dask)",
             "ADDRESS",
         ),
     ] = None
     local_cluster: Annotated[
-        bool, Parameter("Work on a Dask cluster of processes on this machine, started for this run.")
+        bool, Parameter("Start a Dask cluster of processes on this machine for this run.")
     ] = False
 
     def where(self, workers: int | None = None) -> ClusterOptions | None:
@@ -122,19 +123,20 @@ class Large(Machines):
     scratch: Annotated[
         Path | None,
         Parameter(
-            "Folder for what lies between passes; kept when the run is interrupted. (default: a temporary one, "
+            "Folder for intermediate results; kept if the run is interrupted. (default: a temporary one, "
             "with --scheduler beside OUT)",
             "DIR",
             group=_LARGE,
         ),
     ] = None
     resume: Annotated[
-        bool, Parameter("Go on where a run with the same --scratch was interrupted.", group=_LARGE)
+        bool, Parameter("Continue an interrupted run with the same --scratch.", group=_LARGE)
     ] = False
     dry_run: Annotated[
         bool,
         Parameter(
-            "Say how the map would be cut, and what memory, disk and time it may take; do nothing.",
+            "Print how the map would be cut, and the memory, disk space and time that it may take; do "
+            "nothing.",
             group=_LARGE,
         ),
     ] = False

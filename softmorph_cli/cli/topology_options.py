@@ -30,8 +30,8 @@ class MaskOptions:
     connectivity: Annotated[
         int | None,
         Parameter(
-            "Of the foreground: 8 or 4 in 2D, 26 or 6 in 3D; the background has the other one. (default: 8 or "
-            "26)",
+            "Connectivity of the foreground: 8 or 4 in 2D, 26 or 6 in 3D; the background has the other "
+            "one. (default: 8 or 26)",
             "N",
             check=_has_topology,
         ),
@@ -66,7 +66,7 @@ class NumbersOutput:
     plot: Annotated[
         Path | None, Parameter("Draw the persistence diagram and the Betti curves.", "PATH.png")
     ] = None
-    stats: Annotated[Path | None, Parameter("Write what is found as JSON.", "PATH.json")] = None
+    stats: Annotated[Path | None, Parameter("Write the numbers and bars as JSON.", "PATH.json")] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
@@ -81,8 +81,8 @@ class WholeMap(ReadOptions):
         str | None,
         replace(
             declared(ReadOptions)["region"].about,
-            help="Change the map in this box alone (in voxels, ends open at will); the prior is that of the box, "
-            "cut out. OUT is the whole map.",
+            help="Change the map in this box only (in voxels, ends may be left out); the prior is that of the "
+            "box, cut out. OUT is the whole map.",
             group="Repair",
         ),
     ] = None
@@ -118,7 +118,7 @@ class Goal:
         ),
     ] = 0.1
     max_steps: Annotated[
-        int, Parameter("Give up after so many steps, with exit status 3 and the best step's map.", "N")
+        int, Parameter("Stop after this many steps, with exit status 3 and the best step's map.", "N")
     ] = 100
     smooth: Annotated[
         str,
@@ -139,7 +139,7 @@ class RepairOutput:
 
     output_type: Annotated[str | None, common.OUTPUT_TYPE] = None
     stats: Annotated[
-        Path | None, Parameter("Write how it went, with the certificate, as JSON.", "PATH.json")
+        Path | None, Parameter("Write the outcome with its certificate as JSON.", "PATH.json")
     ] = None
     preview: Annotated[
         Path | None,

@@ -125,7 +125,7 @@ class Settings:
             check=positive,
         ),
     ] = 20.0
-    seed: Annotated[int, Parameter("Which random draws for sampled.", "N", group=_GROUP)] = 0
+    seed: Annotated[int, Parameter("Seed of the random draws of sampled.", "N", group=_GROUP)] = 0
     tolerance: Annotated[
         float,
         Parameter(

@@ -105,7 +105,7 @@ class ReadOptions:
     channel: Annotated[
         int | str | None,
         Option(
-            "Take one channel, by number (from 0) or name. (default: all, each by itself)",
+            "Read one channel, by number (from 0) or name. (default: all, each separately)",
             "NAME|N",
             parse=number_or_name,
         ),
@@ -138,7 +138,7 @@ class ReadOptions:
     region: Annotated[
         str | None,
         Option(
-            "Cut out this box (in voxels, ends open at will); OUT is the box at its place in the world.",
+            "Cut out this box (in voxels, ends may be left out); OUT is the box at its place in the world.",
             "Z0:Z1,Y0:Y1,X0:X1",
             check=_region,
             about=SPACE,
@@ -177,7 +177,7 @@ class ReadOptions:
         ),
     ] = None
     time: Annotated[
-        int | None, Option("Keep one time of several. (default: all, each by itself)", "N", least=0)
+        int | None, Option("Read one time point of several. (default: all, each separately)", "N", least=0)
     ] = None
     from_logits: Annotated[
         str | None,
@@ -191,7 +191,10 @@ class ReadOptions:
     divide_by: Annotated[
         float | None,
         Option(
-            "What probability 1 is stored as, such as 255 or 4095.", "NUMBER", check=positive, about=VALUES
+            "The stored number that means probability 1, such as 255 or 4095.",
+            "NUMBER",
+            check=positive,
+            about=VALUES,
         ),
     ] = None
     clip: Annotated[bool, Option("Cut values outside [0, 1] off.", flags=("--clip",), about=VALUES)] = False

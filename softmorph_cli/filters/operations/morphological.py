@@ -58,7 +58,12 @@ class Morphology(SoftFilter):
     ] = None
     iterations: Annotated[
         int | None,
-        Parameter("How often, one voxel each. (default: 1)", "N", ("--iterations", "-n"), check=at_least(1)),
+        Parameter(
+            "Number of iterations, one voxel each. (default: 1)",
+            "N",
+            ("--iterations", "-n"),
+            check=at_least(1),
+        ),
     ] = None
     radius: Annotated[
         float | str | None,

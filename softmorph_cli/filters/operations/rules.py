@@ -28,7 +28,12 @@ class ApplyRule(SoftFilter):
     ]
     iterations: Annotated[
         int | None,
-        Parameter("How many. (default: as the rule says)", "N", ("--iterations", "-n"), check=at_least(1)),
+        Parameter(
+            "Number of iterations. (default: that of the rule)",
+            "N",
+            ("--iterations", "-n"),
+            check=at_least(1),
+        ),
     ] = None
 
     operation: ClassVar = "apply"

@@ -70,7 +70,8 @@ class Skeleton(SoftFilter):
     iterations: Annotated[
         int | None,
         Parameter(
-            "Exactly this many. (default: until nothing changes, or by less than --tolerance; cldice 10)",
+            "Exact number of iterations. (default: until nothing changes, or by less than --tolerance; "
+            "cldice 10)",
             "N",
             ("--iterations", "-n"),
             check=at_least(1),

@@ -105,7 +105,7 @@ class ReadOptions:
     channel: Annotated[
         int | str | None,
         Option(
-            "Read one channel, by number (from 0) or name. (default: all, each separately)",
+            "Read one channel, by number (from 0) or name. (default: all, each by itself)",
             "NAME|N",
             parse=number_or_name,
         ),
@@ -177,7 +177,7 @@ class ReadOptions:
         ),
     ] = None
     time: Annotated[
-        int | None, Option("Read one time point of several. (default: all, each separately)", "N", least=0)
+        int | None, Option("Read one time point of several. (default: all, each by itself)", "N", least=0)
     ] = None
     from_logits: Annotated[
         str | None,

@@ -204,7 +204,7 @@ def train(
         InputError: If there are too few subjects, or they do not fit each other or the prior to start from.
     """
     options = options or TrainingOptions()
-    axes, directions = _check(subjects)
+    axes, directions = check(subjects)
     first = subjects[0]
     box = Box.around([one.grid for one in subjects])
     if options.box is not None:
@@ -246,7 +246,7 @@ def train(
     )
 
 
-def _check(subjects: Sequence[Subject]) -> tuple[str, tuple[tuple[float, ...], ...] | None]:
+def check(subjects: Sequence[Subject]) -> tuple[str, tuple[tuple[float, ...], ...] | None]:
     """Return the spatial axes of the subjects and their directions.
 
     Raises:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.completion import between
-from softmorph_cli.completion.box import Coordinates
+from softmorph_cli.completion.box import Box, Coordinates
 from softmorph_cli.completion.fitting import agreement_of, complete, fit_intensities, predict
 from softmorph_cli.completion.prior import Array, FitSettings, Prior, Row
-from softmorph_cli.completion.training import FEWEST, Report, Subject, TrainingOptions, train
+from softmorph_cli.completion.training import FEWEST, Report, Subject, TrainingOptions, check, train
 
 Mask = npt.NDArray[np.bool_]
 # Whether each of a number of slices is observed.
@@ -132,7 +132,7 @@ def scores(
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Returns:
-        For "prior", "logit" and "linear" the Dice of the masks of the most probable class, by name of the class, and under
+        For "prior", "logit" and "linear" the Dice of the masks of the most probable class, by its name, and under
         "all" that of all foreground classes as one; None for a class that the hidden slices do not hold.
     """
     _, coordinates = prior.place(subject.grid, subject.name)
@@ -233,8 +233,8 @@ def choose_steps(
 ) -> Prior:
     """Return the prior with the numbers of steps of both fits with which held-out subjects score best.
 
-    Of numbers whose mean Dice is within 0.002 of the best the smallest is taken. At most 8 subjects choose, each with one
-    of the gaps, in turn.
+    Of numbers whose mean Dice is within 0.002 of the best the smallest is taken. At most 8 subjects choose, each with
+    one of the gaps, in turn.
 
     Args:
         prior: The prior.
@@ -304,6 +304,9 @@ def train_and_validate(
         InputError: As `training.train`.
     """
     options = options or TrainingOptions()
+    check(subjects)
+    if options.box is None:
+        options = replace(options, box=Box.around([one.grid for one in subjects]).size)
     known = set() if start is None else set(start.subjects)
     free = [
         k
@@ -317,7 +320,5 @@ def train_and_validate(
     if not held:
         return prior
     others = [subjects[k] for k in sorted(held)]
-    for one in others:
-        prior.exclusive(one.probabilities, ("background", *one.classes), one.name)
     prior = choose_steps(prior, others, 0, options.seed, options.device)
     return replace(prior, validation=table(prior, others, 0, GAPS, options.seed, options.device, fits))

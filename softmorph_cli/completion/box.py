@@ -221,7 +221,8 @@ class Box:
             unit = self.unit or "units of length"
             raise InputError(
                 f"{name} measures {_sizes(extents)} {unit}, which is larger than the prior's box of "
-                f"{_sizes(self.size)} {unit}: cut it to that size around the object, or train a prior with a larger {named('box')}."
+                f"{_sizes(self.size)} {unit}: cut it to that size around the object, or train a prior with a "
+                f"larger {named('box')}."
             )
 
     def coordinates(self, grid: Grid, frame: Frame) -> Coordinates:

@@ -162,7 +162,8 @@ def _fit(
     for _ in range(settings.steps):
         drawn = torch.randint(len(flat), (settings.points,), generator=generator)
         positions = torch.from_numpy(coordinates.at(flat[drawn.numpy()])).to(where)
-        value = loss(*network(positions, latent), targets[drawn].to(where))
+        logits, intensities = network(positions, latent)
+        value = loss(logits, intensities, targets[drawn].to(where))
         if weight_of_latent:
             value = value + weight_of_latent * latent.square().mean()
         optimizer.zero_grad(set_to_none=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -204,10 +204,6 @@ class Prior:
             )
         picked = [0, *(1 + held.index(one) for one in self.classes)]
         return found[picked], [order[k] for k in picked]
-
-    def validated(self, completion: FitSettings, segmentation: FitSettings, rows: Sequence[Row]) -> Prior:
-        """Return the prior with settings of the fits that validation chose, and its table."""
-        return replace(self, completion=completion, segmentation=segmentation, validation=tuple(rows))
 
 
 def background_first(

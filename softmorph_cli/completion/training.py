@@ -209,7 +209,7 @@ def train(
         FileError: If the checkpoint is damaged or of another training.
     """
     options = options or TrainingOptions()
-    axes, directions = _check(subjects)
+    axes, directions = check(subjects)
     first = subjects[0]
     box = Box.around([one.grid for one in subjects])
     if options.box is not None:
@@ -252,7 +252,7 @@ def train(
     )
 
 
-def _check(subjects: Sequence[Subject]) -> tuple[str, tuple[tuple[float, ...], ...] | None]:
+def check(subjects: Sequence[Subject]) -> tuple[str, tuple[tuple[float, ...], ...] | None]:
     """Return the spatial axes of the subjects and their directions.
 
     Raises:

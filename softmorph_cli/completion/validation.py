@@ -287,6 +287,7 @@ def train_and_validate(
     progress: Report | None = None,
     start: Prior | None = None,
     fits: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Prior:
     """Train a prior on some subjects; the others choose the steps of its fits and make its table.
 
@@ -299,9 +300,11 @@ def train_and_validate(
         progress: A function that is called every 20 steps of the training.
         start: A prior to go on from. Subjects it was trained on are not held out.
         fits: A function that is called after each fit of the table with the number of fits done and of all.
+        checkpoint: Where the state of the training is kept, and from where it goes on; see `training.train`.
 
     Raises:
         InputError: As `training.train`.
+        FileError: As `training.train`.
     """
     options = options or TrainingOptions()
     check(subjects)
@@ -316,7 +319,8 @@ def train_and_validate(
     held = {
         int(k) for k in free[: max(0, min(round(options.validate * len(subjects)), len(subjects) - FEWEST))]
     }
-    prior = train([one for k, one in enumerate(subjects) if k not in held], options, progress, start)
+    rest = [one for k, one in enumerate(subjects) if k not in held]
+    prior = train(rest, options, progress, start, checkpoint)
     if not held:
         return prior
     others = [subjects[k] for k in sorted(held)]

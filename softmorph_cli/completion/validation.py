@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from softmorph_cli.completion import between
 from softmorph_cli.completion.box import Box, Coordinates
+from softmorph_cli.completion.checkpoint import Checkpoint
 from softmorph_cli.completion.fitting import agreement_of, complete, fit_intensities, predict
 from softmorph_cli.completion.prior import Array, FitSettings, Prior, Row
 from softmorph_cli.completion.training import FEWEST, Report, Subject, TrainingOptions, check, train

@@ -7,7 +7,7 @@ the training takes a minute of one thread. Runs of one seed on one thread of one
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from softmorph_cli.completion.box import VOXELS, Box, Coordinates, Frame, Grid
+from softmorph_cli.completion.checkpoint import Checkpoint, TrainingState, fingerprint
 from softmorph_cli.completion.network import ACTIVATIONS, Architecture, ImplicitFunction, find_device
 from softmorph_cli.completion.prior import Array, IntensityRule, Prior, background_first
 from softmorph_cli.errors import InputError, UsageError
@@ -189,6 +190,7 @@ def train(
     options: TrainingOptions | None = None,
     progress: Report | None = None,
     start: Prior | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Prior:
     """Train a prior on all given subjects; `validation.train_and_validate` holds some of them out.
 
@@ -199,9 +201,12 @@ def train(
         progress: A function that is called every 20 steps.
         start: A prior to go on from: of the same classes and sizes of the network. Latent vectors of subjects whose
             names it knows are taken over; the others start at its mean.
+        checkpoint: Where the state is kept while the training runs, and from where it goes on: with the same result as
+            without an interruption. It stays when the training is done.
 
     Raises:
         InputError: If there are too few subjects, or they do not fit each other or the prior to start from.
+        FileError: If the checkpoint is damaged or of another training.
     """
     options = options or TrainingOptions()
     axes, directions = check(subjects)
@@ -230,7 +235,8 @@ def train(
     device = find_device(options.device)
     samples = _Samples(subjects, places, rule, device)
     names = tuple(one.name for one in subjects)
-    network, latents = _optimize(architecture, samples, names, options, progress, start)
+    kept = None if checkpoint is None else checkpoint.read(fingerprint(subjects, options))
+    network, latents = _optimize(architecture, samples, names, options, progress, start, checkpoint, kept)
     return Prior(
         architecture=architecture,
         weights={name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
@@ -338,6 +344,8 @@ def _optimize(
     options: TrainingOptions,
     progress: Report | None,
     start: Prior | None,
+    checkpoint: Checkpoint | None,
+    kept: Mapping[str, Tensor] | None,
 ) -> tuple[ImplicitFunction, Tensor]:
     generator = torch.Generator().manual_seed(options.seed)
     network = ImplicitFunction(architecture, generator)
@@ -354,10 +362,12 @@ def _optimize(
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
+    training = TrainingState(network, latents, optimizer, schedule, generator)
+    done = 0 if kept is None else training.restore(kept)
     count = min(options.subjects, len(names))
     began, losses = time.perf_counter(), torch.zeros((), device=samples.device)
     since = 0
-    for step in range(1, options.steps + 1):
+    for step in range(done + 1, options.steps + 1):
         chosen, places, targets, images = samples.draw(count, options.points, generator)
         vectors = latents[chosen]
         loss = _loss(network(places, vectors), targets, images) + _WEIGHT_OF_LATENTS * vectors.square().mean()
@@ -368,10 +378,12 @@ def _optimize(
         losses += loss.detach()
         since += 1
         if progress is not None and (step % _EVERY == 0 or step == options.steps):
-            left = (time.perf_counter() - began) / step * (options.steps - step)
+            left = (time.perf_counter() - began) / (step - done) * (options.steps - step)
             progress(TrainingProgress(step, options.steps, float(losses) / since, left))
             losses.zero_()
             since = 0
+        if checkpoint is not None and checkpoint.due:
+            checkpoint.write(training.tensors(step))
     return network.eval(), latents
 
 

@@ -149,6 +149,19 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",
+    "softmorph prior ": "cli/test_cli_prior.py::test_the_examples_of_help_work",
+    "labels, which have a type of their own: leave": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "of the variance of {}, and --min-fit asks for": "cli/test_cli_prior_use.py::test_an_image_of_another_kind_exits_3_and_is_written",
+    "segments the image is not said: add --prior FILE": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "a training of these settings and maps made it.": "cli/test_cli_prior.py::test_an_interrupted_training_goes_on_with_the_same_result",
+    "or train a prior with a larger --box": "cli/test_cli_prior_use.py::test_a_larger_box_holds_larger_maps",
+    "the prior counts in": "cli/test_cli_prior_use.py::test_maps_that_do_not_fit_the_prior_are_refused",
+    "to count lengths in voxels, which have to be of one size": "cli/test_cli_prior.py::test_maps_without_a_size_are_counted_in_voxels",
+    "; --voxels leaves it out": "cli/test_cli_prior.py::test_maps_that_differ_in_what_they_say_of_their_size_are_counted_in_voxels",
+    "Choose it with --channel N or --time N.": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "for each map, or leave --images out": "cli/test_cli_prior.py::test_the_image_of_each_map_is_found_or_missed",
+    "is no label map: leave --label out": "cli/test_cli_prior.py::test_a_file_that_is_no_label_map_is_named",
     "a table needs pandas": "api/test_analysis.py::test_a_table_without_pandas_names_it",
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
     "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
@@ -182,6 +195,7 @@ ELSEWHERE = {
 
 # Those that no test follows, and why.
 UNTRIED = {
+    "without --validate nothing is known about": "says what is, advises nothing",
     "still changing, by less than --tolerance": "says what is, advises nothing",
     "count from the corner of --region": "says what is, advises nothing",
     "stopped at --max-steps": "says what is, advises nothing",

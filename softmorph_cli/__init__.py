@@ -24,6 +24,7 @@ _HOMES = {
     "betti_numbers": "api.analysis",
     "evaluate": "api.analysis",
     "inspect": "api.analysis",
+    "interpolate": "api.interpolation",
     "repair": "api.repairs",
     "statistics": "api.analysis",
     "read": "io.reading",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from softmorph_cli.api.analysis import inspect as inspect
     from softmorph_cli.api.analysis import statistics as statistics
     from softmorph_cli.api.filters import *  # noqa: F403
+    from softmorph_cli.api.interpolation import interpolate as interpolate
     from softmorph_cli.api.repairs import repair as repair
     from softmorph_cli.errors import SoftmorphError as SoftmorphError
     from softmorph_cli.errors import SoftmorphWarning as SoftmorphWarning

@@ -147,3 +147,18 @@ def named_after(volume: Volume) -> Iterator[None]:
         if volume.source is None:
             raise
         raise InputError(f"{volume.source.path}: {error}") from error
+
+
+def as_given(array: npt.NDArray[Any], image: Any) -> Any:
+    """Return an array as a tensor or an array, like `image`, with the floating-point dtype of `image`."""
+    import numpy as np
+
+    from softmorph_cli.filters.arrays import is_tensor
+
+    if is_tensor(image):
+        import torch
+
+        kind = image.dtype if image.is_floating_point() else torch.float32
+        return torch.as_tensor(array, dtype=kind, device=image.device)
+    own = np.asarray(image).dtype
+    return array.astype(own if own.kind == "f" else np.float32, copy=False)

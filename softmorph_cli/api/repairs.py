@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack, overload
 
-from softmorph_cli.api.images import Array, Image, Placed, as_volume, at_level, is_placed, named_after
+from softmorph_cli.api.images import (
+    Array,
+    Image,
+    Placed,
+    as_given,
+    as_volume,
+    at_level,
+    is_placed,
+    named_after,
+)
 from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import below_one, in_shell, named
@@ -175,7 +184,7 @@ def repair(
         found = job.run()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     made: Repair[Any] = Repair(
-        result if is_placed(image) else _as_given(result.array, image),
+        result if is_placed(image) else as_given(result.array, image),
         found.stopped,
         found.steps,
         found.best_step,
@@ -340,18 +349,3 @@ def _priors(betti: Asked, volume: Volume, count: int) -> tuple[Prior, ...]:
         )
         for one, asked in betti.items()
     )
-
-
-def _as_given(array: npt.NDArray[Any], image: Any) -> Any:
-    """Return an array as a tensor or an array, like `image`, with the floating-point dtype of `image`."""
-    import numpy as np
-
-    from softmorph_cli.filters.arrays import is_tensor
-
-    if is_tensor(image):
-        import torch
-
-        kind = image.dtype if image.is_floating_point() else torch.float32
-        return torch.as_tensor(array, dtype=kind, device=image.device)
-    own = np.asarray(image).dtype
-    return array.astype(own if own.kind == "f" else np.float32, copy=False)

@@ -32,7 +32,13 @@ _UPPER_CASE: Final = ("axes", "channel", "channel_axis")
 
 _YES: Final = {"true": True, "yes": True, "on": True, "1": True}
 _NO: Final = {"false": False, "no": False, "off": False, "0": False}
-_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_KINDS: Final = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class Declared:
         """
         if self.about.parse is not None and self.kind is not str:
             return self.about.parse(value)
-        right = (int, float) if self.kind is float else self.kind
+        right: Any = {float: (int, float), Path: str}.get(self.kind, self.kind)
         if isinstance(value, bool) != (self.kind is bool) or not isinstance(value, right):
             raise UsageError(f"{self.name} is {_KINDS[self.kind]}, not {value!r}.")
         return self.kind(value)

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter
-from softmorph_cli.filters.operations import components, morphological, rules, skeletonize
+from softmorph_cli.filters.operations import components, interpolate, morphological, rules, skeletonize
 
 # In the order of --help.
 OPERATIONS: Final[Mapping[str, type[Filter]]] = {
     one.operation: one
-    for module in (skeletonize, morphological, rules, components)
+    for module in (skeletonize, morphological, rules, components, interpolate)
     for one in vars(module).values()
     if isinstance(one, type) and issubclass(one, Filter) and hasattr(one, "operation")
 }
@@ -43,4 +43,13 @@ def from_json(document: Mapping[str, Any]) -> Filter:
     return find(given.pop("operation"))(**given)
 
 
-__all__ = ["OPERATIONS", "components", "find", "from_json", "morphological", "rules", "skeletonize"]
+__all__ = [
+    "OPERATIONS",
+    "components",
+    "find",
+    "from_json",
+    "interpolate",
+    "morphological",
+    "rules",
+    "skeletonize",
+]

@@ -105,10 +105,12 @@ def _stamp(path: Path) -> list[Any]:
 
 
 def _content(value: Any) -> Any:
-    """Return `value`, or if it names a rule file, a hash of the content, as a file may change and keep its name."""
+    """Return `value`, or if it names a file, what tells its content, as a file may change and keep its name."""
     from softmorph_cli.rules.rulefile import named_file
     from softmorph_cli.rules.simple_points import SUFFIX
 
+    if isinstance(value, Path):
+        return _stamp(value)
     path = named_file(value) if isinstance(value, str) else None
     if path is None:
         return value

@@ -1,0 +1,136 @@
+"""Completion of missing slices, and interpolation on finer grids: a filter without methods of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from softmorph_cli.completion import between, slices
+from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.filter import Filter, Report
+from softmorph_cli.filters.operations.components import check_spacing
+from softmorph_cli.filters.settings import Result
+from softmorph_cli.system.parameters import Parameter, named
+
+if TYPE_CHECKING:
+    from softmorph_cli.volume import Volume
+
+
+def _check_axis(name: str, value: str) -> None:
+    if value.lower() not in ("z", "y", "x"):
+        raise UsageError(f"{named(name)} {value}: use z, y or x.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolate(Filter):
+    """A map with its missing slices filled, or on another grid."""
+
+    missing: Annotated[
+        str | None,
+        Parameter(
+            "The missing slices, from 0: 5:9,12 for 5 to 8 and 12; or empty, for those between others that are 0 "
+            "throughout.",
+            "SLICES|empty",
+            check=slices.check,
+        ),
+    ] = None
+    axis: Annotated[
+        str | None,
+        Parameter("The axis of the slices. (default: z, in 2D y)", "z|y|x", check=_check_axis),
+    ] = None
+    spacing: Annotated[
+        str | None,
+        Parameter(
+            "The grid of OUT: iso for cubic voxels of the finest spacing; a length such as 0.5mm; or one for each "
+            "axis, z first. (default: that of IN)",
+            "iso|LENGTH[,...]",
+            check=check_spacing,
+        ),
+    ] = None
+    like: Annotated[
+        Path | None,
+        Parameter(
+            "The grid of OUT is that of this image, oblique planes too; outside of IN it is 0.",
+            "IMAGE",
+            ("--like",),
+        ),
+    ] = None
+    method: Annotated[
+        str | None,
+        Parameter(
+            "What is interpolated: logit, linear (probabilities), shape (distances to the border at 0.5) or nearest. "
+            "(default: logit)",
+            "NAME",
+            ("--method", "-m"),
+            check=between.check,
+        ),
+    ] = None
+    grid: Annotated[Any, Parameter("A map with the grid of `like`, once it is read.", shell=False)] = None
+
+    operation: ClassVar = "interpolate"
+    help: ClassVar = """Fill missing slices of a map, or interpolate it on a finer grid; observed slices do not change.
+
+    The whole map is held in memory. Before the first observed slice and after the last, the nearest one is repeated.
+    Classes that exclude each other keep their sum.
+    """
+    examples: ClassVar = (
+        "softmorph interpolate heart.nii.gz whole.nii.gz --missing 5:9,12 --filled invented.nii.gz",
+        "softmorph interpolate heart.nii.gz cubic.nii.gz --missing empty --spacing iso",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: If one is invalid for any image, or nothing is asked for.
+        """
+        super().__post_init__()
+        if self.spacing is not None and (self.like is not None or self.grid is not None):
+            raise UsageError(
+                f"give either {named('spacing')} or {named('like')}: both name the grid of the result."
+            )
+        if self.missing is None and not self.to_grid:
+            raise UsageError(
+                "nothing is missing and no grid is asked for: name the missing slices, such as "
+                f"{named('missing', '5:9,12')} or {named('missing', slices.EMPTY)}, or the grid, such as "
+                f"{named('spacing', 'iso')}."
+            )
+
+    @property
+    def to_grid(self) -> bool:
+        """Whether the result lies on another grid than the map."""
+        return self.spacing is not None or self.like is not None or self.grid is not None
+
+    @property
+    def way(self) -> str:
+        """The method of interpolation."""
+        return self.method or between.METHODS[0]
+
+    @property
+    def method_in_force(self) -> str:
+        """The method in documents and provenance."""
+        return self.way
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as in documents, without the method."""
+        found = {name: value for name, value in super().parameters.items() if name != "method"}
+        return found | {"like": None if self.like is None else str(self.like)}
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are read beside the map."""
+        return [path for path in (self.like,) if path is not None]
+
+    def opened(self, grid_of: Callable[[Path], Volume]) -> Self:
+        """Return the filter with the grid of the image that `like` names."""
+        return self if self.like is None else replace(self, grid=grid_of(self.like))
+
+    def run(self, volume: Volume, progress: Report | None = None) -> Result:
+        """Return the completed map, and which of its voxels are invented."""
+        from softmorph_cli.filters.interpolation import complete
+
+        found = complete(self, volume)
+        return Result(found.volume.array, completed=found)

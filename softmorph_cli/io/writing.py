@@ -13,7 +13,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.omezarr import OmeZarr, is_plain
-from softmorph_cli.io.options import WRITE_DEFAULT, WriteOptions
+from softmorph_cli.io.options import WRITE_DEFAULT, Pooling, WriteOptions
 from softmorph_cli.io.raw import Array, Encoding, Format, Kept, time_step_of
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
@@ -39,7 +39,7 @@ def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DE
         path: The path of the file, whose suffix states the format: .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha,
             .npy or .zarr (OME-Zarr).
         options: How it is written; the output type may also be "mask", for a map of 0 and 1 that is stored as such.
-            Coarser resolutions are means. If the provenance states the levels of a nested skeleton, thresholds at
+            If the provenance states the levels of a nested skeleton, thresholds at
             these levels select the same voxels in the file as in the map.
 
     Returns:
@@ -58,7 +58,7 @@ def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DE
     lost = _store(
         volume, volume.array, path, family, options, lambda array: encode(array, kind, levels), labels=False
     )
-    return [*rounding_lost(kind, levels), *lost, *(coarser_lost(levels) if options.pyramid else [])]
+    return [*rounding_lost(kind, levels), *lost, *coarser_lost(levels, options.pooling)]
 
 
 def _by_keywords(
@@ -155,7 +155,8 @@ def _store(
     replace_it = replacing_store if isinstance(family, OmeZarr) else replacing
     with replace_it(path, force=options.force) as temporary:
         stored, one = encode(array)
-        encoding = Encoding(one, labels, options.provenance or {}, options.pyramid)
+        pooling: Pooling | None = "nearest" if labels and options.pyramid else options.pooling
+        encoding = Encoding(one, labels, options.provenance or {}, pooling)
         lost = family.write(volume, stored, temporary, encoding)
     return [*_lost(volume, family), *lost]
 
@@ -266,9 +267,13 @@ def rounding_lost(output_type: str, levels: LevelSets | Literal["exact"] | None)
     ]
 
 
-def coarser_lost(levels: LevelSets | Literal["exact"] | None) -> list[str]:
-    """Return a list with a note that coarser resolutions are no nested skeletons; empty without levels."""
-    if levels is None:
+def coarser_lost(levels: LevelSets | Literal["exact"] | None, pooling: Pooling | None) -> list[str]:
+    """Return a list with a note that coarser resolutions are no nested skeletons; empty without levels.
+
+    A maximum commutes with every threshold: a level of the coarser resolution is the level of the skeleton on larger
+    voxels, whose lines are whole.
+    """
+    if levels is None or pooling != "mean":
         return []
     return [
         "only resolution 0 is the nested skeleton: coarser ones are means, and a threshold breaks their lines."

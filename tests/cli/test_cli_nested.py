@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from helpers_cli import load, nibabel, refused, run, save
+from helpers_cli import load, nibabel, provenance, refused, run, save
 from helpers_maps import tree
 from helpers_nested import nested_reference
 from helpers_topology import broken_ring, noisy, vessels
@@ -43,12 +42,6 @@ def _map(probabilities: np.ndarray) -> None:
 def skeleton(*more: object, target: str = "s.nii.gz") -> str:
     run("skeletonize", "in.nii.gz", target, "--method", "nested", "--levels", 8, *more)
     return target
-
-
-def provenance(path: str) -> dict[str, Any]:
-    source = read(path).source
-    assert source is not None
-    return dict(source.provenance)
 
 
 @pytest.mark.parametrize("output_type", ["float32", "uint8", "uint16"])

@@ -77,7 +77,7 @@ def draw(count: int, rng: np.random.Generator, dimensions: int = 2) -> tuple[Ten
 class SmallUNet(nn.Module):
     """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights, whose output are logits."""
 
-    def __init__(self, dimensions: int = 2) -> None:
+    def __init__(self, dimensions: int = 2, outputs: int = 1) -> None:
         super().__init__()
         width = WIDTH[dimensions]
         self.conv: Any = nn.Conv2d if dimensions == 2 else nn.Conv3d
@@ -86,12 +86,12 @@ class SmallUNet(nn.Module):
             [self._block(*pair) for pair in itertools.pairwise((1, width, 2 * width, 4 * width))]
         )
         self.up = nn.ModuleList([self._block(6 * width, 2 * width), self._block(3 * width, width)])
-        self.last = self.conv(width, 1, 1)
+        self.last = self.conv(width, outputs, 1)
         self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
         self.mode = "bilinear" if dimensions == 2 else "trilinear"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of a batch of images, in a tensor of the same shape."""
+        """Return the logits (B, outputs, [D,] H, W) of a batch of images (B, 1, [D,] H, W)."""
         kept = [self.down[0](images)]
         for block in list(self.down)[1:]:
             kept.append(block(self.pool(kept[-1])))

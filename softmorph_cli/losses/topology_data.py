@@ -132,7 +132,7 @@ def heart_sets(labelled: int, test: int, rng: np.random.Generator) -> tuple[Sets
 
 
 def _numbers(mask: npt.NDArray[np.bool_], prior: Prior) -> tuple[int, ...]:
-    return betti_numbers(mask[list(prior.channels)].any(axis=0)).numbers
+    return betti_numbers(np.logical_or.reduce(mask[list(prior.channels)])).numbers
 
 
 def blob_sets(labelled: int, test: int, rng: np.random.Generator) -> tuple[Sets, str]:

@@ -5,7 +5,8 @@ Run: python -m softmorph_cli.losses.filters_example filters [--data vessels-2d] 
 
 `filters` trains a small network with cross-entropy + Dice ("none"), with a loss of skeletons added to these, and with
 an opening followed by a closing as its last layers; "none, filtered afterwards" is the first network, to whose output
-the same opening and closing are applied once it is trained. `alpha` is the experiment of the clDice paper:
+the same opening and closing are applied once it is trained; "true masks, filtered" says what these filters alone
+change. `alpha` is the experiment of the clDice paper:
 (1 - alpha) (1 - soft Dice) + alpha (1 - soft clDice) with the min/max-pool skeleton, alpha from 0 to 0.5.
 
 All networks of a seed start from the same weights and see the same images in the same order. True vessels and roads
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final, NamedTuple, Unpack
+from typing import Final, Literal, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ from softmorph_cli.losses.example import confidence, interval, positive, train
 from softmorph_cli.losses.recall import SkeletonRecallLoss
 
 NONE: Final = "none"
+TRUTH: Final = "true masks, filtered"
 ALPHAS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 # The weight of a loss of skeletons beside cross-entropy + Dice, which have the weight 1 each.
 WEIGHT: Final = 0.5
@@ -102,11 +104,18 @@ class WithSkeletons(SkeletonLoss):
 
 
 class Arm(NamedTuple):
-    """One way of training: the loss, the layers after the sigmoid, and whether they are added after training only."""
+    """One way of training, or of filtering without training.
+
+    Attributes:
+        loss: Constructor of the loss.
+        layers: Constructor of the layers after the sigmoid.
+        filtered: What the layers are applied to instead of being trained: the output of the network of the arm `NONE`,
+            or the true masks; None if a network is trained.
+    """
 
     loss: Callable[[], ChannelLoss]
     layers: Callable[[], list[nn.Module]] = list
-    afterwards: bool = False
+    filtered: Literal["none", "truth"] | None = None
 
 
 class Measure(NamedTuple):
@@ -163,7 +172,8 @@ FILTERS: Final = {
     "Dice of soft skeletons": _skeletons(SkeletonDiceLoss),
     "last layers, minmax": Arm(CrossEntropyDice, partial(opening_closing, "minmax")),
     "last layers, multilinear": Arm(CrossEntropyDice, partial(opening_closing, "multilinear")),
-    "none, filtered afterwards": Arm(CrossEntropyDice, partial(opening_closing, "minmax"), afterwards=True),
+    "none, filtered afterwards": Arm(CrossEntropyDice, partial(opening_closing, "minmax"), "none"),
+    TRUTH: Arm(CrossEntropyDice, partial(opening_closing, "minmax"), "truth"),
 }
 _BETTI: Final = (
     Measure("betti_0_error", "b0 error", 2),
@@ -250,17 +260,8 @@ def measure(network: nn.Module, images: Tensor, masks: Tensor, names: Sequence[s
 
 def trained(arm: Arm, data: Data, seed: int, steps: int, images: Tensor, masks: Tensor) -> nn.Module:
     """Return a network with the arm's layers, trained with its loss; it gives probabilities."""
-    layers = [] if arm.afterwards else arm.layers()
-    return train(
-        arm.loss(),
-        seed,
-        steps,
-        images,
-        masks,
-        layers=[nn.Sigmoid(), *layers],
-        batch=data.batch,
-        rate=data.rate,
-    )
+    layers = [nn.Sigmoid(), *arm.layers()]
+    return train(arm.loss(), seed, steps, images, masks, layers=layers, batch=data.batch, rate=data.rate)
 
 
 def run_seed(
@@ -271,21 +272,23 @@ def run_seed(
     Seconds are those of the processor, per 100 steps.
     """
     rng = np.random.default_rng(seed)
-    training, test = (
+    training, (images, masks) = (
         training_data.batched(islice(pairs, count))
         for pairs, count in zip(data.source(rng, tree), (TRAINING, TEST), strict=True)
     )
-    baseline: nn.Module = nn.Identity()
+    networks: dict[str, nn.Module] = {}
     for name, arm in arms.items():
         started = time.process_time()
-        if arm.afterwards:
-            network: nn.Module = nn.Sequential(baseline, *arm.layers())
-        else:
-            network = trained(arm, data, seed, steps, *training)
+        if arm.filtered is None:
+            networks[name] = trained(arm, data, seed, steps, *training)
         seconds = (time.process_time() - started) * 100 / steps
-        if name == next(iter(arms)):
-            baseline = network
-        yield name, [*measure(network, *test, names), seconds]
+        if arm.filtered == "truth":
+            found = measure(nn.Sequential(*arm.layers()), masks, masks, names)
+        elif arm.filtered == "none":
+            found = measure(nn.Sequential(networks[NONE], *arm.layers()), images, masks, names)
+        else:
+            found = measure(networks[name], images, masks, names)
+        yield name, [*found, seconds]
 
 
 def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Measure]) -> list[str]:
@@ -303,11 +306,12 @@ def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Meas
     for name, found in rows.items():
         *means, seconds = np.mean(found, axis=0)
         gains = np.asarray(found) - np.asarray(alone)
-        if name == baseline:
+        absolute = name in (baseline, TRUTH)
+        if absolute:
             cells = [f"{mean:.{one.decimals}f}" for mean, one in zip(means, measures, strict=True)]
         else:
             cells = [interval(gains[:, k], one.decimals) for k, one in enumerate(measures)]
-        shown = f"{name} (absolute)" if name == baseline else name
+        shown = f"{name} (absolute)" if absolute else name
         lines.append(f"| {shown} | {' | '.join(cells)} | {seconds:.1f} |")
     return lines
 
@@ -361,7 +365,7 @@ def main(arguments: list[str] | None = None) -> None:
     _tell(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")
     for line in table(rows, measures):
         _tell(line)
-    if options.table == "alpha" and len(arms) == len(ALPHAS):
+    if options.table == "alpha" and len(arms) == len(ALPHAS) and options.seeds > 1:
         _tell("")
         for line in trends(rows, measures):
             _tell(line)

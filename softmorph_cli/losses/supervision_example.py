@@ -99,7 +99,7 @@ def _draw_one(kinds: tuple[int, ...], rng: np.random.Generator) -> tuple[npt.NDA
     drawn = thickened(contrast, rng.uniform(*RADIUS))
     background = uneven(rng, shape)
     image = rng.uniform(0.8, 1.25) * drawn.contrast + background + 0.25 * rng.normal(size=shape)
-    return image.astype(np.float32), drawn.mask * kind[drawn.nearest]
+    return image.astype(np.float32), kind[drawn.nearest] * drawn.mask
 
 
 def boxed(labels: Tensor) -> Tensor:

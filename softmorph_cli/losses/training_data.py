@@ -37,7 +37,8 @@ def bent(rng: np.random.Generator, shape: tuple[int, ...]) -> Indices:
     side = shape[0]
     start, bend, end = rng.uniform(0, side - 1, (3, len(shape)))
     t = np.linspace(0, 1, 4 * side)[:, None]
-    return np.rint((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end).astype(np.intp)
+    line: Indices = np.rint((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end).astype(np.intp)
+    return line
 
 
 def crossing(rng: np.random.Generator, shape: tuple[int, ...]) -> Iterator[Indices]:
@@ -104,21 +105,25 @@ def vessels(rng: np.random.Generator, shape: tuple[int, ...], radius: tuple[floa
         radius: Range of the vessels' radius in pixels; those of an image have the same.
     """
     lines = (bent(rng, shape) for _ in range(rng.integers(2, 5)))
-    return _imaged(rng, shape, lines, radius)
+    return _imaged(rng, shape, lines, radius, (0.4, 0.9))
 
 
 def roads(rng: np.random.Generator, shape: tuple[int, int], radius: tuple[float, float]) -> Pair:
     """Return a 2D image of roads that cross each other and are partly hidden, and their mask; as `vessels`."""
-    return _imaged(rng, shape, crossing(rng, shape), radius)
+    return _imaged(rng, shape, crossing(rng, shape), radius, (0.15, 0.45))
 
 
 def _imaged(
-    rng: np.random.Generator, shape: tuple[int, ...], lines: Iterable[Indices], radius: tuple[float, float]
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    lines: Iterable[Indices],
+    radius: tuple[float, float],
+    contrast: tuple[float, float],
 ) -> Pair:
-    contrast = np.full(shape, np.nan)
+    along = np.full(shape, np.nan)
     for line in lines:
-        contrast[tuple(line.T)] = gapped(rng, len(line), rng.uniform(0.4, 0.9), (1, 5), 0.05)
-    drawn = thickened(contrast, rng.uniform(*radius))
+        along[tuple(line.T)] = gapped(rng, len(line), rng.uniform(*contrast), (1, 5), 0.05)
+    drawn = thickened(along, rng.uniform(*radius))
     image = drawn.contrast + uneven(rng, shape) + 0.3 * rng.normal(size=shape)
     return image.astype(np.float32), drawn.mask.astype(np.float32)
 

@@ -26,8 +26,10 @@ from torch import Tensor, nn
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.operations.skeletonize import Skeleton
-from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
+from softmorph_cli.losses.channels import SkeletonLoss
+from softmorph_cli.losses.cldice import SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
+from softmorph_cli.losses.training_data import batched, vessels
 from softmorph_cli.topology.betti import betti_numbers
 
 # By the number of dimensions.
@@ -42,8 +44,6 @@ RADIUS: Final = {2: (0.8, 1.5), 3: (1.0, 1.8)}
 # Enough for predictions that are thicker than the vessels.
 ITERATIONS: Final = 3
 MEASURES: Final = ("Dice", "clDice", "b0 error", "b1 error")
-
-Map = npt.NDArray[np.float32]
 
 
 def _dice_and_cldice(
@@ -70,37 +70,14 @@ def draw(count: int, rng: np.random.Generator, dimensions: int = 2) -> tuple[Ten
     Returns:
         The images, and the masks of 0 and 1, each of shape (count, 1, [D,] H, W).
     """
-    images, masks = zip(*(_draw_one(rng, dimensions) for _ in range(count)), strict=True)
-    return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None]
-
-
-def _draw_one(rng: np.random.Generator, dimensions: int) -> tuple[Map, Map]:
-    from scipy.ndimage import distance_transform_edt, gaussian_filter
-
-    size = SIZE[dimensions]
-    shape = (size,) * dimensions
-    contrast = np.full(shape, np.nan)
-    for _ in range(rng.integers(2, 5)):
-        start, bend, end = rng.uniform(0, size - 1, (3, dimensions))
-        t = np.linspace(0, 1, 4 * size)[:, None]
-        line = np.rint((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end).astype(int)
-        along = np.full(len(line), rng.uniform(0.4, 0.9))
-        for _ in range(rng.integers(1, 5)):  # gaps of 4 to 12 % of its length
-            gap = rng.integers(0, len(line))
-            along[gap : gap + rng.integers(len(line) // 25, len(line) // 8)] = 0.05
-        contrast[tuple(line.T)] = along
-    distance, nearest = distance_transform_edt(np.isnan(contrast), return_indices=True)
-    mask = distance <= rng.uniform(*RADIUS[dimensions])
-    vessels = gaussian_filter(mask * contrast[tuple(nearest)], 0.5)
-    uneven = gaussian_filter(rng.normal(size=shape), 6) * 3
-    image = vessels + uneven + 0.3 * rng.normal(size=shape)
-    return image.astype(np.float32), mask.astype(np.float32)
+    shape = (SIZE[dimensions],) * dimensions
+    return batched(vessels(rng, shape, RADIUS[dimensions]) for _ in range(count))
 
 
 class SmallUNet(nn.Module):
     """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights, whose output are logits."""
 
-    def __init__(self, dimensions: int = 2) -> None:
+    def __init__(self, dimensions: int = 2, outputs: int = 1) -> None:
         super().__init__()
         width = WIDTH[dimensions]
         self.conv: Any = nn.Conv2d if dimensions == 2 else nn.Conv3d
@@ -109,12 +86,12 @@ class SmallUNet(nn.Module):
             [self._block(*pair) for pair in itertools.pairwise((1, width, 2 * width, 4 * width))]
         )
         self.up = nn.ModuleList([self._block(6 * width, 2 * width), self._block(3 * width, width)])
-        self.last = self.conv(width, 1, 1)
+        self.last = self.conv(width, outputs, 1)
         self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
         self.mode = "bilinear" if dimensions == 2 else "trilinear"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of a batch of images, in a tensor of the same shape."""
+        """Return the logits (B, outputs, [D,] H, W) of a batch of images (B, 1, [D,] H, W)."""
         kept = [self.down[0](images)]
         for block in list(self.down)[1:]:
             kept.append(block(self.pool(kept[-1])))
@@ -132,19 +109,40 @@ class SmallUNet(nn.Module):
         return nn.Sequential(*layers)
 
 
-def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> SmallUNet:
-    """Return a network that `steps` steps of Adam on random batches have trained to minimise a loss."""
+def train(
+    loss: nn.Module,
+    seed: int,
+    steps: int,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    layers: Sequence[nn.Module] = (),
+    batch: int | None = None,
+    rate: float | None = None,
+) -> nn.Module:
+    """Return a network that `steps` steps of Adam on random batches have trained to minimise a loss.
+
+    Args:
+        loss: Loss of the network's output and the masks.
+        seed: Seed of the weights and the batches.
+        steps: Number of steps.
+        images: Images (N, 1, [D,] H, W).
+        masks: Their masks, of the same shape.
+        layers: Layers that follow the U-Net's logits.
+        batch: Number of images of a step; default 8, in 3D 2.
+        rate: Learning rate at the beginning; default 0.003, in 3D 0.02.
+    """
     torch.manual_seed(seed)
     dimensions = images.ndim - 2
-    network = SmallUNet(dimensions).train()
-    optimizer = torch.optim.Adam(network.parameters(), RATE[dimensions])
+    network = nn.Sequential(SmallUNet(dimensions), *layers).train()
+    optimizer = torch.optim.Adam(network.parameters(), rate or RATE[dimensions])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    skeletons = loss.skeleton(masks) if isinstance(loss, SoftCLDiceLoss) else None
+    skeletons = loss.skeleton(masks) if isinstance(loss, SkeletonLoss) else None
     for _ in range(steps):
-        batch = torch.randint(len(images), (BATCH[dimensions],))
-        more = () if skeletons is None else (skeletons[batch],)
+        chosen = torch.randint(len(images), (batch or BATCH[dimensions],))
+        more = () if skeletons is None else (skeletons[chosen],)
         optimizer.zero_grad()
-        loss(network(images[batch]), masks[batch], *more).backward()
+        loss(network(images[chosen]), masks[chosen], *more).backward()
         optimizer.step()
         schedule.step()
     return network.eval()
@@ -218,13 +216,22 @@ def verdict(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> list[str]:
     return lines
 
 
-def interval(gains: npt.NDArray[np.float64]) -> str:
-    """Return the mean of differences as text, with half the width of its 95 % confidence interval if several."""
+def confidence(gains: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the 95 % confidence interval of the mean of differences; of one, twice the difference."""
+    mean = float(gains.mean())
     if len(gains) == 1:
-        return f"{gains[0]:+.3f}"
+        return mean, mean
     from scipy.stats import sem, t
 
-    return f"{gains.mean():+.3f} ± {t.ppf(0.975, len(gains) - 1) * sem(gains):.3f}"
+    half = float(t.ppf(0.975, len(gains) - 1) * sem(gains))
+    return mean - half, mean + half
+
+
+def interval(gains: npt.NDArray[np.float64], decimals: int = 3) -> str:
+    """Return the mean of differences as text, with half the width of its 95 % confidence interval if several."""
+    low, high = confidence(gains)
+    mean = f"{(low + high) / 2:+.{decimals}f}"
+    return mean if len(gains) == 1 else f"{mean} ± {(high - low) / 2:.{decimals}f}"
 
 
 def _print_row(seed: str, name: str, *cells: str | float) -> None:

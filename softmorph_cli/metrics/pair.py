@@ -22,7 +22,7 @@ from softmorph_cli.metrics.curves import Curves
 from softmorph_cli.skeleton import curve
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph
-from softmorph_cli.skeleton.trace import Voxels
+from softmorph_cli.skeleton.links import Voxels
 from softmorph_cli.system.parameters import below_one, named
 from softmorph_cli.topology import components
 from softmorph_cli.topology.betti import Betti, betti_numbers

@@ -279,6 +279,7 @@ def evaluate(
     threshold: float | None = None,
     tolerance: float | str | None = None,
     connectivity: int | None = None,
+    all_components: bool = False,
     method: str = "nested",
     iterations: int | None = None,
     expensive: bool = False,
@@ -301,9 +302,11 @@ def evaluate(
         label: Compare these classes only; None for all but 0.
         threshold: In [0, 1): a voxel of the prediction above it is foreground, the reference is cut at 0.5; None for
             0.5, and of classes that exclude each other the most probable one.
-        tolerance: How far apart surfaces still agree, for `nsd`: a number in the map's unit (in voxels where it has
-            none) or a length such as "2mm"; None for 1 mm, 1 voxel where the unit is smaller or unknown.
+        tolerance: How far apart surfaces and centrelines still agree: a number in the map's unit (in voxels where
+            it has none) or a length such as "2mm"; None for 1 mm, 1 voxel where the unit is smaller or unknown.
         connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        all_components: Whether `tree_length_detected`, `branches_detected` and `leakage` measure all of the prediction,
+            and not its largest component alone as the airway challenges do.
         method: How soft skeletons are made, for `soft_cldice`.
         iterations: Of soft skeletons; None until nothing changes.
         expensive: Whether the metrics that take long are computed too.
@@ -338,6 +341,7 @@ def evaluate(
         tolerance,
         same_grid=same_grid,
         connectivity=connectivity,
+        all_components=all_components,
         method=method,
         iterations=iterations,
         expensive=expensive,

@@ -6,6 +6,7 @@ intensities of an image (the kind of NISF, Stolt-Anso et al., MICCAI 2023).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from softmorph_cli.completion.box import Coordinates
 from softmorph_cli.completion.network import ImplicitFunction, find_device
@@ -155,22 +157,41 @@ def _fit(
     where = find_device(device)
     network = prior.network(where)
     latent = prior.mean.clone().to(where).requires_grad_()
-    optimizer = torch.optim.Adam([latent], settings.rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    moments = [torch.zeros_like(latent) for _ in range(2)]
+    count = torch.zeros(())
     generator = torch.Generator().manual_seed(seed)
     value = torch.zeros(())
-    for _ in range(settings.steps):
+    for step in range(settings.steps):
         drawn = torch.randint(len(flat), (settings.points,), generator=generator)
         positions = torch.from_numpy(coordinates.at(flat[drawn.numpy()])).to(where)
         logits, intensities = network(positions, latent)
         value = loss(logits, intensities, targets[drawn].to(where))
         if weight_of_latent:
             value = value + weight_of_latent * latent.square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+        [gradient] = torch.autograd.grad(value, latent)
+        rate = settings.rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
+        with torch.no_grad():
+            _adam(latent, gradient, moments, count, rate)
     return latent.detach().cpu(), float(value.detach())
+
+
+def _adam(values: Tensor, gradient: Tensor, moments: list[Tensor], count: Tensor, rate: float) -> None:
+    """Take a step of Adam with torch's function: the class `torch.optim.Adam` imports a compiler, for a second."""
+    adam(
+        [values],
+        [gradient],
+        moments[:1],
+        moments[1:],
+        [],
+        [count],
+        amsgrad=False,
+        beta1=0.9,
+        beta2=0.999,
+        lr=rate,
+        weight_decay=0.0,
+        eps=1e-8,
+        maximize=False,
+    )
 
 
 def predict(prior: Prior, latent: Tensor, coordinates: Coordinates, device: str = "auto") -> Array:

@@ -41,8 +41,7 @@ def test_it_says_how_far_it_is_and_the_loss_falls() -> None:
     told: list[TrainingProgress] = []
     train(drawn(8, 5), replace(QUICK, steps=90), told.append)
     assert [(one.step, one.steps) for one in told] == [(20, 90), (40, 90), (60, 90), (80, 90), (90, 90)]
-    losses = [one.loss for one in told]
-    assert losses == sorted(losses, reverse=True)
+    assert told[-1].loss < told[0].loss - 0.2
     assert told[-1].seconds_left == 0
     assert all(one.seconds_left > 0 for one in told[:-1])
 
@@ -52,10 +51,10 @@ def test_a_prior_states_what_it_was_made_of() -> None:
     assert found.axes == "ZYX"
     assert found.box.size == pytest.approx((80, 80, 80))
     assert found.box.unit == "mm"
-    assert found.directions == ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+    assert found.directions == ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
     assert found.classes == ("left ventricle", "myocardium", "right ventricle")
     assert found.subjects == tuple(f"heart {k}" for k in range(16))
-    assert found.latents.shape == (16, 32)
+    assert found.latents.shape == (16, 64)
     assert found.training["steps"] == QUICK.steps
     assert found.seed == 3
 
@@ -70,7 +69,11 @@ def test_maps_in_2d_without_images() -> None:
 def test_it_goes_on_from_a_prior() -> None:
     subjects = drawn(8, 5)
     start = train(subjects, SHORT)
-    on = train([*subjects[:4], *drawn(4, 6, ((8, 16, 16),))], replace(SHORT, steps=1, subjects=1, points=1), start=start)
+    on = train(
+        [*subjects[:4], *drawn(4, 6, ((8, 16, 16),))],
+        replace(SHORT, steps=1, subjects=1, points=1),
+        start=start,
+    )
     # One step of Adam moves a value by no more than its rate.
     assert float((on.latents[1] - start.latents[1]).abs().max()) <= 1e-2 + 1e-6
     assert float((on.weights["classes.bias"] - start.weights["classes.bias"]).abs().max()) <= 5e-4 + 1e-6
@@ -97,14 +100,20 @@ def test_maps_that_do_not_fit_each_other_are_refused() -> None:
     with pytest.raises(InputError, match="heart 5 has its axes in other directions"):
         train([*subjects[:5], moved(subjects[5], exchanged), *subjects[6:]], SHORT)
     nowhere = replace(subjects[2], grid=replace(subjects[2].grid, oriented=False))
-    with pytest.raises(InputError, match="differ in what they say of unit and directions.*; voxels=True leaves it out"):
+    with pytest.raises(
+        InputError, match=r"differ in what they say of unit and directions.*; voxels=True leaves it out"
+    ):
         train([*subjects[:2], nowhere, *subjects[3:]], SHORT)
-    with pytest.raises(InputError, match="heart 0 has 3 spatial axes|disc 1 has"):
+    with pytest.raises(InputError, match="disc 1 has 2 spatial axes, and heart 0 3"):
         train([*subjects, replace(disc(1), classes=subjects[0].classes)], SHORT)
     blind = replace(subjects[6], image=None)
-    with pytest.raises(InputError, match="heart 6 has no image, and others have: give one for each map, or none"):
+    with pytest.raises(
+        InputError, match="heart 6 has no image, and others have: give one for each map, or none"
+    ):
         train([*subjects[:6], blind, subjects[7]], SHORT)
-    with pytest.raises(InputError, match="heart 0 measures 80 x 80 x 80 mm, which is larger than the prior's box"):
+    with pytest.raises(
+        InputError, match="heart 0 measures 80 x 80 x 80 mm, which is larger than the prior's box"
+    ):
         train(subjects, replace(SHORT, box=(70.0, 90.0, 90.0)))
 
 
@@ -119,7 +128,9 @@ def test_subjects_that_are_none() -> None:
     with pytest.raises(InputError, match="its image"):
         Subject.of("case", volume, one.image)
     with pytest.raises(InputError, match="a prior is of one image with its classes"):
-        Subject.of("case", replace(volume, array=np.zeros((2, 3, 4, 4, 4), np.float32), axes="TCZYX", channels=None))
+        Subject.of(
+            "case", replace(volume, array=np.zeros((2, 3, 4, 4, 4), np.float32), axes="TCZYX", channels=None)
+        )
 
 
 def test_options_are_checked() -> None:
@@ -130,6 +141,6 @@ def test_options_are_checked() -> None:
         ({"box": "10,-1"}, "give auto, or the lengths of its sides"),
     ):
         with pytest.raises(UsageError, match=message):
-            TrainingOptions(**wrong)  # type: ignore[arg-type]
+            TrainingOptions(**wrong)
     assert TrainingOptions(box="10,20x30").box == (10.0, 20.0, 30.0)  # type: ignore[arg-type]
     assert TrainingOptions(box="auto").box is None  # type: ignore[arg-type]

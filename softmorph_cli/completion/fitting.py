@@ -268,3 +268,31 @@ def agreement_of(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float | N
         if q.any()
     ]
     return float(np.mean(each)) if each else None
+
+
+def explained(
+    prior: Prior, latent: Tensor, image: npt.NDArray[Any], coordinates: Coordinates, device: str = "auto"
+) -> float:
+    """Return the share of the variance of an image, as normalised, that the intensities of the network explain.
+
+    1 is an image that is as the prior says, 0 or less one that its mean intensity describes as well.
+
+    Args:
+        prior: A prior that was trained with images.
+        latent: A latent vector, such as `Fit.latent`.
+        image: The image as stored.
+        coordinates: The coordinates of its grid, from `Prior.place`.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+    """
+    assert prior.intensity is not None
+    where = find_device(device)
+    network, vector = prior.network(where), latent.to(where)
+    values = prior.intensity.apply(image).ravel()
+    squares = 0.0
+    with torch.no_grad():
+        for start in range(0, coordinates.size, _CHUNK):
+            flat = np.arange(start, min(start + _CHUNK, coordinates.size))
+            _, logits = network(torch.from_numpy(coordinates.at(flat)).to(where), vector)
+            found = torch.sigmoid(logits).cpu().numpy()
+            squares += float(np.square(found - values[flat], dtype=np.float64).sum())
+    return 1 - squares / float(np.square(values - values.mean(), dtype=np.float64).sum())

@@ -13,10 +13,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from softmorph_cli.completion.options import ACTIVATIONS
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.parameters import named
 
-ACTIVATIONS: Final = ("sine", "wire", "relu")
 # The frequency of the sines (Sitzmann et al. 2020), and frequency and width of the wavelets (the published NISF).
 SINE_FREQUENCY: Final = 30.0
 WAVELET: Final = 10.0

@@ -81,6 +81,11 @@ def check_target(path: Path, *, force: bool = False) -> None:
     check_writable(path, force=force)
 
 
+def described(prior: Prior) -> dict[str, Any]:
+    """Return the JSON object of a prior that its file holds beside the tensors, without the checksum."""
+    return prior_document.of(prior)
+
+
 def load(path: Path) -> Prior:
     """Read a prior from a file.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from softmorph_cli.completion.box import VOXELS, Box, Coordinates, Frame, Grid
-from softmorph_cli.completion.checkpoint import Checkpoint, TrainingState, fingerprint
-from softmorph_cli.completion.network import ACTIVATIONS, Architecture, ImplicitFunction, find_device
+from softmorph_cli.completion.checkpoint import Checkpoint as Checkpoint
+from softmorph_cli.completion.checkpoint import TrainingState, fingerprint
+from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
+from softmorph_cli.completion.options import TrainingOptions as TrainingOptions
 from softmorph_cli.completion.prior import Array, IntensityRule, Prior, background_first
-from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.system.parameters import Parameter, at_least, check_all, named
+from softmorph_cli.errors import InputError
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
 FEWEST: Final = 8
@@ -34,87 +36,6 @@ _WEIGHT_OF_LATENTS: Final = 1e-4
 _SMOOTH: Final = 1e-5
 # Steps between two calls of the progress callback.
 _EVERY: Final = 20
-
-
-def _box_sides(text: str) -> tuple[float, ...] | None:
-    if text.strip().lower() == "auto":
-        return None
-    try:
-        sides = tuple(float(part) for part in text.lower().replace("x", ",").split(","))
-    except ValueError:
-        sides = ()
-    if len(sides) not in (2, 3) or not all(0 < side < float("inf") for side in sides):
-        raise UsageError(
-            f"{named('box')} {text!r}: give auto, or the lengths of its sides, such as 100,120,120."
-        )
-    return sides
-
-
-def _activation(name: str, value: str) -> None:
-    if value not in ACTIVATIONS:
-        raise UsageError(f"{named(name)} {value!r}: use {', '.join(ACTIVATIONS)}.")
-
-
-def _held_out(name: str, value: float) -> None:
-    if not 0 <= value <= 0.5:
-        raise UsageError(f"{named(name)} {value:g}: the share of the subjects is 0 to 0.5.")
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Settings of the training; the help text of each parameter describes it.
-
-    Attributes:
-        subjects: The number of subjects that each step draws; all, where there are fewer.
-        points: The number of voxels that each step draws of each of them.
-    """
-
-    steps: Annotated[int, Parameter("The number of steps of the training.", check=at_least(1), least=1)] = (
-        2400
-    )
-    seed: Annotated[int, Parameter("The seed of all random numbers.", check=at_least(0), least=0)] = 0
-    width: Annotated[
-        int,
-        Parameter("The number of values of a layer and of a latent vector.", check=at_least(1), least=1),
-    ] = 64
-    layers: Annotated[int, Parameter("The number of layers.", check=at_least(1), least=1)] = 5
-    activation: Annotated[
-        str,
-        Parameter(
-            f"The activation of the layers: {', '.join(ACTIVATIONS)}; wire is that of the published network.",
-            check=_activation,
-        ),
-    ] = "sine"
-    box: Annotated[
-        tuple[float, ...] | None,
-        Parameter(
-            "The lengths of the sides of the prior's box, in the order of the array axes, such as 100,120,120; auto is "
-            "the smallest that holds all maps. (default: auto)",
-            metavar="SIDES",
-            parse=_box_sides,
-        ),
-    ] = None
-    validate: Annotated[
-        float,
-        Parameter(
-            "The share of the subjects that are held out: they choose the steps of a fit, and are measured.",
-            check=_held_out,
-        ),
-    ] = 0.15
-    device: Annotated[
-        str,
-        Parameter("Where the training runs: auto, cpu, cuda or cuda:N; auto takes cuda if there is one."),
-    ] = "auto"
-    subjects: Annotated[int, Parameter("", check=at_least(1), shell=False)] = 16
-    points: Annotated[int, Parameter("", check=at_least(1), shell=False)] = 256
-
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            UsageError: If a parameter is out of range.
-        """
-        check_all(self)
 
 
 @dataclass(frozen=True)
@@ -247,9 +168,14 @@ def train(
         box=box,
         intensity=rule,
         subjects=names,
-        training={key: value for key, value in asdict(options).items() if key not in ("box", "device")},
+        training=settings_of(options),
         seed=options.seed,
     )
+
+
+def settings_of(options: TrainingOptions) -> dict[str, Any]:
+    """Return the settings that a prior states: all but the box, which it states itself, and the device."""
+    return {key: value for key, value in asdict(options).items() if key not in ("box", "device")}
 
 
 def check(subjects: Sequence[Subject]) -> tuple[str, tuple[tuple[float, ...], ...] | None]:

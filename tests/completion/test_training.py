@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers_subjects import QUICK, disc, drawn, prior, volume_of
 
-from softmorph_cli.completion.box import Grid
+from softmorph_cli.completion.box import Box, Grid
 from softmorph_cli.completion.prior import Prior
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
 from softmorph_cli.errors import InputError, UsageError
@@ -99,11 +99,6 @@ def test_maps_that_do_not_fit_each_other_are_refused() -> None:
     exchanged = subjects[5].grid.affine[:, [1, 0, 2, 3]]
     with pytest.raises(InputError, match="heart 5 has its axes in other directions"):
         train([*subjects[:5], moved(subjects[5], exchanged), *subjects[6:]], SHORT)
-    nowhere = replace(subjects[2], grid=replace(subjects[2].grid, oriented=False))
-    with pytest.raises(
-        InputError, match=r"differ in what they say of unit and directions.*; voxels=True leaves it out"
-    ):
-        train([*subjects[:2], nowhere, *subjects[3:]], SHORT)
     with pytest.raises(InputError, match="disc 1 has 2 spatial axes, and heart 0 3"):
         train([*subjects, replace(disc(1), classes=subjects[0].classes)], SHORT)
     blind = replace(subjects[6], image=None)
@@ -118,8 +113,24 @@ def test_maps_that_do_not_fit_each_other_are_refused() -> None:
 
 
 def test_a_box_may_be_larger_than_the_maps() -> None:
-    found = train(drawn(8, 5), replace(SHORT, steps=1, box=(160.0, 100.0, 80.0)))
-    assert found.box.size == (160.0, 100.0, 80.0)
+    subjects = drawn(8, 5)
+    grid = Grid((16, 16, 16), 10 * np.eye(4)[[2, 1, 0, 3]], True, "mm")
+    grid.affine[3, 3] = 1
+    found = train(subjects, replace(SHORT, steps=1))
+    with pytest.raises(InputError, match="train a prior with a larger box"):
+        found.place(grid)
+    found = train(subjects, replace(SHORT, steps=1, box=(160.0, 160.0, 160.0)))
+    assert found.box.size == (160.0, 160.0, 160.0)
+    assert found.place(grid)[1].inside()
+
+
+def test_maps_that_differ_in_geometry_are_counted_in_voxels() -> None:
+    volumes = [volume_of(one.probabilities.argmax(0).astype(np.uint8)) for one in drawn(8, 5, ((8, 16, 16),))]
+    volumes[2] = replace(volumes[2], affine=None)
+    with pytest.raises(InputError, match=r"case 2 and case 0 differ .*; voxels=True leaves it out"):
+        train([Subject.of(f"case {k}", one) for k, one in enumerate(volumes)], SHORT)
+    counted = [Subject.of(f"case {k}", one, voxels=True) for k, one in enumerate(volumes)]
+    assert train(counted, replace(SHORT, steps=1)).box == Box((8.0, 16.0, 16.0), "voxels")
 
 
 def test_subjects_that_are_none() -> None:

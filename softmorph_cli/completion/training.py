@@ -7,9 +7,9 @@ the training takes a minute of one thread. Runs of one seed on one thread of one
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from softmorph_cli.completion.box import VOXELS, Box, Coordinates, Frame, Grid
-from softmorph_cli.completion.network import ACTIVATIONS, Architecture, ImplicitFunction, find_device
+from softmorph_cli.completion.checkpoint import Checkpoint as Checkpoint
+from softmorph_cli.completion.checkpoint import TrainingState, fingerprint
+from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
+from softmorph_cli.completion.options import TrainingOptions as TrainingOptions
 from softmorph_cli.completion.prior import Array, IntensityRule, Prior, background_first
-from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.system.parameters import Parameter, at_least, check_all, named
+from softmorph_cli.errors import InputError
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
 FEWEST: Final = 8
@@ -33,87 +36,6 @@ _WEIGHT_OF_LATENTS: Final = 1e-4
 _SMOOTH: Final = 1e-5
 # Steps between two calls of the progress callback.
 _EVERY: Final = 20
-
-
-def _box_sides(text: str) -> tuple[float, ...] | None:
-    if text.strip().lower() == "auto":
-        return None
-    try:
-        sides = tuple(float(part) for part in text.lower().replace("x", ",").split(","))
-    except ValueError:
-        sides = ()
-    if len(sides) not in (2, 3) or not all(0 < side < float("inf") for side in sides):
-        raise UsageError(
-            f"{named('box')} {text!r}: give auto, or the lengths of its sides, such as 100,120,120."
-        )
-    return sides
-
-
-def _activation(name: str, value: str) -> None:
-    if value not in ACTIVATIONS:
-        raise UsageError(f"{named(name)} {value!r}: use {', '.join(ACTIVATIONS)}.")
-
-
-def _held_out(name: str, value: float) -> None:
-    if not 0 <= value <= 0.5:
-        raise UsageError(f"{named(name)} {value:g}: the share of the subjects is 0 to 0.5.")
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Settings of the training; the help text of each parameter describes it.
-
-    Attributes:
-        subjects: The number of subjects that each step draws; all, where there are fewer.
-        points: The number of voxels that each step draws of each of them.
-    """
-
-    steps: Annotated[int, Parameter("The number of steps of the training.", check=at_least(1), least=1)] = (
-        2400
-    )
-    seed: Annotated[int, Parameter("The seed of all random numbers.", check=at_least(0), least=0)] = 0
-    width: Annotated[
-        int,
-        Parameter("The number of values of a layer and of a latent vector.", check=at_least(1), least=1),
-    ] = 64
-    layers: Annotated[int, Parameter("The number of layers.", check=at_least(1), least=1)] = 5
-    activation: Annotated[
-        str,
-        Parameter(
-            f"The activation of the layers: {', '.join(ACTIVATIONS)}; wire is that of the published network.",
-            check=_activation,
-        ),
-    ] = "sine"
-    box: Annotated[
-        tuple[float, ...] | None,
-        Parameter(
-            "The lengths of the sides of the prior's box, in the order of the array axes, such as 100,120,120; auto is "
-            "the smallest that holds all maps. (default: auto)",
-            metavar="SIDES",
-            parse=_box_sides,
-        ),
-    ] = None
-    validate: Annotated[
-        float,
-        Parameter(
-            "The share of the subjects that are held out: they choose the steps of a fit, and are measured.",
-            check=_held_out,
-        ),
-    ] = 0.15
-    device: Annotated[
-        str,
-        Parameter("Where the training runs: auto, cpu, cuda or cuda:N; auto takes cuda if there is one."),
-    ] = "auto"
-    subjects: Annotated[int, Parameter("", check=at_least(1), shell=False)] = 16
-    points: Annotated[int, Parameter("", check=at_least(1), shell=False)] = 256
-
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            UsageError: If a parameter is out of range.
-        """
-        check_all(self)
 
 
 @dataclass(frozen=True)
@@ -189,6 +111,7 @@ def train(
     options: TrainingOptions | None = None,
     progress: Report | None = None,
     start: Prior | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Prior:
     """Train a prior on all given subjects; `validation.train_and_validate` holds some of them out.
 
@@ -199,9 +122,12 @@ def train(
         progress: A function that is called every 20 steps.
         start: A prior to go on from: of the same classes and sizes of the network. Latent vectors of subjects whose
             names it knows are taken over; the others start at its mean.
+        checkpoint: Where the state is kept while the training runs, and from where it goes on: with the same result as
+            without an interruption. It stays when the training is done.
 
     Raises:
         InputError: If there are too few subjects, or they do not fit each other or the prior to start from.
+        FileError: If the checkpoint is damaged or of another training.
     """
     options = options or TrainingOptions()
     axes, directions = check(subjects)
@@ -230,7 +156,8 @@ def train(
     device = find_device(options.device)
     samples = _Samples(subjects, places, rule, device)
     names = tuple(one.name for one in subjects)
-    network, latents = _optimize(architecture, samples, names, options, progress, start)
+    kept = None if checkpoint is None else checkpoint.read(fingerprint(subjects, options))
+    network, latents = _optimize(architecture, samples, names, options, progress, start, checkpoint, kept)
     return Prior(
         architecture=architecture,
         weights={name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
@@ -241,9 +168,14 @@ def train(
         box=box,
         intensity=rule,
         subjects=names,
-        training={key: value for key, value in asdict(options).items() if key not in ("box", "device")},
+        training=settings_of(options),
         seed=options.seed,
     )
+
+
+def settings_of(options: TrainingOptions) -> dict[str, Any]:
+    """Return the settings that a prior states: all but the box, which it states itself, and the device."""
+    return {key: value for key, value in asdict(options).items() if key not in ("box", "device")}
 
 
 def check(subjects: Sequence[Subject]) -> tuple[str, tuple[tuple[float, ...], ...] | None]:
@@ -338,6 +270,8 @@ def _optimize(
     options: TrainingOptions,
     progress: Report | None,
     start: Prior | None,
+    checkpoint: Checkpoint | None,
+    kept: Mapping[str, Tensor] | None,
 ) -> tuple[ImplicitFunction, Tensor]:
     generator = torch.Generator().manual_seed(options.seed)
     network = ImplicitFunction(architecture, generator)
@@ -354,10 +288,12 @@ def _optimize(
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
+    training = TrainingState(network, latents, optimizer, schedule, generator)
+    done = 0 if kept is None else training.restore(kept)
     count = min(options.subjects, len(names))
     began, losses = time.perf_counter(), torch.zeros((), device=samples.device)
     since = 0
-    for step in range(1, options.steps + 1):
+    for step in range(done + 1, options.steps + 1):
         chosen, places, targets, images = samples.draw(count, options.points, generator)
         vectors = latents[chosen]
         loss = _loss(network(places, vectors), targets, images) + _WEIGHT_OF_LATENTS * vectors.square().mean()
@@ -368,10 +304,12 @@ def _optimize(
         losses += loss.detach()
         since += 1
         if progress is not None and (step % _EVERY == 0 or step == options.steps):
-            left = (time.perf_counter() - began) / step * (options.steps - step)
+            left = (time.perf_counter() - began) / (step - done) * (options.steps - step)
             progress(TrainingProgress(step, options.steps, float(losses) / since, left))
             losses.zero_()
             since = 0
+        if checkpoint is not None and checkpoint.due:
+            checkpoint.write(training.tensors(step))
     return network.eval(), latents
 
 

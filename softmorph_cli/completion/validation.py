@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from softmorph_cli.completion import between
 from softmorph_cli.completion.box import Box, Coordinates
+from softmorph_cli.completion.checkpoint import Checkpoint
 from softmorph_cli.completion.fitting import agreement_of, complete, fit_intensities, predict
 from softmorph_cli.completion.prior import Array, FitSettings, Prior, Row
 from softmorph_cli.completion.training import FEWEST, Report, Subject, TrainingOptions, check, train
@@ -287,6 +288,7 @@ def train_and_validate(
     progress: Report | None = None,
     start: Prior | None = None,
     fits: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Prior:
     """Train a prior on some subjects; the others choose the steps of its fits and make its table.
 
@@ -299,9 +301,11 @@ def train_and_validate(
         progress: A function that is called every 20 steps of the training.
         start: A prior to go on from. Subjects it was trained on are not held out.
         fits: A function that is called after each fit of the table with the number of fits done and of all.
+        checkpoint: Where the state of the training is kept, and from where it goes on; see `training.train`.
 
     Raises:
         InputError: As `training.train`.
+        FileError: As `training.train`.
     """
     options = options or TrainingOptions()
     check(subjects)
@@ -316,7 +320,8 @@ def train_and_validate(
     held = {
         int(k) for k in free[: max(0, min(round(options.validate * len(subjects)), len(subjects) - FEWEST))]
     }
-    prior = train([one for k, one in enumerate(subjects) if k not in held], options, progress, start)
+    rest = [one for k, one in enumerate(subjects) if k not in held]
+    prior = train(rest, options, progress, start, checkpoint)
     if not held:
         return prior
     others = [subjects[k] for k in sorted(held)]

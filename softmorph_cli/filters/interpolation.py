@@ -200,10 +200,8 @@ def _check_places(volume: Volume, grid: Volume) -> None:
     """Refuse a map, or an image whose grid is asked for, without a position in the world."""
     if volume.affine is None or grid.affine is None:
         which = "the map" if volume.affine is None else "that image"
-        raise InputError(
-            f"{named('like')}: {which} does not say where its voxels lie; a grid of the map's own is made with "
-            f"{named('spacing', 'iso')}."
-        )
+        own = "" if volume.spacing is None else f"; a grid of its own is made with {named('spacing', 'iso')}"
+        raise InputError(f"{named('like')}: {which} does not say where its voxels lie{own}.")
     if volume.spatial_dims < grid.spatial_dims:
         raise InputError(
             f"{named('like')}: the map is 2D and that image 3D; name a 2D image of the same plane."

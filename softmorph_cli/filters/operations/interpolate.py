@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from softmorph_cli.completion import between, slices
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter, Report
 from softmorph_cli.filters.operations.components import check_spacing
@@ -16,6 +15,18 @@ from softmorph_cli.system.parameters import Parameter, named
 
 if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
+
+
+def _check_missing(name: str, value: str) -> None:
+    from softmorph_cli.completion.slices import check
+
+    check(name, value)
+
+
+def _check_method(name: str, value: str) -> None:
+    from softmorph_cli.completion.between import check
+
+    check(name, value)
 
 
 def _check_axis(name: str, value: str) -> None:
@@ -33,7 +44,7 @@ class Interpolate(Filter):
             "The missing slices, from 0: 5:9,12 for 5 to 8 and 12; or empty, for those between others that are 0 "
             "throughout.",
             "SLICES|empty",
-            check=slices.check,
+            check=_check_missing,
         ),
     ] = None
     axis: Annotated[
@@ -64,7 +75,7 @@ class Interpolate(Filter):
             "(default: logit)",
             "NAME",
             ("--method", "-m"),
-            check=between.check,
+            check=_check_method,
         ),
     ] = None
     grid: Annotated[Any, Parameter("A map with the grid of `like`, once it is read.", shell=False)] = None
@@ -94,7 +105,7 @@ class Interpolate(Filter):
         if self.missing is None and not self.to_grid:
             raise UsageError(
                 "nothing is missing and no grid is asked for: name the missing slices, such as "
-                f"{named('missing', '5:9,12')} or {named('missing', slices.EMPTY)}, or the grid, such as "
+                f"{named('missing', '5:9,12')} or {named('missing', 'empty')}, or the grid, such as "
                 f"{named('spacing', 'iso')}."
             )
 
@@ -106,7 +117,7 @@ class Interpolate(Filter):
     @property
     def way(self) -> str:
         """The method of interpolation."""
-        return self.method or between.METHODS[0]
+        return self.method or "logit"
 
     @property
     def method_in_force(self) -> str:

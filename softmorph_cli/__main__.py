@@ -39,8 +39,10 @@ def main() -> None:
         _leave(130)
         sys.exit(130)
     finally:
-        # No collection at exit: it would take longer than reading and writing the map.
-        gc.freeze()
+        # No collection at exit: it would take longer than reading and writing the map. But Triton, which torch.optim
+        # loads, then complains of every object of its own.
+        if "triton" not in sys.modules:
+            gc.freeze()
 
 
 def _leave(status: object) -> None:

@@ -17,6 +17,7 @@ from softmorph_cli.cli.evaluate import evaluate
 from softmorph_cli.cli.filters import command_of
 from softmorph_cli.cli.info import info
 from softmorph_cli.cli.inspect import inspect
+from softmorph_cli.cli.prior import prior
 from softmorph_cli.cli.rules import rules
 from softmorph_cli.cli.stats import stats
 from softmorph_cli.cli.topology import topology
@@ -80,6 +81,7 @@ for _operation in OPERATIONS.values():
 for _command in _COMMANDS:
     add(app, *_command)
 app.add_typer(topology, name="topology")
+app.add_typer(prior, name="prior")
 
 
 def _show_version(wanted: bool) -> None:

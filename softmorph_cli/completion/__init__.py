@@ -5,7 +5,7 @@ __all__ = [
     "box",
     "fitting",
     "hearts",
-    "network",
+    "options",
     "prior",
     "prior_file",
     "slices",

@@ -161,6 +161,43 @@ def read_labels(
     return None if isinstance(found, _File) else found
 
 
+def read_image(path: str | Path, options: ReadOptions = DEFAULT) -> tuple[Array, Volume]:
+    """Read a grey image, whose numbers may have any range and sign.
+
+    Args:
+        path: A file of any format that `read_map` reads, but no .npz of nnU-Net.
+        options: The options of reading; those about values and the mask are ignored.
+
+    Returns:
+        The numbers as the file means them, slope and intercept applied, in float32, of shape (Y, X) or (Z, Y, X); and a
+        volume of that shape that is 0 everywhere, with the geometry of the image.
+
+    Raises:
+        FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
+        InputError: If it holds several images, NaN or infinity, or an option does not fit it.
+    """
+    file, name = _open(Path(path), options), str(path)
+    if file.family.name == NNUNET:
+        raise InputError(f"{name} holds the output of a network; give the image that the network was given.")
+    raw, cuts = _cropped(file.raw, options, name)
+    raw = _one_channel(raw, options.channel, name, select.letter_of(options.channel_axis, file.filed_axes))
+    kind = np.dtype(np.float32)
+    _with_mask(replace(options, mask=None), raw, kind, file.raw, cuts, name)
+    stored = held(raw.array, raw.array.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.asarray(stored * raw.slope + raw.inter, kind)
+    if not np.isfinite(values).all():
+        raise InputError(f"{name} holds values that are no finite numbers; replace them in the image first.")
+    like = _volume(raw, np.zeros(values.shape, kind), file, options, notes=())
+    try:
+        single = like.single()
+    except InputError as error:
+        raise InputError(
+            f"{name}: {error} Choose it with {named('channel', 'N')} or {named('time', 'N')}."
+        ) from error
+    return values.reshape(single.array.shape), single
+
+
 @dataclass(frozen=True)
 class EitherKind:
     """A file that holds either labels or a probability map, decoded once.

@@ -9,4 +9,5 @@ __all__ = [
     "process",
     "process_tiled",
     "result_files",
+    "subjects",
 ]

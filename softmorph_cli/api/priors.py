@@ -1,0 +1,336 @@
+"""The public functions of shape priors: train one, keep it in a file, measure it, segment images with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.system.parameters import named
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from softmorph_cli.completion.options import TrainingOptions
+    from softmorph_cli.completion.prior import Prior, Row
+    from softmorph_cli.completion.training import Checkpoint, Subject
+    from softmorph_cli.completion.validation import Gap
+    from softmorph_cli.io.options import ReadOptions
+    from softmorph_cli.volume import Volume
+
+GAPS: Final = ("every:2", "every:4", "gap:4", "end:4")
+_GAP: Final = re.compile(r"(every|gap|end):(\d{1,6})")
+
+# What is being done, and how much of how much is done.
+Progress = Callable[[str, int, int], None]
+
+
+def train_prior(
+    maps: str | Path,
+    *,
+    images: str | Path | None = None,
+    labels: Sequence[int] = (),
+    voxels: bool = False,
+    options: TrainingOptions | None = None,
+    reading: ReadOptions | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress | None = None,
+) -> Prior:
+    """Learn a shape prior from complete maps of one kind of object.
+
+    The method is that of NISF (Stolt-Anso et al., MICCAI 2023). The maps need not have equal grids, but their arrays
+    one orientation. Some are held out (`TrainingOptions.validate`): they choose how long a fit lasts, and make the
+    table `Prior.validation`.
+
+    Args:
+        maps: A folder with at least 8 maps: of classes that exclude each other, of one class, or of labels.
+        images: A folder with the image of each map, by the same names; then `segment` is possible.
+        labels: The labels to take of label maps; empty for all but 0.
+        voxels: Count lengths in voxels, where files do not state the size of voxels.
+        options: The settings of the training.
+        reading: The options of reading the maps.
+        checkpoint: Where the state of the training is kept, and from where it goes on.
+        progress: A function that is called with a text, and how much of how much is done.
+
+    Returns:
+        The prior, to be given to `write_prior`, `segment` or `evaluate_prior`.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the maps do not fit each other, or an image is missing.
+        UsageError: If a setting is wrong for any maps.
+    """
+    subjects = read_subjects_of(maps, labels, images, voxels, reading, progress)
+    return train_on(subjects, str(maps), options, checkpoint, progress)
+
+
+def train_on(
+    subjects: Sequence[Subject],
+    name: str,
+    options: TrainingOptions | None,
+    checkpoint: Checkpoint | None,
+    progress: Progress | None,
+) -> Prior:
+    """Train a prior on subjects that have been read, as `train_prior` does; `name` is that of the folder."""
+    from softmorph_cli.completion.training import TrainingProgress
+    from softmorph_cli.completion.validation import train_and_validate
+
+    def trained(one: TrainingProgress) -> None:
+        if progress is not None:
+            progress(
+                f"step {one.step}: loss {one.loss:.3f}, {_minutes(one.seconds_left)} left",
+                one.step,
+                one.steps,
+            )
+
+    def fitted(done: int, total: int) -> None:
+        if progress is not None:
+            progress(f"fit {done} of {total} to maps that were held out", done, total)
+
+    try:
+        return train_and_validate(subjects, options, trained, fits=fitted, checkpoint=checkpoint)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def read_prior(path: str | Path) -> Prior:
+    """Read a shape prior from a file of `write_prior` or of softmorph prior train.
+
+    Args:
+        path: The file. It holds numbers and text and no code; nothing in it is executed.
+
+    Returns:
+        The prior.
+
+    Raises:
+        FileError: If the file is missing, no prior, or damaged.
+    """
+    from softmorph_cli.completion import prior_file
+
+    return prior_file.load(Path(path))
+
+
+def write_prior(prior: Prior, path: str | Path, *, force: bool = False) -> None:
+    """Write a shape prior to a file; the same prior gives the same bytes.
+
+    Args:
+        prior: The prior.
+        path: The file, whose name ends in .safetensors.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        FileError: If the file cannot or may not be written.
+    """
+    from softmorph_cli.completion import prior_file
+
+    prior_file.save(prior, Path(path), force=force)
+
+
+def evaluate_prior(
+    prior: Prior | str | Path,
+    maps: str | Path,
+    *,
+    hide: Sequence[str] = GAPS,
+    axis: str | None = None,
+    labels: Sequence[int] = (),
+    voxels: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    reading: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> tuple[Row, ...]:
+    """Hide slices of complete maps, and measure how well a prior and interpolation find them again.
+
+    Args:
+        prior: The prior, or its file.
+        maps: A folder of complete maps, which the prior was not trained on.
+        hide: Which slices are hidden: "every:4" keeps one of four, "gap:4" hides four in the middle, "end:4" the last
+            four.
+        axis: The axis of the slices, "z", "y" or "x"; None for z, in 2D y.
+        labels: The labels to take of label maps; empty for all but 0.
+        voxels: Count lengths in voxels, as the prior has to do.
+        seed: The seed of fits and intervals.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        reading: The options of reading the maps.
+        progress: A function that is called with a text, and how much of how much is done.
+
+    Returns:
+        For each gap, class and method ("prior", "logit", "linear") the mean Dice of the hidden slices with its 95 %
+        interval; the class "all" is all classes as one.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the maps do not fit the prior, or no map has a slice left.
+        UsageError: If an argument is wrong for any maps.
+    """
+    from softmorph_cli.completion.validation import table
+
+    gaps = {one: gap(one) for one in hide}
+    prior = read_prior(prior) if isinstance(prior, str | Path) else prior
+    at = _axis(axis, prior)
+    subjects = [
+        _of_prior(one, prior, f"{maps}/{one.name}")
+        for one in read_subjects_of(maps, labels, None, voxels, reading, progress)
+    ]
+
+    def fitted(done: int, total: int) -> None:
+        if progress is not None:
+            progress(f"fit {done} of {total}", done, total)
+
+    rows = table(prior, subjects, at, gaps, seed, device, fitted)
+    if not any(row.subjects for row in rows):
+        raise InputError(
+            f"{maps}: no map has an object and two slices left when {' or '.join(hide)} is hidden: hide fewer."
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """An image segmented by a prior.
+
+    Attributes:
+        volume: Probabilities of the prior's classes, the background first, on the grid of the image; of a prior of one
+            class those of this class alone.
+        explained: The share of the image's variance that the fitted prior explains, at most 1.
+        seconds: The time of the fit.
+        image: The image as the prior sees it, from 0 to 1.
+    """
+
+    volume: Volume
+    explained: float
+    seconds: float
+    image: Volume
+
+
+def segment(
+    image: str | Path,
+    prior: Prior | str | Path,
+    *,
+    voxels: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    reading: ReadOptions | None = None,
+) -> Segmented:
+    """Segment an image with a prior that was trained with images, from the intensities of the image alone.
+
+    Args:
+        image: The image; its intensities may have any range.
+        prior: The prior, or its file.
+        voxels: Count lengths in voxels, as the prior has to do.
+        seed: The seed of the fit.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        reading: The options of reading the image.
+
+    Returns:
+        The probabilities, and how well the prior explains the image.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the prior was trained without images, or the image does not fit it.
+        UsageError: If an argument is wrong for any image.
+    """
+    import numpy as np
+
+    from softmorph_cli.completion.box import Grid
+    from softmorph_cli.completion.fitting import explained, fit_intensities, predict
+    from softmorph_cli.io.options import DEFAULT
+    from softmorph_cli.io.reading import read_image
+
+    prior = read_prior(prior) if isinstance(prior, str | Path) else prior
+    if prior.intensity is None:
+        raise InputError(
+            f"the prior was trained without images, and cannot segment {image}: train one with "
+            f"{named('images', 'DIR')}."
+        )
+    values, like = read_image(image, reading or DEFAULT)
+    _, place = prior.place(Grid.of(like, voxels), str(image))
+    try:
+        fit = fit_intensities(prior, values, place, None, seed, device)
+    except InputError as error:
+        raise InputError(f"{image}: {error}") from error
+    found = predict(prior, fit.latent, place, device)
+    if len(found) == 2:
+        volume = replace(like, array=found[1])
+    else:
+        volume = replace(
+            like, array=found, axes=f"C{like.axes}", channels=("background", *prior.classes), source=None
+        )
+    seen = like.with_array(np.asarray(prior.intensity.apply(values)))
+    return Segmented(volume, explained(prior, fit.latent, values, place, device), fit.seconds, seen)
+
+
+def gap(text: str) -> Gap:
+    """Return which slices of a number of slices are observed, as a function of this number.
+
+    Args:
+        text: "every:N", where one slice of N is kept; "gap:N", where N in the middle are hidden; "end:N", the last N.
+
+    Raises:
+        UsageError: If the text is none of these.
+    """
+    match = _GAP.fullmatch(text)
+    kind, number = (match[1], int(match[2])) if match else ("", 0)
+    if number < (2 if kind == "every" else 1):
+        raise UsageError(
+            f"{named('hide')} {text!r}: give every:N, gap:N or end:N, such as every:4, which keeps one slice of four."
+        )
+
+    def observed(count: int) -> npt.NDArray[np.bool_]:
+        import numpy as np
+
+        slices = np.arange(count)
+        if kind == "every":
+            return np.asarray(slices % number == 0)
+        start = count - number if kind == "end" else (count - number) // 2
+        kept: npt.NDArray[np.bool_] = (slices < start) | (slices >= start + number)
+        return kept
+
+    return observed
+
+
+def _axis(axis: str | None, prior: Prior) -> int:
+    letter = prior.axes[0] if axis is None else axis.upper()
+    if letter not in ("Z", "Y", "X"):
+        raise UsageError(f"{named('axis')} {axis}: use z, y or x.")
+    if letter not in prior.axes:
+        raise InputError(f"the prior is of maps in 2D, which have no axis {axis}: use y or x.")
+    return prior.axes.index(letter)
+
+
+def read_subjects_of(
+    maps: str | Path,
+    labels: Sequence[int],
+    images: str | Path | None,
+    voxels: bool,
+    reading: ReadOptions | None,
+    progress: Progress | None,
+) -> list[Subject]:
+    """Read the maps of a folder, and their images, as for `train_prior`."""
+    from softmorph_cli.io.options import DEFAULT
+    from softmorph_cli.pipeline.subjects import read_subjects
+
+    return read_subjects(
+        Path(maps),
+        labels=labels,
+        images=None if images is None else Path(images),
+        voxels=voxels,
+        reading=reading or DEFAULT,
+        report=progress,
+    )
+
+
+def _of_prior(subject: Subject, prior: Prior, name: str) -> Subject:
+    """Return a subject with the classes of a prior in its order."""
+    if subject.classes == prior.classes:
+        return replace(subject, name=name)
+    found, _ = prior.exclusive(subject.probabilities, ("background", *subject.classes), name)
+    return replace(subject, name=name, probabilities=found, classes=prior.classes)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

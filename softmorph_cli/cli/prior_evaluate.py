@@ -1,0 +1,83 @@
+"""softmorph prior evaluate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from softmorph_cli.cli import filtering, prior_tables, report
+from softmorph_cli.cli.prior_options import EvaluateOutput, Hidden, Maps, PriorFile, ReadMaps
+from softmorph_cli.cli.progress import reporting
+from softmorph_cli.errors import NotReachedError
+from softmorph_cli.io import documents
+
+if TYPE_CHECKING:
+    from softmorph_cli.completion.prior import Row
+
+
+def evaluate(
+    path: PriorFile, maps: Maps, *, hidden: Hidden, reading: ReadMaps, output: EvaluateOutput
+) -> None:
+    """Hide slices of complete maps, and measure how well a prior finds them again, beside interpolation.
+
+    The maps should be none that the prior was trained on. The exit status is 3 where the prior is worse than the
+    interpolation of logits whatever is hidden.
+    """
+    from softmorph_cli.api.priors import GAPS, evaluate_prior
+    from softmorph_cli.completion import prior_file
+
+    report.check_stdout({"--json": output.json, "--csv": output.csv})
+    beside = [one for one in (output.csv, output.stats) if one is not None and one != report.STDOUT]
+    filtering.check_side_outputs(path, [maps], beside, None, force=output.force)
+    prior = prior_file.load(path)
+    started = time.perf_counter()
+    hide = list(dict.fromkeys(hidden.hide or GAPS))
+    with reporting(quiet=output.quiet) as bar:
+        table = evaluate_prior(
+            prior,
+            maps,
+            hide=hide,
+            axis=hidden.axis,
+            labels=hidden.label or (),
+            voxels=hidden.voxels,
+            seed=hidden.seed,
+            device=hidden.device,
+            reading=reading,
+            progress=None if bar is None else bar.update,
+        )
+    document = {
+        **documents.head(),
+        "prior": {"path": str(path), "network_sha256": prior.network_hash()},
+        "maps": str(maps),
+        "hidden": hide,
+        "axis": hidden.axis or prior.axes[0].lower(),
+        "rows": prior_tables.rows(table),
+        "seconds": time.perf_counter() - started,
+    }
+    if output.csv is not None:
+        report.deliver(prior_tables.as_csv(table), output.csv, force=output.force)
+    if output.stats is not None:
+        documents.save(document, output.stats, force=output.force)
+    if output.json:
+        typer.echo(documents.as_json(document))
+    else:
+        prior_tables.show(f"{path} on {maps}", table, err=output.csv == report.STDOUT)
+    _check_worth(table, path, maps)
+
+
+def _check_worth(table: Sequence[Row], path: Path, maps: Path) -> None:
+    """Raise an error if the prior is worse than the interpolation of logits in each gap."""
+    from softmorph_cli.completion.validation import ALL
+
+    means = {(row.gap, row.method): row.dice for row in table if row.label == ALL and row.dice is not None}
+    pairs = [(mine, means[hidden, "logit"]) for (hidden, method), mine in means.items() if method == "prior"]
+    if pairs and all(mine < its for mine, its in pairs):
+        mine, its = max(pairs)
+        raise NotReachedError(
+            f"{path} finds hidden slices of {maps} worse than interpolation does, whatever is hidden (Dice {mine:.3f} "
+            f"at best, where logit has {its:.3f}): it has learned other shapes; train one on maps like these."
+        )

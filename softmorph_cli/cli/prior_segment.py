@@ -1,0 +1,144 @@
+"""softmorph prior segment."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from softmorph_cli import __version__
+from softmorph_cli.cli import filtering
+from softmorph_cli.cli.command import note, warn
+from softmorph_cli.cli.options import Output
+from softmorph_cli.cli.prior_options import Fitting, ReadImage, SegmentOutput
+from softmorph_cli.errors import NotReachedError, UsageError
+from softmorph_cli.io import documents
+from softmorph_cli.io.options import WriteOptions
+
+if TYPE_CHECKING:
+    from softmorph_cli.api.priors import Segmented
+    from softmorph_cli.completion.prior import Prior
+
+
+def segment(
+    source: Annotated[
+        Path, typer.Argument(metavar="IMAGE", help="Image; intensities of any range.", show_default=False)
+    ],
+    target: Output,
+    *,
+    fitting: Fitting,
+    reading: ReadImage,
+    output: SegmentOutput,
+) -> None:
+    """Segment an image by its intensities alone, with a prior that was trained with images.
+
+    OUT holds the probabilities of the background and of each class. The exit status is 3 where the fitted prior
+    explains less of the image's intensities than --min-fit asks for; OUT is written all the same.
+    """
+    from softmorph_cli.api import priors
+    from softmorph_cli.completion import prior_file
+
+    if fitting.prior is None:
+        raise UsageError("which prior segments the image is not said: add --prior FILE.")
+    _check(source, target, fitting.prior, reading, output)
+    prior = prior_file.load(fitting.prior)
+    started = time.perf_counter()
+    found = priors.segment(
+        source, prior, voxels=fitting.voxels, seed=fitting.seed, device=fitting.device, reading=reading
+    )
+    seconds = time.perf_counter() - started
+    warnings = _write(found, target, fitting, output, reading)
+    if output.preview is not None:
+        _draw(found, source, output)
+    document = {
+        **documents.head(),
+        "input": documents.described(found.image) | {"read_with": reading.as_json},
+        "output": {"path": str(target), "classes": ["background", *prior.classes]},
+        "prior": {"path": str(fitting.prior), "network_sha256": prior.network_hash()},
+        "explained": found.explained,
+        "min_fit": fitting.min_fit,
+        "voxels": _voxels(found, prior),
+        "seconds": {"fit": found.seconds, "all": seconds},
+        "warnings": warnings,
+    }
+    if output.stats is not None:
+        documents.save(document, output.stats, force=output.force)
+    for message in warnings:
+        warn(message)
+    if output.json:
+        typer.echo(documents.as_json(document))
+    if not output.quiet:
+        counts = ", ".join(f"{name} {count:,} voxels" for name, count in document["voxels"].items())
+        note(f"{target}: {counts}; the prior explains {found.explained:.0%} of the image's variance.")
+    if found.explained < fitting.min_fit:
+        raise NotReachedError(
+            f"{fitting.prior} explains {max(found.explained, 0):.0%} of the variance of {source}, and "
+            f"--min-fit asks for {fitting.min_fit:.0%}: {target} is written and is no segmentation; the image is of "
+            "another kind than those that the prior was trained with, or lies elsewhere in the box."
+        )
+
+
+def _check(source: Path, target: Path, prior: Path, reading: ReadImage, output: SegmentOutput) -> None:
+    from softmorph_cli.io.formats import check_target
+
+    check_target(target, WriteOptions(output_type=_kind(output), force=output.force))
+    beside = [path for path in (output.stats, output.preview) if path is not None]
+    used = [prior, *reading.files]
+    filtering.check_side_outputs(source, used, beside, output.preview, force=output.force, target=target)
+    if source.resolve() == target.resolve():
+        raise UsageError(f"{target} is the image: give OUT another name.")
+
+
+def _kind(output: SegmentOutput) -> str | None:
+    if output.argmax and output.output_type is not None:
+        raise UsageError("--argmax writes labels, which have a type of their own: leave --output-type out.")
+    return "labels" if output.argmax else output.output_type
+
+
+def _labels(found: Segmented) -> Any:
+    """Return the most probable class of each voxel, 0 for the background."""
+    import numpy as np
+
+    array = found.volume.array
+    single = array.ndim == found.volume.spatial_dims
+    return np.asarray(array > 0.5 if single else array.argmax(0), np.uint8)
+
+
+def _voxels(found: Segmented, prior: Prior) -> dict[str, int]:
+    labels = _labels(found)
+    return {name: int((labels == k).sum()) for k, name in enumerate(prior.classes, 1)}
+
+
+def _write(
+    found: Segmented, target: Path, fitting: Fitting, output: SegmentOutput, reading: ReadImage
+) -> list[str]:
+    from softmorph_cli.io.writing import write_labels, write_map
+
+    made = {
+        "command": "softmorph prior segment",
+        "version": __version__,
+        "parameters": {"prior": str(fitting.prior), "seed": fitting.seed} | reading.as_json,
+    }
+    if output.argmax:
+        options = WriteOptions(force=output.force, provenance=made)
+        return write_labels(_labels(found), found.image, target, options)
+    options = WriteOptions(output_type=output.output_type, force=output.force, provenance=made)
+    return write_map(found.volume, target, options)
+
+
+def _draw(found: Segmented, source: Path, output: SegmentOutput) -> None:
+    from softmorph_cli.plots.preview import preview
+
+    array = found.volume.array
+    shown = array if array.ndim == found.image.spatial_dims else 1 - array[0]
+    preview(
+        found.image,
+        replace(found.image, array=shown.clip(0, 1)),
+        output.preview,  # type: ignore[arg-type]
+        title=f"softmorph prior segment {source.name}",
+        subtitle=f"the probability of all classes; {found.explained:.0%} of the image's variance is explained",
+        force=output.force,
+    )

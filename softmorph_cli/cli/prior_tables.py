@@ -1,0 +1,83 @@
+"""Tables and JSON of priors."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from softmorph_cli.cli import report
+from softmorph_cli.system.printable import cell
+
+if TYPE_CHECKING:
+    from softmorph_cli.completion.prior import Prior, Row
+
+METHODS: Final = ("prior", "logit", "linear")
+COLUMNS: Final = ("hidden", "method", "class", "dice", "low", "high", "subjects")
+_WORLD: Final = (("R", "L"), ("A", "P"), ("S", "I"))
+
+
+def described(prior: Prior, path: Path) -> dict[str, Any]:
+    """Return everything of a prior but its tensors as a JSON object, with the hash of its network."""
+    from softmorph_cli.completion import prior_file
+
+    document = prior_file.described(prior)
+    del document["schema"], document["validation"]
+    return {
+        "path": str(path),
+        **document,
+        "orientation": orientation(prior),
+        "network_sha256": prior.network_hash(),
+        "validation": rows(prior.validation),
+    }
+
+
+def orientation(prior: Prior) -> str | None:
+    """Return the direction in the world in which each axis of the array runs, such as "SAR"; None if it is unknown."""
+    if prior.directions is None:
+        return None
+    letters = ""
+    for side in prior.directions:
+        at = max(range(3), key=lambda k: abs(side[k]))
+        letters += _WORLD[at][side[at] < 0]
+    return letters
+
+
+def rows(table: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON objects."""
+    return [dict(zip(COLUMNS, asdict(row).values(), strict=True)) for row in table]
+
+
+def as_csv(table: Sequence[Row]) -> str:
+    """Return a table as CSV, an empty cell for what is not defined."""
+    held = io.StringIO()
+    writer = csv.writer(held, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in table:
+        values = asdict(row).values()
+        writer.writerow([cell(one) if isinstance(one, str) else "" if one is None else one for one in values])
+    return held.getvalue()
+
+
+def show(title: str, table: Sequence[Row], *, err: bool) -> None:
+    """Print the Dice of hidden slices: a line for each gap and class, a column for each method."""
+    found = {(row.gap, row.label, row.method): row for row in table}
+    lines = [
+        [f"{hidden}, {label}", *(_figure(found[hidden, label, method]) for method in METHODS)]
+        for hidden, label in dict.fromkeys((row.gap, row.label) for row in table)
+    ]
+    most = max((row.subjects for row in table), default=0)
+    footer = (
+        f"Dice of the hidden slices, mean of {most} map{'s' if most != 1 else ''} (95 % interval of the mean)"
+    )
+    report.table(title, ("", *METHODS), lines, err=err, footer=footer, figures=len(METHODS))
+
+
+def _figure(row: Row) -> str:
+    if row.dice is None:
+        return "undefined"
+    interval = "" if row.low is None or row.high is None else f" ({row.low:.3f} to {row.high:.3f})"
+    return f"{row.dice:.3f}{interval}"

@@ -1,0 +1,140 @@
+"""softmorph prior train."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from softmorph_cli.cli import filtering, prior_tables
+from softmorph_cli.cli.command import note
+from softmorph_cli.cli.prior_options import Learned, Maps, PriorFile, ReadMaps, TrainOutput
+from softmorph_cli.cli.progress import reporting
+from softmorph_cli.completion.options import TrainingOptions
+from softmorph_cli.errors import UsageError
+from softmorph_cli.io import documents
+
+if TYPE_CHECKING:
+    from softmorph_cli.completion.prior import Prior
+    from softmorph_cli.completion.training import Subject
+
+# Maps on the sheet of --preview, and what is hidden of them.
+_DRAWN: Final = 6
+_HIDDEN: Final = "3 of 4 hidden"
+
+
+def train(
+    maps: Maps,
+    target: PriorFile,
+    *,
+    learned: Learned,
+    training: TrainingOptions,
+    reading: ReadMaps,
+    output: TrainOutput,
+) -> None:
+    """Learn a shape prior from at least 8 complete maps of one kind of object, of one or several classes.
+
+    The prior fills slices that are missing in other maps: softmorph interpolate --prior. Trained with images it also
+    segments images: softmorph prior segment. Some maps are held out, and a table shows how well the prior finds their
+    hidden slices, beside interpolation.
+    """
+    from softmorph_cli.api.priors import read_subjects_of, train_on
+    from softmorph_cli.completion import prior_file
+    from softmorph_cli.completion.training import Checkpoint
+
+    _check(maps, target, learned, output)
+    if output.resume and not output.force and target.exists() and _complete(target, maps, training, output):
+        return
+    prior_file.check_target(target, force=output.force)
+    started = time.perf_counter()
+    with reporting(quiet=output.quiet) as bar:
+        show = None if bar is None else bar.update
+        subjects = read_subjects_of(maps, learned.label or (), learned.images, learned.voxels, reading, show)
+        checkpoint = Checkpoint(target, resume=output.resume)
+        try:
+            prior = train_on(subjects, str(maps), training, checkpoint, show)
+        except BaseException:
+            if checkpoint.path.exists() and not output.quiet:
+                note(f"what is trained is kept in {checkpoint.path}: the same command with --resume goes on.")
+            raise
+    prior_file.save(prior, target, force=output.force)
+    checkpoint.remove()
+    document = {
+        **documents.head(),
+        "maps": str(maps),
+        "images": None if learned.images is None else str(learned.images),
+        "prior": prior_tables.described(prior, target),
+        "seconds": time.perf_counter() - started,
+    }
+    if output.preview is not None:
+        _draw(prior, subjects, maps, output.preview, force=output.force)
+    if output.stats is not None:
+        documents.save(document, output.stats, force=output.force)
+    if output.json:
+        typer.echo(documents.as_json(document))
+    else:
+        _show(prior, target, len(subjects), document["seconds"])
+
+
+def _check(maps: Path, target: Path, learned: Learned, output: TrainOutput) -> None:
+    others = [] if learned.images is None else [learned.images]
+    beside = [path for path in (output.stats, output.preview) if path is not None]
+    filtering.check_side_outputs(maps, others, beside, output.preview, force=output.force, target=target)
+    for folder in (maps, *others):
+        if not filtering.is_folder(folder):
+            what = "does not exist" if not folder.exists() else "is a file"
+            raise UsageError(f"{folder} {what}: name the folder that holds the maps, or the images.")
+
+
+def _complete(target: Path, maps: Path, options: TrainingOptions, output: TrainOutput) -> bool:
+    """Return whether a prior is there already that the same training has made; tell so."""
+    from softmorph_cli.completion import prior_file
+    from softmorph_cli.completion.training import settings_of
+    from softmorph_cli.pipeline.batch.plan import FileSelection, inputs
+
+    prior = prior_file.load(target)
+    if dict(prior.training) != settings_of(options) or not set(prior.subjects) <= set(
+        inputs(FileSelection(maps, maps))
+    ):
+        return False
+    if not output.quiet:
+        note(f"{target} is complete: a training of these settings and maps made it. --force trains it again.")
+    return True
+
+
+def _show(prior: Prior, target: Path, count: int, seconds: float) -> None:
+    held = count - len(prior.subjects)
+    note_of = f"{target}: learned from {len(prior.subjects)} maps, {held} held out, in {seconds:.0f} s"
+    if prior.validation:
+        prior_tables.show(note_of, prior.validation, err=False)
+    else:
+        typer.echo(f"{note_of}; without --validate nothing is known about how good it is")
+
+
+def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, *, force: bool) -> None:
+    from softmorph_cli.completion.fitting import complete, predict
+    from softmorph_cli.completion.validation import GAPS
+    from softmorph_cli.plots.prior_sheet import Example, draw_sheet
+
+    known = set(prior.subjects)
+    others = [one for one in subjects if one.name not in known]
+    examples = []
+    for one in (others or subjects)[:_DRAWN]:
+        observed = GAPS[_HIDDEN](one.grid.shape[0])
+        _, place = prior.place(one.grid, one.name)
+        along = observed.reshape(-1, *[1] * (one.grid.dims - 1))
+        filled, _ = complete(prior, one.probabilities, along, place, seed=prior.seed)
+        mean = predict(prior, prior.mean, place)
+        sizes = tuple(one.grid.extents / one.grid.shape)
+        panels: tuple[Any, ...] = (one.probabilities, filled, mean, one.probabilities)
+        examples.append(Example(one.name, panels, observed, sizes))
+    which = "maps that were held out" if others else "maps that it was trained on"
+    draw_sheet(
+        examples,
+        ("observed", "filled", "the prior's mean", "whole"),
+        prior.classes,
+        title=f"softmorph prior train {maps.name}",
+        subtitle=f"{which}, with 3 of 4 slices hidden (grey)",
+    ).save(path, force=force)

@@ -1,0 +1,277 @@
+"""Fit of a shape prior to a subject: the network is frozen, and a latent vector is found for which it agrees.
+
+Two kinds of data can be fitted: the slices of a probability map that exist (this kind is softmorph's own), and the
+intensities of an image (the kind of NISF, Stolt-Anso et al., MICCAI 2023).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from softmorph_cli.completion.box import Coordinates
+from softmorph_cli.completion.network import ImplicitFunction, find_device
+from softmorph_cli.completion.prior import Array, FitSettings, Prior
+from softmorph_cli.errors import InputError
+
+_WEIGHT_OF_DICE: Final = 3.0
+_WEIGHT_OF_LATENTS: Final = 1e-4
+_WEIGHT_OF_INTENSITY: Final = 10.0
+_SMOOTH: Final = 1e-5
+# Points at once: some 30 MB for a network of width 64.
+_CHUNK: Final = 1 << 15
+
+Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted latent vector.
+
+    Attributes:
+        latent: The latent vector, of shape (width,).
+        loss: The loss of the last step.
+        dice: For a fit to probabilities the agreement on the voxels that were fitted: the mean over the foreground
+            classes that they hold of 2 sum min(p, q) / sum (p + q); None for a fit to an image.
+        seconds: The time of the fit.
+    """
+
+    latent: Tensor
+    loss: float
+    dice: float | None
+    seconds: float
+
+
+def fit_probabilities(
+    prior: Prior,
+    probabilities: Array,
+    observed: npt.NDArray[np.bool_],
+    coordinates: Coordinates,
+    settings: FitSettings | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Fit:
+    """Fit a latent vector to the observed voxels of a probability map.
+
+    The loss is the cross-entropy + 3 x (1 - soft Dice of the foreground classes).
+
+    Args:
+        prior: The prior.
+        probabilities: Probabilities of the prior's classes with the background first, of shape (classes, *grid); see
+            `Prior.exclusive`. Values of voxels that are not observed are not used.
+        observed: Which voxels are observed, of a shape that broadcasts to the grid; (Z, 1, 1) for slices along z.
+        coordinates: The coordinates of the grid, from `Prior.place`.
+        settings: The settings; None for those of the prior.
+        seed: The seed of the voxels that are drawn.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        InputError: If nothing is observed, all observed voxels are background, or the shapes do not fit.
+    """
+    if probabilities.shape != (prior.architecture.classes, *coordinates.shape):
+        raise InputError(
+            f"the prior has {prior.architecture.classes} classes with the background, and the map has the shape "
+            f"{probabilities.shape}."
+        )
+    flat = np.flatnonzero(np.broadcast_to(observed, coordinates.shape))
+    targets = probabilities.reshape(len(probabilities), -1).T[flat]
+    if len(flat) == 0 or not targets[:, 1:].any():
+        raise InputError("every observed slice is empty: there is no object that the prior could complete.")
+    began = time.perf_counter()
+
+    def loss(logits: Tensor, _: Tensor | None, wanted: Tensor) -> Tensor:
+        logs = torch.log_softmax(logits, -1)
+        shares = logs.exp()
+        dice = (2 * (shares * wanted).sum(0) + _SMOOTH) / (shares.sum(0) + wanted.sum(0) + _SMOOTH)
+        return -(wanted * logs).sum(-1).mean() + _WEIGHT_OF_DICE * (1 - dice[1:].mean())
+
+    found, last = _fit(
+        prior, loss, flat, torch.from_numpy(targets), coordinates, settings or prior.completion, seed, device
+    )
+    shown = predict_at(prior, found, coordinates, flat, device)
+    agreement = agreement_of(shown, targets.T)
+    return Fit(found, last, agreement, time.perf_counter() - began)
+
+
+def fit_intensities(
+    prior: Prior,
+    image: npt.NDArray[Any],
+    coordinates: Coordinates,
+    settings: FitSettings | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Fit:
+    """Fit a latent vector to an image; `predict` then gives the probabilities of the classes.
+
+    The loss is 10 x the binary cross-entropy of the intensities, from 0 to 1, + 1e-4 x the mean square of the vector.
+
+    Args:
+        prior: A prior that was trained with images.
+        image: The image as stored; the prior's rule normalises it.
+        coordinates: The coordinates of its grid, from `Prior.place`.
+        settings: The settings; None for those of the prior.
+        seed: The seed of the voxels that are drawn.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        InputError: If the prior was trained without images, the image is constant, or the shapes do not fit.
+    """
+    if prior.intensity is None:
+        raise InputError("the prior was trained without images: it cannot be fitted to one.")
+    if image.shape != coordinates.shape:
+        raise InputError(f"the image has the shape {image.shape}, and the grid {coordinates.shape}.")
+    values = torch.from_numpy(prior.intensity.apply(image).ravel())
+    began = time.perf_counter()
+
+    def loss(_: Tensor, intensities: Tensor | None, wanted: Tensor) -> Tensor:
+        assert intensities is not None
+        return _WEIGHT_OF_INTENSITY * nn.functional.binary_cross_entropy_with_logits(intensities, wanted)
+
+    every = np.arange(coordinates.size)
+    settings = settings or prior.segmentation
+    found, last = _fit(prior, loss, every, values, coordinates, settings, seed, device, _WEIGHT_OF_LATENTS)
+    return Fit(found, last, None, time.perf_counter() - began)
+
+
+def _fit(
+    prior: Prior,
+    loss: Loss,
+    flat: npt.NDArray[np.intp],
+    targets: Tensor,
+    coordinates: Coordinates,
+    settings: FitSettings,
+    seed: int,
+    device: str,
+    weight_of_latent: float = 0.0,
+) -> tuple[Tensor, float]:
+    """Return the latent vector that Adam finds from the mean one, and its last loss."""
+    where = find_device(device)
+    network = prior.network(where)
+    latent = prior.mean.clone().to(where).requires_grad_()
+    optimizer = torch.optim.Adam([latent], settings.rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    generator = torch.Generator().manual_seed(seed)
+    value = torch.zeros(())
+    for _ in range(settings.steps):
+        drawn = torch.randint(len(flat), (settings.points,), generator=generator)
+        positions = torch.from_numpy(coordinates.at(flat[drawn.numpy()])).to(where)
+        logits, intensities = network(positions, latent)
+        value = loss(logits, intensities, targets[drawn].to(where))
+        if weight_of_latent:
+            value = value + weight_of_latent * latent.square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return latent.detach().cpu(), float(value.detach())
+
+
+def predict(prior: Prior, latent: Tensor, coordinates: Coordinates, device: str = "auto") -> Array:
+    """Return the probabilities of the classes on any grid, the background first, of shape (classes, *grid).
+
+    Voxels whose centres lie outside the box are background. Memory beside the result is bounded.
+
+    Args:
+        prior: The prior.
+        latent: A latent vector, such as `Fit.latent` or `Prior.mean`.
+        coordinates: The coordinates of the grid, from `Box.coordinates`.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+    """
+    every = np.arange(coordinates.size)
+    found = predict_at(prior, latent, coordinates, every, device)
+    return found.reshape(-1, *coordinates.shape)
+
+
+def predict_at(
+    prior: Prior, latent: Tensor, coordinates: Coordinates, flat: npt.NDArray[np.intp], device: str = "auto"
+) -> Array:
+    """Return the probabilities of the classes at some voxels of a grid, as `predict` does; shape (classes, N)."""
+    where = find_device(device)
+    network: ImplicitFunction = prior.network(where)
+    vector = latent.to(where)
+    found = np.empty((prior.architecture.classes, len(flat)), np.float32)
+    with torch.no_grad():
+        for start in range(0, len(flat), _CHUNK):
+            positions = coordinates.at(flat[start : start + _CHUNK])
+            logits, _ = network(torch.from_numpy(positions).to(where), vector)
+            part = torch.softmax(logits, -1).cpu().numpy().T
+            outside = ((positions < -1e-6) | (positions > 1 + 1e-6)).any(axis=1)
+            if outside.any():
+                part = np.where(outside, np.eye(len(part), dtype=np.float32)[:, :1], part)
+            found[:, start : start + _CHUNK] = part
+    return found
+
+
+def complete(
+    prior: Prior,
+    probabilities: Array,
+    observed: npt.NDArray[np.bool_],
+    coordinates: Coordinates,
+    seed: int = 0,
+    device: str = "auto",
+) -> tuple[Array, Fit]:
+    """Return the map whose voxels that are not observed are those of the fitted prior, and the fit.
+
+    Observed voxels are copied bit for bit. The arguments are those of `fit_probabilities`.
+
+    Raises:
+        InputError: As `fit_probabilities`.
+    """
+    fit = fit_probabilities(prior, probabilities, observed, coordinates, None, seed, device)
+    hidden = ~np.broadcast_to(observed, coordinates.shape)
+    filled = probabilities.copy()
+    filled[:, hidden] = predict_at(prior, fit.latent, coordinates, np.flatnonzero(hidden), device)
+    return filled, fit
+
+
+def agreement_of(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float | None:
+    """Return the mean over classes of 2 sum min(p, q) / sum (p + q): 1 for equal maps, 0 for disjoint ones.
+
+    Args:
+        found: Probabilities of shape (classes, ...), with the background first, which does not count.
+        wanted: Probabilities of the same shape; a class without any does not count.
+
+    >>> agreement_of(np.array([[0.5, 1.0], [0.5, 0.0]]), np.array([[0.5, 0.5], [0.5, 0.5]]))
+    0.6666666666666666
+    """
+    each = [
+        2 * float(np.minimum(p, q).sum(dtype=np.float64)) / float(p.sum(dtype=np.float64) + q.sum())
+        for p, q in zip(found[1:], wanted[1:], strict=True)
+        if q.any()
+    ]
+    return float(np.mean(each)) if each else None
+
+
+def explained(
+    prior: Prior, latent: Tensor, image: npt.NDArray[Any], coordinates: Coordinates, device: str = "auto"
+) -> float:
+    """Return the share of the variance of an image, as normalised, that the intensities of the network explain.
+
+    1 is an image that is as the prior says, 0 or less one that its mean intensity describes as well.
+
+    Args:
+        prior: A prior that was trained with images.
+        latent: A latent vector, such as `Fit.latent`.
+        image: The image as stored.
+        coordinates: The coordinates of its grid, from `Prior.place`.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+    """
+    assert prior.intensity is not None
+    where = find_device(device)
+    network, vector = prior.network(where), latent.to(where)
+    values = prior.intensity.apply(image).ravel()
+    squares = 0.0
+    with torch.no_grad():
+        for start in range(0, coordinates.size, _CHUNK):
+            flat = np.arange(start, min(start + _CHUNK, coordinates.size))
+            _, logits = network(torch.from_numpy(coordinates.at(flat)).to(where), vector)
+            found = torch.sigmoid(logits).cpu().numpy()
+            squares += float(np.square(found - values[flat], dtype=np.float64).sum())
+    return 1 - squares / float(np.square(values - values.mean(), dtype=np.float64).sum())

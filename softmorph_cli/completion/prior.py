@@ -1,0 +1,250 @@
+"""A learned shape prior: the network, the latent vectors of the training subjects, and what is needed to use them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from softmorph_cli import __version__
+from softmorph_cli.completion.box import Box, Coordinates, Frame, Grid
+from softmorph_cli.completion.network import Architecture, ImplicitFunction
+from softmorph_cli.errors import InputError
+
+BACKGROUND: Final = "background"
+# Sums of probabilities may differ from 1 by this: files hold 8 or 16 bits.
+_ROUNDING: Final = 2e-2
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class IntensityRule:
+    """How intensities of an image become numbers from 0 to 1: percentiles of the image become 0 and 1, the rest is cut.
+
+    Attributes:
+        low: The percentile of the image that becomes 0.
+        high: The percentile that becomes 1.
+    """
+
+    low: float = 1.0
+    high: float = 99.0
+
+    def apply(self, image: npt.NDArray[Any]) -> Array:
+        """Return the normalised image.
+
+        Raises:
+            InputError: If the image is constant, or holds values that are not finite.
+
+        >>> IntensityRule(0, 100).apply(np.array([[10, 20], [30, 50]])).tolist()
+        [[0.0, 0.25], [0.5, 1.0]]
+        """
+        if not np.isfinite(image).all():
+            raise InputError("the image holds values that are not finite.")
+        low, high = np.percentile(image, (self.low, self.high))
+        if not high > low:
+            raise InputError(f"the image is constant ({low:g}) apart from its extremes: it shows no object.")
+        scaled: Array = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+        return scaled
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The settings of the fit of a latent vector, by Adam with a rate that falls to 0 as a cosine.
+
+    Attributes:
+        steps: The number of steps.
+        points: The number of voxels that each step draws at random.
+        rate: The learning rate at the start.
+    """
+
+    steps: int
+    points: int
+    rate: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of validation: the mean Dice of a method on the hidden slices of subjects not trained on.
+
+    Attributes:
+        gap: Which slices were hidden, such as "every 2nd".
+        method: "prior", "logit" or "linear".
+        label: The class, or "all" for all foreground classes as one.
+        dice: The mean over the subjects; None if no subject has the class there.
+        low: The lower end of the 95 % confidence interval of the mean; None for fewer than two subjects.
+        high: Its upper end.
+        subjects: The number of subjects.
+    """
+
+    gap: str
+    method: str
+    label: str
+    dice: float | None
+    low: float | None
+    high: float | None
+    subjects: int
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """A learned shape prior; instances are immutable.
+
+    Attributes:
+        architecture: The numbers that define the network.
+        weights: The tensors of the network, by name, float32 on the CPU.
+        latents: The latent vectors of the training subjects, of shape (subjects, width).
+        classes: The names of the foreground classes, in the order of the channels after the background.
+        axes: The spatial axes of its maps, "YX" or "ZYX".
+        directions: A unit vector in the world for each of these axes; None where maps state no directions.
+        box: The space of the prior.
+        intensity: How images are normalised; None if the prior was trained without images.
+        completion: Settings of the fit to the slices of a map that exist.
+        segmentation: Settings of the fit to an image.
+        subjects: The names of the training subjects.
+        training: The settings of the training, by name.
+        validation: The table of validation; empty if no subjects were held out.
+        seed: The seed of all random numbers.
+        version: The version of softmorph that trained it.
+    """
+
+    architecture: Architecture
+    weights: Mapping[str, Tensor]
+    latents: Tensor
+    classes: tuple[str, ...]
+    axes: str
+    directions: tuple[tuple[float, ...], ...] | None
+    box: Box
+    intensity: IntensityRule | None
+    completion: FitSettings = FitSettings(steps=100, points=1024, rate=3e-2)
+    segmentation: FitSettings = FitSettings(steps=75, points=2048, rate=2e-2)
+    subjects: tuple[str, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    validation: tuple[Row, ...] = ()
+    seed: int = 0
+    version: str = __version__
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The mean of the latent vectors, of shape (width,): where each fit starts."""
+        return torch.mean(self.latents, 0)
+
+    @cached_property
+    def covariance(self) -> Tensor:
+        """The covariance of the latent vectors, of shape (width, width)."""
+        return torch.cov(self.latents.T).reshape(2 * self.latents.shape[1:])
+
+    def network(self, device: torch.device | str = "cpu") -> ImplicitFunction:
+        """Return the network, frozen: on the CPU its tensors are those of the prior and not copies."""
+        with torch.device("meta"):
+            network = ImplicitFunction(self.architecture)
+        network.load_state_dict(dict(self.weights), assign=True)
+        return network.requires_grad_(False).eval().to(device)
+
+    def network_hash(self) -> str:
+        """Return the SHA-256 of names, shapes and values of the network's tensors, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(np.ascontiguousarray(tensor.numpy(), "<f4").tobytes())
+        return digest.hexdigest()
+
+    def place(self, grid: Grid, name: str = "the map") -> tuple[Frame, Coordinates]:
+        """Return the frame of a subject, and the coordinates of the voxels of its grid.
+
+        Args:
+            grid: The grid of the subject's map.
+            name: What messages call the map.
+
+        Raises:
+            InputError: If the grid does not fit into the box.
+        """
+        frame = Frame.of(grid, self.directions)
+        self.box.check(grid, frame, name)
+        return frame, self.box.coordinates(grid, frame)
+
+    def exclusive(
+        self, channels: npt.NDArray[Any], names: Sequence[str] | None, name: str = "the map"
+    ) -> tuple[Array, list[int]]:
+        """Return the probabilities of the prior's classes, and the channel of the map that holds each.
+
+        Args:
+            channels: Probabilities, of shape (channels, *grid).
+            names: The name of each channel; None if the file states none: the order is then that of the prior.
+            name: What messages call the map.
+
+        Returns:
+            Probabilities of shape (classes, *grid) with the background first, and for each class the channel of the
+            map; -1 for a background that the map does not hold.
+
+        Raises:
+            InputError: If the map holds classes that the prior lacks, or lacks some of its classes.
+        """
+        found, held, order = background_first(channels, names, name)
+        if names is None and len(held) != len(self.classes):
+            raise InputError(
+                f"{name} holds {len(held)} classes without names, and the prior has {len(self.classes)} "
+                f"({', '.join(self.classes)})."
+            )
+        if names is None:
+            return found, order
+        alien = [one for one in held if one not in self.classes]
+        lacking = [one for one in self.classes if one not in held]
+        if alien or lacking:
+            what = f"lacks {', '.join(alien)}" if alien else f"also has {', '.join(lacking)}"
+            raise InputError(
+                f"{name} holds {', '.join(held)}, and the prior {what}: use a prior of the same classes."
+            )
+        picked = [0, *(1 + held.index(one) for one in self.classes)]
+        return found[picked], [order[k] for k in picked]
+
+
+def background_first(
+    channels: npt.NDArray[Any], names: Sequence[str] | None, name: str = "the map"
+) -> tuple[Array, tuple[str, ...], list[int]]:
+    """Return probabilities of classes that exclude each other, with the background first.
+
+    A channel named "background", or the first of several without names that sum to 1, is the background. If there is
+    none, the background is what the channels lack to 1.
+
+    Args:
+        channels: Probabilities, of shape (channels, *grid).
+        names: The name of each channel, or None.
+        name: What messages call the map.
+
+    Returns:
+        Probabilities of shape (classes, *grid), whose sum is 1; the names of the foreground classes ("class 1", ... if
+        there are none); the channel of each class, -1 for a background that is not there.
+
+    Raises:
+        InputError: If the sum of the channels exceeds 1: they do not exclude each other.
+
+    >>> background_first(np.array([[[0.25, 1.0]]]), ["vessel"])[0].tolist()
+    [[[0.75, 0.0]], [[0.25, 1.0]]]
+    """
+    order = list(range(len(channels)))
+    total = channels.sum(axis=0, dtype=np.float64)
+    if names is not None:
+        there = [k for k in order if names[k].strip().lower() == BACKGROUND]
+    else:
+        there = [0] if len(channels) > 1 and float(np.abs(total - 1).max()) <= _ROUNDING else []
+    if float(total.max()) > 1 + _ROUNDING:
+        raise InputError(
+            f"the channels of {name} sum to {float(total.max()):.3g} in a voxel: they do not exclude each other, as "
+            "the classes of a prior do."
+        )
+    front = [k for k in order if k not in there]
+    if not front:
+        raise InputError(f"{name} holds nothing but a background.")
+    first = channels[there[0]] if there else np.clip(1 - total, 0, 1)
+    found = np.stack([first, *(channels[k] for k in front)]).astype(np.float32)
+    found /= np.maximum(found.sum(axis=0), 1e-6)
+    held = tuple(names[k] if names is not None else f"class {at}" for at, k in enumerate(front, 1))
+    return found, held, [there[0] if there else -1, *front]

@@ -1,0 +1,329 @@
+"""Measures of a shape prior on maps whose slices are known and were hidden, beside interpolation of the same slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.completion import between
+from softmorph_cli.completion.box import Box, Coordinates
+from softmorph_cli.completion.checkpoint import Checkpoint
+from softmorph_cli.completion.fitting import agreement_of, complete, fit_intensities, predict
+from softmorph_cli.completion.prior import Array, FitSettings, Prior, Row
+from softmorph_cli.completion.training import FEWEST, Report, Subject, TrainingOptions, check, train
+
+Mask = npt.NDArray[np.bool_]
+# Whether each of a number of slices is observed.
+Gap = Callable[[int], Mask]
+Scores = dict[str, dict[str, float | None]]
+
+ALL: Final = "all"
+METHODS: Final = ("prior", "logit", "linear")
+CONFIDENCE: Final = 0.95
+RESAMPLES: Final = 9999
+
+
+def _without(first: float, count: int) -> Mask:
+    """Hide a quarter of the slices, from a share `first` of them on."""
+    hidden = max(1, count // 4)
+    at = round(first * count)
+    slices = np.arange(count)
+    return (slices < at) | (slices >= at + hidden)
+
+
+GAPS: Final[Mapping[str, Gap]] = {
+    "every 2nd hidden": lambda count: np.arange(count) % 2 == 0,
+    "3 of 4 hidden": lambda count: np.arange(count) % 4 == 0,
+    "a gap of a quarter": lambda count: _without(9 / 16, count),
+    "the last quarter hidden": lambda count: np.arange(count) < count - max(1, count // 4),
+}
+# Numbers of steps that held-out subjects choose from, and how much worse than the best a smaller one may be.
+_STEPS: Final = {"completion": (25, 50, 100, 200), "segmentation": (25, 75, 150)}
+_GAIN: Final = 0.002
+_CHOOSERS: Final = 8
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """How well observed slices are found again from the other observed ones.
+
+    Attributes:
+        slices: Indices of the slices that were left out, one at a time.
+        prior: The agreement of the fitted prior on them: the mean over the foreground classes of
+            2 sum min(p, q) / sum (p + q).
+        logit: That of the interpolation of logits.
+    """
+
+    slices: tuple[int, ...]
+    prior: float
+    logit: float
+
+
+def leave_one_out(
+    prior: Prior,
+    probabilities: Array,
+    observed: Mask,
+    axis: int,
+    coordinates: Coordinates,
+    most: int = 5,
+    seed: int = 0,
+    device: str = "auto",
+) -> LeftOut | None:
+    """Leave out observed slices one at a time, fit the prior to the others and compare it with interpolation.
+
+    Slices are left out that hold an object and lie between observed ones, at most `most` of them, spread evenly. Each
+    costs one fit.
+
+    Args:
+        prior: The prior.
+        probabilities: Probabilities of the prior's classes with the background first, of shape (classes, *grid).
+        observed: Whether each slice along the axis is observed.
+        axis: The spatial axis of the slices: 0 for z of a map in 3D.
+        coordinates: The coordinates of the grid, from `Prior.place`.
+        most: The largest number of fits.
+        seed: The seed of the fits.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        The agreement of both; None if no slice can be left out.
+    """
+    inner = np.flatnonzero(observed)[1:-1]
+    full = [k for k in inner if (probabilities[1:].take(k, axis + 1) >= 0.5).any()]
+    if not full:
+        return None
+    chosen = [
+        full[k] for k in np.unique(np.linspace(0, len(full) - 1, min(most, len(full))).round().astype(int))
+    ]
+    found: dict[str, list[Array]] = {"prior": [], "logit": [], "truth": []}
+    for k in chosen:
+        rest = observed.copy()
+        rest[k] = False
+        filled, _ = complete(
+            prior, probabilities, _along(rest, axis, probabilities.ndim), coordinates, seed, device
+        )
+        found["prior"].append(filled.take(k, axis + 1))
+        found["logit"].append(interpolated(probabilities, rest, axis, "logit").take(k, axis + 1))
+        found["truth"].append(probabilities.take(k, axis + 1))
+    stacks = {name: np.stack(slices, axis=1) for name, slices in found.items()}
+    each = [agreement_of(stacks[name], stacks["truth"]) or 0.0 for name in ("prior", "logit")]
+    return LeftOut(tuple(map(int, chosen)), *each)
+
+
+def interpolated(probabilities: Array, observed: Mask, axis: int, method: str) -> Array:
+    """Return probabilities with the background first whose slices that are not observed are interpolated."""
+    front = between.fill(probabilities[1:], observed, axis, method, exclusive=True)
+    return np.concatenate([np.clip(1 - front.sum(0, keepdims=True), 0, 1), front])
+
+
+def scores(
+    prior: Prior, subject: Subject, observed: Mask, axis: int = 0, seed: int = 0, device: str = "auto"
+) -> Scores:
+    """Return the Dice of each method and class on the hidden slices of a subject.
+
+    Args:
+        prior: The prior.
+        subject: A subject whose slices are all known.
+        observed: Whether each slice along the axis is observed; the others are hidden.
+        axis: The spatial axis of the slices.
+        seed: The seed of the fit.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        For "prior", "logit" and "linear" the Dice of the masks of the most probable class, by its name, and under
+        "all" that of all foreground classes as one; None for a class that the hidden slices do not hold.
+    """
+    _, coordinates = prior.place(subject.grid, subject.name)
+    given = subject.probabilities
+    filled, _ = complete(prior, given, _along(observed, axis, given.ndim), coordinates, seed, device)
+    maps = {"prior": filled, **{name: interpolated(given, observed, axis, name) for name in METHODS[1:]}}
+    hidden = np.flatnonzero(~observed)
+    truth = given.argmax(0).take(hidden, axis)
+    return {
+        name: _dice(found.argmax(0).take(hidden, axis), truth, prior.classes) for name, found in maps.items()
+    }
+
+
+def _along(observed: Mask, axis: int, ndim: int) -> Mask:
+    """Return a mask of slices in a shape that broadcasts to the grid of a map with `ndim` axes, classes included."""
+    shape = [1] * (ndim - 1)
+    shape[axis] = -1
+    return observed.reshape(shape)
+
+
+def _dice(
+    found: npt.NDArray[Any], truth: npt.NDArray[Any], classes: Sequence[str]
+) -> dict[str, float | None]:
+    pairs = {name: (found == k, truth == k) for k, name in enumerate(classes, 1)}
+    pairs[ALL] = (found > 0, truth > 0)
+    return {
+        name: 2 * int((p & q).sum()) / int(p.sum() + q.sum()) if q.any() else None
+        for name, (p, q) in pairs.items()
+    }
+
+
+def table(
+    prior: Prior,
+    subjects: Sequence[Subject],
+    axis: int = 0,
+    gaps: Mapping[str, Gap] = GAPS,
+    seed: int = 0,
+    device: str = "auto",
+    fits: Callable[[int, int], None] | None = None,
+) -> tuple[Row, ...]:
+    """Return the mean Dice of prior, logit and linear interpolation for each gap and class, with 95 % intervals.
+
+    The intervals are those of the mean over subjects, by the bias-corrected and accelerated bootstrap.
+
+    Args:
+        prior: The prior.
+        subjects: Subjects whose slices are all known, and which the prior was not trained on.
+        axis: The spatial axis of the slices.
+        gaps: The gaps, by name; a gap that leaves fewer than two slices of a subject is left out for this subject.
+        seed: The seed of fits and bootstrap.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        fits: A function that is called after each fit with the number of fits done and of all.
+    """
+    rows = []
+    for at, (gap, observed_of) in enumerate(gaps.items()):
+        found: list[Scores] = []
+        for k, one in enumerate(subjects):
+            observed = observed_of(one.grid.shape[axis])
+            if observed.sum() >= 2 and not observed.all() and _holds_object(one, observed, axis):
+                found.append(scores(prior, one, observed, axis, seed, device))
+            if fits is not None:
+                fits(at * len(subjects) + k + 1, len(gaps) * len(subjects))
+        for label in (*prior.classes, ALL):
+            for method in METHODS:
+                values = [value for each in found if (value := each[method][label]) is not None]
+                rows.append(Row(gap, method, label, *mean_and_interval(values, seed), len(values)))
+    return tuple(rows)
+
+
+def _holds_object(subject: Subject, observed: Mask, axis: int) -> bool:
+    return bool(subject.probabilities[1:].take(np.flatnonzero(observed), axis + 1).any())
+
+
+def mean_and_interval(values: Sequence[float], seed: int) -> tuple[float | None, float | None, float | None]:
+    """Return the mean of values and its 95 % confidence interval; None for what too few values do not give."""
+    if not values:
+        return None, None, None
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return mean, None, None
+    if np.ptp(values) == 0:
+        return mean, mean, mean
+    from scipy.stats import bootstrap
+
+    interval = bootstrap(
+        (np.asarray(values),),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="BCa",
+        rng=seed,
+    ).confidence_interval
+    return mean, float(interval.low), float(interval.high)
+
+
+def choose_steps(
+    prior: Prior, subjects: Sequence[Subject], axis: int = 0, seed: int = 0, device: str = "auto"
+) -> Prior:
+    """Return the prior with the numbers of steps of both fits with which held-out subjects score best.
+
+    Of numbers whose mean Dice is within 0.002 of the best the smallest is taken. At most 8 subjects choose, each with
+    one of the gaps, in turn.
+
+    Args:
+        prior: The prior.
+        subjects: Subjects that the prior was not trained on.
+        axis: The spatial axis of the slices.
+        seed: The seed of the fits.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+    """
+    gaps = [*GAPS.values()]
+    choosers = [
+        (one, gaps[k % len(gaps)](one.grid.shape[axis])) for k, one in enumerate(subjects[:_CHOOSERS])
+    ]
+    usable = [(one, seen) for one, seen in choosers if seen.sum() >= 2 and _holds_object(one, seen, axis)]
+
+    def completed(settings: FitSettings) -> list[float]:
+        trial = replace(prior, completion=settings)
+        found = [scores(trial, one, seen, axis, seed, device)["prior"][ALL] for one, seen in usable]
+        return [value for value in found if value is not None]
+
+    def segmented(settings: FitSettings) -> list[float]:
+        found = []
+        for one, _ in choosers:
+            if one.image is not None:
+                _, place = prior.place(one.grid, one.name)
+                fit = fit_intensities(prior, one.image, place, settings, seed, device)
+                masks = predict(prior, fit.latent, place, device).argmax(0)
+                found.append(_dice(masks, one.probabilities.argmax(0), prior.classes)[ALL])
+        return [value for value in found if value is not None]
+
+    completion = _best(prior.completion, _STEPS["completion"], completed)
+    segmentation = prior.segmentation
+    if prior.intensity is not None:
+        segmentation = _best(segmentation, _STEPS["segmentation"], segmented)
+    return replace(prior, completion=completion, segmentation=segmentation)
+
+
+def _best(
+    settings: FitSettings, steps: Sequence[int], measure: Callable[[FitSettings], list[float]]
+) -> FitSettings:
+    each = [replace(settings, steps=count) for count in steps]
+    means = [float(np.mean(values)) if (values := measure(one)) else 0.0 for one in each]
+    if max(means) == 0:
+        return settings
+    return next(one for one, mean in zip(each, means, strict=True) if mean >= max(means) - _GAIN)
+
+
+def train_and_validate(
+    subjects: Sequence[Subject],
+    options: TrainingOptions | None = None,
+    progress: Report | None = None,
+    start: Prior | None = None,
+    fits: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Prior:
+    """Train a prior on some subjects; the others choose the steps of its fits and make its table.
+
+    The held-out subjects are drawn at random; at least 8 remain for the training. Their table is honest about the
+    training, and slightly in favour of the prior about the steps, which were chosen on up to 8 of them.
+
+    Args:
+        subjects: All subjects; see `training.train`.
+        options: The settings; `validate` is the share of the subjects that is held out.
+        progress: A function that is called every 20 steps of the training.
+        start: A prior to go on from. Subjects it was trained on are not held out.
+        fits: A function that is called after each fit of the table with the number of fits done and of all.
+        checkpoint: Where the state of the training is kept, and from where it goes on; see `training.train`.
+
+    Raises:
+        InputError: As `training.train`.
+        FileError: As `training.train`.
+    """
+    options = options or TrainingOptions()
+    check(subjects)
+    if options.box is None:
+        options = replace(options, box=Box.around([one.grid for one in subjects]).size)
+    known = set() if start is None else set(start.subjects)
+    free = [
+        k
+        for k in np.random.default_rng(options.seed).permutation(len(subjects))
+        if subjects[k].name not in known
+    ]
+    held = {
+        int(k) for k in free[: max(0, min(round(options.validate * len(subjects)), len(subjects) - FEWEST))]
+    }
+    rest = [one for k, one in enumerate(subjects) if k not in held]
+    prior = train(rest, options, progress, start, checkpoint)
+    if not held:
+        return prior
+    others = [subjects[k] for k in sorted(held)]
+    prior = choose_steps(prior, others, 0, options.seed, options.device)
+    return replace(prior, validation=table(prior, others, 0, GAPS, options.seed, options.device, fits))

@@ -1,0 +1,135 @@
+"""Reads the complete maps of a folder, and images of the same names, as subjects of a shape prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.completion.box import Grid
+from softmorph_cli.completion.training import Subject
+from softmorph_cli.errors import InputError
+from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.options import DEFAULT, ReadOptions
+from softmorph_cli.io.reading import read_either, read_image, read_labels
+from softmorph_cli.pipeline.batch.plan import FileSelection, first_few, inputs
+from softmorph_cli.system.parameters import named
+from softmorph_cli.volume import Volume
+
+# What nnU-Net adds to the name of a case in that of its first image.
+_FIRST_IMAGE: Final = "_0000"
+# Positions of a map and its image may differ by this share of a voxel.
+_TOLERANCE: Final = 0.1
+
+Labels = npt.NDArray[Any]
+
+
+def read_subjects(
+    folder: Path,
+    *,
+    labels: Sequence[int] = (),
+    images: Path | None = None,
+    voxels: bool = False,
+    reading: ReadOptions = DEFAULT,
+    report: Callable[[str, int, int], None] | None = None,
+) -> list[Subject]:
+    """Read the maps of a folder, sorted by name.
+
+    Args:
+        folder: The folder. Each file holds classes that exclude each other, one class, or labels; of labels each is a
+            class, "class 2" for label 2, if it occurs in any of the files.
+        labels: The labels that are taken; empty for all but 0. If labels are given, all files are label maps.
+        images: The folder of the images; `a_0000.nii.gz` too is the image of `a.nii.gz`.
+        voxels: Whether lengths are counted in voxels, and what files say about their size is not used.
+        reading: The options of reading the maps.
+        report: A function that is called for each file, with a text and the numbers of files done and of all.
+
+    Raises:
+        FileError: If a folder or a file cannot be read.
+        InputError: If a file is no map, an image is missing or does not fit its map, or a label is nowhere.
+    """
+    names = inputs(FileSelection(folder, folder))
+    beside = _images(folder, names, images)
+    read: list[Volume | tuple[Labels, Volume]] = []
+    for number, name in enumerate(names):
+        if report is not None:
+            report(f"reading {name}", number, len(names))
+        read.append(_map_or_labels(folder / name, reading, surely=bool(labels)))
+    held = sorted({int(k) for one in read if isinstance(one, tuple) for k in np.unique(one[0]) if k})
+    for label in labels:
+        if label not in held:
+            raise InputError(
+                f"{folder}: no file holds the label {label}; they hold {', '.join(map(str, held)) or 'none'}."
+            )
+    taken = sorted(set(labels)) or held
+    subjects = []
+    for name, one in zip(names, read, strict=True):
+        volume = _one_hot(*one, taken) if isinstance(one, tuple) else one
+        image = None if beside is None else _image(beside[name], volume, folder / name)
+        subjects.append(Subject.of(name, volume, image, voxels))
+    return subjects
+
+
+def _map_or_labels(path: Path, reading: ReadOptions, *, surely: bool) -> Volume | tuple[Labels, Volume]:
+    if surely:
+        found = read_labels(path, reading, surely=True)
+        if found is None or found[1].class_axis() is not None:
+            raise InputError(f"{path} is no label map: leave {named('label')} out.")
+        return found[0].reshape(found[1].single().array.shape), found[1].single()
+    if reading.only("values").given or reading.channel is not None:
+        return read_either(path, reading).read_map()
+    either = read_either(path, reading)
+    # Masks in several channels are a map of several classes.
+    if either.labels is None or either.labels[1].class_axis() is not None:
+        return either.read_map()
+    found = either.labels
+    return found[0].reshape(found[1].single().array.shape), found[1].single()
+
+
+def _one_hot(labels: Labels, like: Volume, taken: Sequence[int]) -> Volume:
+    """Return a label map as a map of one channel for each label; a single label needs no channels and no name."""
+    if len(taken) == 1:
+        return replace(like, array=(labels == taken[0]).astype(np.float32))
+    planes = np.stack([labels == label for label in taken]).astype(np.float32)
+    names = tuple(f"class {label}" for label in taken)
+    return replace(like, array=planes, axes=f"C{like.axes}", channels=names)
+
+
+def _images(folder: Path, names: Sequence[str], images: Path | None) -> dict[str, Path] | None:
+    """Return the path of the image of each map, or None without a folder of images."""
+    if images is None:
+        return None
+    found = {_stem(name): images / name for name in inputs(FileSelection(images, images))}
+    either = {name: found.get(_stem(name)) or found.get(_stem(name) + _FIRST_IMAGE) for name in names}
+    missing = [name for name, path in either.items() if path is None]
+    if missing:
+        raise InputError(
+            f"{images} holds no image of the name of {first_few(missing)}, of {len(names)} maps in {folder}: give one "
+            f"for each map, or leave {named('images')} out."
+        )
+    return {name: path for name, path in either.items() if path is not None}
+
+
+def _stem(name: str) -> str:
+    return name[: len(name) - len(suffix_of(Path(name)))]
+
+
+def _image(path: Path, volume: Volume, of: Path) -> npt.NDArray[np.float32]:
+    """Return the image of a map; refuse one on another grid."""
+    image, like = read_image(path)
+    shape = volume.array.shape[-volume.spatial_dims :]
+    if image.shape != shape:
+        raise InputError(
+            f"{path} has the shape {image.shape}, and {of} {shape}: an image is of the grid of its map."
+        )
+    if like.affine is not None and volume.affine is not None:
+        mine, its = (Grid.of(one) for one in (volume, like))
+        corners = np.vstack([np.zeros(len(shape)), np.diag(np.array(shape) - 1.0)])
+        apart = corners @ mine.steps + mine.affine[:3, 3] - corners @ its.steps - its.affine[:3, 3]
+        if np.abs(apart).max() > _TOLERANCE * np.linalg.norm(mine.steps, axis=1).min():
+            raise InputError(f"{path} lies at another place than {of}: an image is of the grid of its map.")
+    return image

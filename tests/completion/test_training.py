@@ -1,0 +1,135 @@
+"""Training of a prior: the same seed gives the same tensors, and maps that do not fit each other are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers_subjects import QUICK, disc, drawn, prior, volume_of
+
+from softmorph_cli.completion.box import Grid
+from softmorph_cli.completion.prior import Prior
+from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
+from softmorph_cli.errors import InputError, UsageError
+
+SHORT = replace(QUICK, steps=30)
+
+
+def same(first: Prior, second: Prior) -> bool:
+    return torch.equal(first.latents, second.latents) and first.network_hash() == second.network_hash()
+
+
+def test_the_same_seed_gives_the_same_tensors() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        subjects = drawn(8, 5)
+        before = torch.random.get_rng_state()
+        first, second = train(subjects, SHORT), train(subjects, SHORT)
+        other = train(subjects, replace(SHORT, seed=4))
+    finally:
+        torch.set_num_threads(threads)
+    assert same(first, second)
+    assert not same(first, other)
+    # Nobody else's random numbers are used up.
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_it_says_how_far_it_is_and_the_loss_falls() -> None:
+    told: list[TrainingProgress] = []
+    train(drawn(8, 5), replace(QUICK, steps=90), told.append)
+    assert [(one.step, one.steps) for one in told] == [(20, 90), (40, 90), (60, 90), (80, 90), (90, 90)]
+    losses = [one.loss for one in told]
+    assert losses == sorted(losses, reverse=True)
+    assert told[-1].seconds_left == 0
+    assert all(one.seconds_left > 0 for one in told[:-1])
+
+
+def test_a_prior_states_what_it_was_made_of() -> None:
+    found = prior()
+    assert found.axes == "ZYX"
+    assert found.box.size == pytest.approx((80, 80, 80))
+    assert found.box.unit == "mm"
+    assert found.directions == ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+    assert found.classes == ("left ventricle", "myocardium", "right ventricle")
+    assert found.subjects == tuple(f"heart {k}" for k in range(16))
+    assert found.latents.shape == (16, 32)
+    assert found.training["steps"] == QUICK.steps
+    assert found.seed == 3
+
+
+def test_maps_in_2d_without_images() -> None:
+    found = train([disc(k) for k in range(8)], replace(SHORT, activation="wire"))
+    assert (found.axes, found.classes, found.intensity) == ("YX", ("class 1",), None)
+    assert found.architecture.activation == "wire"
+    assert found.directions is None
+
+
+def test_it_goes_on_from_a_prior() -> None:
+    subjects = drawn(8, 5)
+    start = train(subjects, SHORT)
+    on = train([*subjects[:4], *drawn(4, 6, ((8, 16, 16),))], replace(SHORT, steps=1, subjects=1, points=1), start=start)
+    # One step of Adam moves a value by no more than its rate.
+    assert float((on.latents[1] - start.latents[1]).abs().max()) <= 1e-2 + 1e-6
+    assert float((on.weights["classes.bias"] - start.weights["classes.bias"]).abs().max()) <= 5e-4 + 1e-6
+    with pytest.raises(InputError, match="another network"):
+        train(subjects, replace(SHORT, width=8), start=start)
+
+
+def moved(one: Subject, affine: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Subject:
+    return replace(one, grid=Grid(one.grid.shape, affine, True, "mm"))
+
+
+def test_maps_that_do_not_fit_each_other_are_refused() -> None:
+    subjects = drawn(8, 5)
+    with pytest.raises(InputError, match="at least 8 maps, and these are 7"):
+        train(subjects[:7], SHORT)
+    other = replace(subjects[3], classes=("left ventricle", "myocardium", "aorta"))
+    with pytest.raises(InputError, match=r"heart 3 has the classes .*aorta, and heart 0 .*right ventricle"):
+        train([*subjects[:3], other, *subjects[4:]], SHORT)
+    turned = subjects[5].grid.affine.copy()
+    turned[:3, 0] *= -1
+    with pytest.raises(InputError, match="heart 5 has its axes in other directions than heart 0"):
+        train([*subjects[:5], moved(subjects[5], turned), *subjects[6:]], SHORT)
+    exchanged = subjects[5].grid.affine[:, [1, 0, 2, 3]]
+    with pytest.raises(InputError, match="heart 5 has its axes in other directions"):
+        train([*subjects[:5], moved(subjects[5], exchanged), *subjects[6:]], SHORT)
+    nowhere = replace(subjects[2], grid=replace(subjects[2].grid, oriented=False))
+    with pytest.raises(InputError, match="differ in what they say of unit and directions.*; voxels=True leaves it out"):
+        train([*subjects[:2], nowhere, *subjects[3:]], SHORT)
+    with pytest.raises(InputError, match="heart 0 has 3 spatial axes|disc 1 has"):
+        train([*subjects, replace(disc(1), classes=subjects[0].classes)], SHORT)
+    blind = replace(subjects[6], image=None)
+    with pytest.raises(InputError, match="heart 6 has no image, and others have: give one for each map, or none"):
+        train([*subjects[:6], blind, subjects[7]], SHORT)
+    with pytest.raises(InputError, match="heart 0 measures 80 x 80 x 80 mm, which is larger than the prior's box"):
+        train(subjects, replace(SHORT, box=(70.0, 90.0, 90.0)))
+
+
+def test_a_box_may_be_larger_than_the_maps() -> None:
+    found = train(drawn(8, 5), replace(SHORT, steps=1, box=(160.0, 100.0, 80.0)))
+    assert found.box.size == (160.0, 100.0, 80.0)
+
+
+def test_subjects_that_are_none() -> None:
+    one = drawn(1, 0)[0]
+    volume = volume_of(np.zeros((4, 4, 4), np.uint8))
+    with pytest.raises(InputError, match="its image"):
+        Subject.of("case", volume, one.image)
+    with pytest.raises(InputError, match="a prior is of one image with its classes"):
+        Subject.of("case", replace(volume, array=np.zeros((2, 3, 4, 4, 4), np.float32), axes="TCZYX", channels=None))
+
+
+def test_options_are_checked() -> None:
+    for wrong, message in (
+        ({"steps": 0}, "at least 1 is needed"),
+        ({"activation": "tanh"}, "use sine, wire, relu"),
+        ({"validate": 0.6}, "is 0 to 0.5"),
+        ({"box": "10,-1"}, "give auto, or the lengths of its sides"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            TrainingOptions(**wrong)  # type: ignore[arg-type]
+    assert TrainingOptions(box="10,20x30").box == (10.0, 20.0, 30.0)  # type: ignore[arg-type]
+    assert TrainingOptions(box="auto").box is None  # type: ignore[arg-type]

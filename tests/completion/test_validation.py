@@ -1,0 +1,138 @@
+"""Validation: hidden slices, held-out subjects and intervals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers_subjects import QUICK, drawn, prior
+
+from softmorph_cli.completion import validation
+from softmorph_cli.completion.fitting import complete
+from softmorph_cli.completion.validation import (
+    GAPS,
+    choose_steps,
+    interpolated,
+    leave_one_out,
+    mean_and_interval,
+    scores,
+    table,
+    train_and_validate,
+)
+
+FRESH = drawn(4, 200, ((8, 16, 16),))
+
+
+def test_gaps_of_sixteen_slices() -> None:
+    hidden = {name: np.flatnonzero(~observed(16)).tolist() for name, observed in GAPS.items()}
+    assert hidden == {
+        "every 2nd hidden": [1, 3, 5, 7, 9, 11, 13, 15],
+        "3 of 4 hidden": [1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15],
+        "a gap of a quarter": [9, 10, 11, 12],
+        "the last quarter hidden": [12, 13, 14, 15],
+    }
+
+
+def test_dice_of_hidden_slices_by_counting() -> None:
+    one, observed = FRESH[0], np.arange(8) % 2 == 0
+    found = scores(prior(), one, observed)
+    _, place = prior().place(one.grid)
+    filled, _ = complete(prior(), one.probabilities, observed[:, None, None], place)
+    # Linear interpolation by hand; the last slice repeats the one before.
+    linear = one.probabilities.copy()
+    for z in (1, 3, 5):
+        linear[:, z] = (linear[:, z - 1] + linear[:, z + 1]) / 2
+    linear[:, 7] = linear[:, 6]
+    truth = one.probabilities.argmax(0)
+    for method, maps in (("prior", filled), ("linear", linear)):
+        labels = maps.argmax(0)
+        for k, name in enumerate(prior().classes, 1):
+            both = mine = theirs = 0
+            for index in np.ndindex(4, 16, 16):
+                at = (2 * index[0] + 1, *index[1:])
+                mine, theirs = mine + (labels[at] == k), theirs + (truth[at] == k)
+                both += labels[at] == truth[at] == k
+            assert found[method][name] == pytest.approx(2 * both / (mine + theirs))
+
+
+def test_left_out_slices_are_compared_with_logit_between_their_neighbours() -> None:
+    one, observed = FRESH[1], np.ones(8, bool)
+    observed[3] = False
+    _, place = prior().place(one.grid)
+    found = leave_one_out(prior(), one.probabilities, observed, 0, place, most=2)
+    assert found is not None
+    assert len(found.slices) == 2
+    assert set(found.slices) <= {1, 2, 4, 5, 6}
+    both = total = np.zeros(3)
+    for k in found.slices:
+        rest = observed.copy()
+        rest[k] = False
+        p, q = interpolated(one.probabilities, rest, 0, "logit")[1:, k], one.probabilities[1:, k]
+        both, total = both + np.minimum(p, q).sum((1, 2)), total + (p + q).sum((1, 2))
+    assert found.logit == pytest.approx(np.mean(2 * both / total), abs=1e-6)
+    assert 0 < found.prior < 1
+
+
+def test_nothing_can_be_left_out_of_two_slices() -> None:
+    one = FRESH[1]
+    _, place = prior().place(one.grid)
+    observed = np.isin(np.arange(8), (1, 4))
+    assert leave_one_out(prior(), one.probabilities, observed, 0, place) is None
+
+
+def test_classes_still_sum_to_one_between_slices() -> None:
+    observed = np.arange(8) % 3 == 0
+    for method in ("logit", "linear"):
+        found = interpolated(FRESH[2].probabilities, observed, 0, method)
+        assert found.sum(0) == pytest.approx(1, abs=1e-6)
+
+
+def test_an_interval_holds_the_mean_and_narrows_with_more_values() -> None:
+    values = np.random.default_rng(0).normal(0.8, 0.1, 200)
+    mean, low, high = mean_and_interval(values.tolist(), 0)
+    assert mean == pytest.approx(values.mean())
+    # The interval of the mean of a normal distribution.
+    half = 1.96 * values.std(ddof=1) / 200**0.5
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.002)
+    assert mean_and_interval([], 0) == (None, None, None)
+    assert mean_and_interval([0.5], 0) == (0.5, None, None)
+    assert mean_and_interval([0.5, 0.5], 0) == (0.5, 0.5, 0.5)
+
+
+def test_the_table_has_a_row_for_each_gap_class_and_method() -> None:
+    gaps = {"one": lambda count: np.arange(count) != 3, "none left": lambda count: np.arange(count) == 0}
+    told: list[tuple[int, int]] = []
+    rows = table(prior(), FRESH[:2], gaps=gaps, fits=lambda done, of: told.append((done, of)))
+    assert len(rows) == 2 * 4 * 3
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    each = [scores(prior(), one, np.arange(8) != 3)["logit"]["all"] for one in FRESH[:2]]
+    [row] = [row for row in rows if (row.gap, row.method, row.label) == ("one", "logit", "all")]
+    assert row.dice == pytest.approx(np.mean([value for value in each if value is not None]))
+    assert row.subjects == 2
+    assert {(row.dice, row.subjects) for row in rows if row.gap == "none left"} == {(None, 0)}
+
+
+def test_held_out_subjects_choose_the_smallest_number_of_steps_that_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "_STEPS", {"completion": (1, 60), "segmentation": (1, 40)})
+    chosen = choose_steps(prior(), FRESH)
+    # One step leaves the latent vector beside the mean.
+    assert (chosen.completion.steps, chosen.segmentation.steps) == (60, 40)
+    assert chosen.completion.points == prior().completion.points
+    monkeypatch.setattr(validation, "_GAIN", 1.0)
+    assert choose_steps(prior(), FRESH).completion.steps == 1
+
+
+def test_held_out_subjects_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "_STEPS", {"completion": (5,), "segmentation": (5,)})
+    subjects = drawn(10, 7)
+    options = replace(QUICK, steps=20, validate=0.5)
+    found = train_and_validate(subjects, options)
+    # 8 remain for the training.
+    assert len(found.subjects) == 8
+    assert {row.subjects for row in found.validation if row.label == "all"} == {2}
+    assert {row.gap for row in found.validation} == set(GAPS)
+    assert train_and_validate(subjects[:8], options).validation == ()
+    assert len(train_and_validate(subjects, replace(options, validate=0.0)).subjects) == 10
+    again = train_and_validate(subjects, options)
+    assert again.subjects == found.subjects

@@ -69,7 +69,9 @@ def test_an_oblique_plane_is_placed_by_its_world_positions() -> None:
     for row, column in np.ndindex(3, 7):
         x, y, z = affine[:3, :3] @ (0, row, column) + affine[:3, 3]
         # The grid begins half a voxel before its first centre, at which the world is 0.
-        assert found[0, row, column] == pytest.approx(((z + 5) / 80, (y + 2.5) / 80, (x + 2.5) / 80), abs=1e-6)
+        assert found[0, row, column] == pytest.approx(
+            ((z + 5) / 80, (y + 2.5) / 80, (x + 2.5) / 80), abs=1e-6
+        )
 
 
 def test_a_turned_and_exchanged_array_has_the_same_coordinates_at_the_same_positions() -> None:
@@ -121,7 +123,10 @@ def test_the_box_around_grids_has_the_longest_sides() -> None:
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        (grid_of((9, 8, 8), (10.0, 10.0, 10.0)), r"measures 90 x 80 x 80 mm, which is larger .* 80 x 80 x 80 mm"),
+        (
+            grid_of((9, 8, 8), (10.0, 10.0, 10.0)),
+            r"measures 90 x 80 x 80 mm, which is larger .* 80 x 80 x 80 mm",
+        ),
         (grid_of((8, 8), (10.0, 10.0)), "has 2 spatial axes, and the prior has 3"),
         (Grid((8, 8, 8), np.eye(4), False, VOXELS), "counts in lengths: leave out voxels=True"),
     ],

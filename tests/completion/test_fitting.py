@@ -11,7 +11,13 @@ from helpers_subjects import SIDE, disc, drawn, prior
 
 from softmorph_cli.completion import fitting, hearts
 from softmorph_cli.completion.box import Grid
-from softmorph_cli.completion.fitting import agreement_of, complete, fit_intensities, fit_probabilities, predict
+from softmorph_cli.completion.fitting import (
+    agreement_of,
+    complete,
+    fit_intensities,
+    fit_probabilities,
+    predict,
+)
 from softmorph_cli.completion.training import TrainingOptions, train
 from softmorph_cli.errors import InputError
 
@@ -19,13 +25,20 @@ FRESH = drawn(4, 100)
 EVERY_2ND = np.arange(8) % 2 == 0
 
 
-def stack(observed: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def stack(
+    observed: np.ndarray[tuple[int], np.dtype[np.bool_]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     return observed[:, None, None]
 
 
 def test_observed_slices_come_out_bit_identical_and_the_network_stays() -> None:
     one = FRESH[0]
-    soft = np.random.default_rng(0).dirichlet(np.ones(4), one.grid.shape).transpose(3, 0, 1, 2).astype(np.float32)
+    soft = (
+        np.random.default_rng(0)
+        .dirichlet(np.ones(4), one.grid.shape)
+        .transpose(3, 0, 1, 2)
+        .astype(np.float32)
+    )
     before = prior().network_hash()
     _, place = prior().place(one.grid)
     filled, fit = complete(prior(), soft, stack(EVERY_2ND), place)
@@ -55,7 +68,8 @@ def test_both_fits_find_more_than_the_mean_latent_vector() -> None:
         assert one.image is not None
         of_image = fit_intensities(prior(), one.image, place)
         found = [
-            agreement_of(predict(prior(), fit.latent, place), one.probabilities) for fit in (of_slices, of_image)
+            agreement_of(predict(prior(), fit.latent, place), one.probabilities)
+            for fit in (of_slices, of_image)
         ]
         assert of_slices.dice == pytest.approx(found[0])
         assert of_image.dice is None
@@ -68,7 +82,9 @@ def test_both_fits_find_more_than_the_mean_latent_vector() -> None:
 def test_the_same_seed_gives_the_same_fit() -> None:
     one = FRESH[1]
     _, place = prior().place(one.grid)
-    fits = [fit_probabilities(prior(), one.probabilities, np.array(True), place, seed=seed) for seed in (0, 0, 1)]
+    fits = [
+        fit_probabilities(prior(), one.probabilities, np.array(True), place, seed=seed) for seed in (0, 0, 1)
+    ]
     assert torch.equal(fits[0].latent, fits[1].latent)
     assert not torch.equal(fits[0].latent, fits[2].latent)
 

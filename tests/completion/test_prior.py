@@ -87,7 +87,11 @@ def test_classes_are_found_by_name_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("count", "names", "message"),
     [
-        (2, ("wall", "lumen"), "holds wall, lumen, and the prior lacks lumen: use a prior of the same classes"),
+        (
+            2,
+            ("wall", "lumen"),
+            "holds wall, lumen, and the prior lacks lumen: use a prior of the same classes",
+        ),
         (1, ("wall",), "holds wall, and the prior also has größe"),
         (1, None, r"holds 1 classes without names, and the prior has 2 \(wall, größe\)"),
     ],

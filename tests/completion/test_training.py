@@ -70,7 +70,11 @@ def test_maps_in_2d_without_images() -> None:
 def test_it_goes_on_from_a_prior() -> None:
     subjects = drawn(8, 5)
     start = train(subjects, SHORT)
-    on = train([*subjects[:4], *drawn(4, 6, ((8, 16, 16),))], replace(SHORT, steps=1, subjects=1, points=1), start=start)
+    on = train(
+        [*subjects[:4], *drawn(4, 6, ((8, 16, 16),))],
+        replace(SHORT, steps=1, subjects=1, points=1),
+        start=start,
+    )
     # One step of Adam moves a value by no more than its rate.
     assert float((on.latents[1] - start.latents[1]).abs().max()) <= 1e-2 + 1e-6
     assert float((on.weights["classes.bias"] - start.weights["classes.bias"]).abs().max()) <= 5e-4 + 1e-6
@@ -97,14 +101,20 @@ def test_maps_that_do_not_fit_each_other_are_refused() -> None:
     with pytest.raises(InputError, match="heart 5 has its axes in other directions"):
         train([*subjects[:5], moved(subjects[5], exchanged), *subjects[6:]], SHORT)
     nowhere = replace(subjects[2], grid=replace(subjects[2].grid, oriented=False))
-    with pytest.raises(InputError, match="differ in what they say of unit and directions.*; voxels=True leaves it out"):
+    with pytest.raises(
+        InputError, match="differ in what they say of unit and directions.*; voxels=True leaves it out"
+    ):
         train([*subjects[:2], nowhere, *subjects[3:]], SHORT)
     with pytest.raises(InputError, match="heart 0 has 3 spatial axes|disc 1 has"):
         train([*subjects, replace(disc(1), classes=subjects[0].classes)], SHORT)
     blind = replace(subjects[6], image=None)
-    with pytest.raises(InputError, match="heart 6 has no image, and others have: give one for each map, or none"):
+    with pytest.raises(
+        InputError, match="heart 6 has no image, and others have: give one for each map, or none"
+    ):
         train([*subjects[:6], blind, subjects[7]], SHORT)
-    with pytest.raises(InputError, match="heart 0 measures 80 x 80 x 80 mm, which is larger than the prior's box"):
+    with pytest.raises(
+        InputError, match="heart 0 measures 80 x 80 x 80 mm, which is larger than the prior's box"
+    ):
         train(subjects, replace(SHORT, box=(70.0, 90.0, 90.0)))
 
 
@@ -119,7 +129,9 @@ def test_subjects_that_are_none() -> None:
     with pytest.raises(InputError, match="its image"):
         Subject.of("case", volume, one.image)
     with pytest.raises(InputError, match="a prior is of one image with its classes"):
-        Subject.of("case", replace(volume, array=np.zeros((2, 3, 4, 4, 4), np.float32), axes="TCZYX", channels=None))
+        Subject.of(
+            "case", replace(volume, array=np.zeros((2, 3, 4, 4, 4), np.float32), axes="TCZYX", channels=None)
+        )
 
 
 def test_options_are_checked() -> None:

@@ -113,7 +113,9 @@ def test_the_table_has_a_row_for_each_gap_class_and_method() -> None:
     assert {(row.dice, row.subjects) for row in rows if row.gap == "none left"} == {(None, 0)}
 
 
-def test_held_out_subjects_choose_the_smallest_number_of_steps_that_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_subjects_choose_the_smallest_number_of_steps_that_is_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(validation, "_STEPS", {"completion": (1, 60), "segmentation": (1, 40)})
     chosen = choose_steps(prior(), FRESH)
     # One step leaves the latent vector beside the mean.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from softmorph_cli.completion.prior import Prior
     from softmorph_cli.volume import Volume
 
 T = TypeVar("T")
@@ -66,6 +67,8 @@ class Options(TypedDict, total=False):
     missing: str | Sequence[int] | None
     axis: str | None
     method: str | None
+    prior: str | Path | Prior | None
+    min_fit: float | None
 
 
 class PlacedOptions(Options, total=False):
@@ -89,6 +92,8 @@ def interpolate(
     spacing: str | None = None,
     like: Placed | None = None,
     method: str | None = None,
+    prior: str | Path | Prior | None = None,
+    min_fit: float | None = None,
 ) -> Interpolation[Any]:
     """Fill missing slices of a map, or interpolate it on a finer grid; observed slices come out bit-identical.
 
@@ -107,6 +112,10 @@ def interpolate(
             for each axis, "2mm,1mm,1mm". For a `Volume` or a file.
         like: The path of an image, or a `Volume`, whose grid the result takes; outside of the map it is 0.
         method: "logit" (default), "linear", "shape" or "nearest".
+        prior: A shape prior, as of `train_prior` or `softmorph prior train`, or the path of its file, in place of a
+            method: it is fitted to the observed slices, and gives the others.
+        min_fit: With `prior`: if the soft Dice on the observed slices is below it, by default 0.8, a
+            `SoftmorphWarning` says so, and `.reached` of the result is false.
 
     Returns:
         `Interpolation`: `.image` of the kind that was given, `.filled` with the invented voxels, `.as_dict()`.
@@ -131,8 +140,11 @@ def interpolate(
         axis=axis,
         spacing=spacing,
         like=None if like is None or isinstance(like, Volume) else Path(like),
-        grid=like if isinstance(like, Volume) else None,
+        grid=_grid(like) if isinstance(like, Volume) else None,
         method=method,
+        prior=Path(prior) if isinstance(prior, str | Path) else None,
+        learned=None if isinstance(prior, str | Path) else prior,
+        min_fit=min_fit,
     )
     volume = as_volume(image)
     name = str(volume.source.path) if volume.source else "the map"
@@ -154,3 +166,9 @@ def interpolate(
         found.notes,
         found.shortfall,
     )
+
+
+def _grid(volume: Volume) -> Volume:
+    """Return the grid of a map: its first image."""
+    first = volume.array[(0,) * len(volume.mapped_axes)]
+    return replace(volume, array=first, axes=volume.spatial_axes, channels=None)

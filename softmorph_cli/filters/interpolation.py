@@ -13,6 +13,7 @@ from softmorph_cli.completion import between, slices
 from softmorph_cli.completion.slices import Stack
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters import resample
+from softmorph_cli.filters.fitted import FittedPrior, told
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import SLICE, Volume, rectangular
 
@@ -39,6 +40,7 @@ class Completion:
         document: The entry `interpolation` of the step in the JSON document.
         moved: Whether the grid is another than that of the map that was read.
         notes: Notes for the user, one sentence each.
+        warnings: Warnings for the user, one sentence each.
         shortfall: If a fit is poorer than requested, the sentence that says so.
     """
 
@@ -48,6 +50,7 @@ class Completion:
     document: dict[str, Any]
     moved: bool = False
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     shortfall: str | None = None
 
     @property
@@ -73,7 +76,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         InputError: If nothing is missing and no grid is asked for, fewer than two slices are observed, the axis or an
             index does not fit the map, or the map cannot be placed on the grid.
     """
-    axis = _axis(chosen, volume)
+    axis, learned = _axis(chosen, volume), chosen.known_prior
     letter = volume.spatial_axes[axis].lower()
     stack = slices.stack(volume.array, len(volume.mapped_axes) + axis, chosen.missing, letter)
     if not stack.missing and not chosen.to_grid:
@@ -81,7 +84,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
             f"no slice between others is empty along {letter}, and no other grid is asked for: there is nothing to "
             f"interpolate; name slices, such as {named('missing', '5:9,12')}, or add {named('spacing', 'iso')}."
         )
-    if stack.missing and stack.observed.sum() < 2:
+    if stack.missing and stack.observed.sum() < 2 and learned is None:
         raise InputError(
             f"1 slice along {letter} is observed, and at least 2 are needed to interpolate between them."
         )
@@ -89,49 +92,57 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         _check_places(volume, chosen.grid)
         resample.check_room(volume, chosen.grid.array.shape)
 
-    given = _grouped(volume)
-    scales = [between.Scale.of(maps, chosen.way, axis, spacing=volume.spacing) for maps in given]
-    filled = np.stack(
-        [
+    images = [_of_group(volume, maps) for maps in _grouped(volume)]
+    fits: list[FittedPrior] = []
+    if learned is None:
+        scales = [between.Scale.of(one.array, chosen.way, axis, spacing=volume.spacing) for one in images]
+        filled = [
             between.fill(
-                maps, stack.observed, axis, chosen.way, exclusive=scale.exclusive, spacing=volume.spacing
+                one.array, stack.observed, axis, chosen.way, exclusive=scale.exclusive, spacing=volume.spacing
             )
-            for maps, scale in zip(given, scales, strict=True)
+            for one, scale in zip(images, scales, strict=True)
         ]
-    )
-    notes = list(_notes(chosen, letter, stack))
+    else:
+        fits = [FittedPrior.of(learned, one, stack.observed, axis) for one in images]
+        filled = [fit.filled for fit in fits]
+    notes = _notes(chosen, letter, stack)
+    made, grid, outside = filled, volume, 0
     if chosen.to_grid:
-        moved = [
-            _on_grid(
-                chosen, replace(volume, array=maps, axes=f"C{volume.spatial_axes}", channels=None), scale
-            )
-            for maps, scale in zip(filled, scales, strict=True)
-        ]
-        made = np.stack([one.array for one in moved])
-        grid = moved[0]
+        full = [replace(one, array=maps) for one, maps in zip(images, filled, strict=True)]
+        if fits:
+            grid = chosen.grid or _grid(full[0], resample.requested(volume, str(chosen.spacing)))
+            matrix = _matrix(volume, grid)
+            made = [fit.on_grid(_three(volume), grid, matrix) for fit in fits]
+        else:
+            moved = [_on_grid(chosen, one, scale) for one, scale in zip(full, scales, strict=True)]
+            made, grid = [one.array for one in moved], moved[0]
         invented, outside = _settle(filled, made, stack.observed, axis, volume, grid)
         if outside:
             notes.append(
                 f"{100 * outside / invented.size:.3g} % of the voxels lie outside of the map that was read, and are 0."
             )
     else:
-        made, grid, outside = filled, volume, 0
         along = [1] * volume.spatial_dims
         along[axis] = -1
         invented = np.broadcast_to(~stack.observed.reshape(along), volume.array.shape[-volume.spatial_dims :])
-    document = {
+    document: dict[str, Any] = {
         "axis": letter,
         "slices": len(stack.observed),
         "missing": stack.missing,
-        "repeated": stack.beyond,
-        "classes_exclude_each_other": any(scale.exclusive for scale in scales),
+        "repeated": [] if fits else stack.beyond,
+        "classes_exclude_each_other": bool(fits) or any(scale.exclusive for scale in scales),
         "invented_voxels": int(invented.sum()),
         "outside_voxels": outside,
     }
     settled = {"axis": letter} | ({"missing": slices.words(stack.missing)} if stack.missing else {})
-    return Completion(
-        _as_volume(made, volume, grid), invented, settled, document, chosen.to_grid, tuple(notes)
+    completion = Completion(
+        _as_volume(np.stack(made), volume, grid), invented, settled, document, chosen.to_grid
     )
+    if not fits:
+        return replace(completion, notes=tuple(notes))
+    document["fits"] = [fit.document for fit in fits]
+    more, warnings, shortfall = told(fits, chosen.least_fit)
+    return replace(completion, notes=(*notes, *more), warnings=tuple(warnings), shortfall=shortfall)
 
 
 def _axis(chosen: Interpolate, volume: Volume) -> int:
@@ -151,7 +162,7 @@ def _notes(chosen: Interpolate, letter: str, stack: Stack) -> list[str]:
             f"{len(stack.missing)} of {len(stack.observed)} slices along {letter}{told} are invented: "
             f"{slices.words(stack.missing)}, counted from 0."
         )
-    if stack.beyond:
+    if stack.beyond and chosen.known_prior is None:
         notes.append(
             f"slices {slices.words(stack.beyond)} along {letter} have an observed slice on one side only: the nearest "
             "one is repeated."
@@ -172,6 +183,12 @@ def _grouped(volume: Volume) -> Array:
         return volume.array.reshape(-1, 1, *spatial)
     last = len(volume.mapped_axes) - 1
     return np.moveaxis(volume.array, axis, last).reshape(-1, volume.array.shape[axis], *spatial)
+
+
+def _of_group(volume: Volume, maps: Array) -> Volume:
+    """Return one of the groups of channels, as of `_grouped`, as a map with axes (C, ...)."""
+    names = volume.channels if _class_axis(volume) is not None else None
+    return replace(volume, array=maps, axes=f"C{volume.spatial_axes}", channels=names)
 
 
 def _as_volume(groups: Array, volume: Volume, grid: Volume) -> Volume:
@@ -200,10 +217,8 @@ def _check_places(volume: Volume, grid: Volume) -> None:
     """Refuse a map, or an image whose grid is asked for, without a position in the world."""
     if volume.affine is None or grid.affine is None:
         which = "the map" if volume.affine is None else "that image"
-        raise InputError(
-            f"{named('like')}: {which} does not say where its voxels lie; a grid of the map's own is made with "
-            f"{named('spacing', 'iso')}."
-        )
+        own = "" if volume.spacing is None else f"; a grid of its own is made with {named('spacing', 'iso')}"
+        raise InputError(f"{named('like')}: {which} does not say where its voxels lie{own}.")
     if volume.spatial_dims < grid.spatial_dims:
         raise InputError(
             f"{named('like')}: the map is 2D and that image 3D; name a 2D image of the same plane."
@@ -226,14 +241,19 @@ def _on_grid(chosen: Interpolate, maps: Volume, scale: between.Scale) -> Volume:
             moved = resample.resampled(replace(maps, array=scale.encode(maps.array)), wanted, order=order)
             return replace(moved, array=scale.decode(moved.array))
         # Beyond the border of sheared voxels resampling gives 0, which is no score.
-        grid = resample.resampled(
-            replace(maps.channel(0), array=np.zeros(maps.array.shape[1:], np.float32)), wanted
-        )
+        grid = _grid(maps, wanted)
     matrix, scores = _matrix(maps, grid), scale.encode(maps.array)
     images = scores.reshape(-1, *_three(maps))
     found = resample.at_places(images, matrix[:3, :3], matrix[:3, 3], _three(grid), order)
     decoded = scale.decode(found.reshape(len(found), *grid.array.shape))
     return replace(grid, array=decoded, axes=f"C{grid.spatial_axes}")
+
+
+def _grid(maps: Volume, spacing: tuple[float, ...]) -> Volume:
+    """Return the grid of a map with axes (C, ...) and another spacing, as a map of zeros."""
+    return resample.resampled(
+        replace(maps.channel(0), array=np.zeros(maps.array.shape[1:], np.float32)), spacing
+    )
 
 
 def _three(volume: Volume) -> tuple[int, ...]:
@@ -255,12 +275,12 @@ def _matrix(old: Volume, new: Volume) -> Matrix:
 
 
 def _settle(
-    filled: Array, made: Array, observed: Mask, axis: int, old: Volume, new: Volume
+    filled: list[Array], made: list[Array], observed: Mask, axis: int, old: Volume, new: Volume
 ) -> tuple[Mask, int]:
     """Set the voxels outside of a map to 0, restore those at its voxel centres, and find those that are invented.
 
     Args:
-        filled: The map without missing slices, groups of channels as of `_grouped`.
+        filled: The map without missing slices, groups of channels of shape (C, ...).
         made: The map on the new grid, which is changed.
         observed: For each slice of the map whether it is observed.
         axis: The axis of the slices, counted from the first spatial axis.
@@ -272,7 +292,8 @@ def _settle(
     """
     matrix, sizes, shape = _matrix(old, new), np.array(_three(old)).reshape(3, 1, 1), _three(new)
     known, row = np.flatnonzero(observed), 3 - old.spatial_dims + axis
-    before, after = filled.reshape(*filled.shape[:2], *_three(old)), made.reshape(*made.shape[:2], *shape)
+    before = [one.reshape(-1, *_three(old)) for one in filled]
+    after = [one.reshape(-1, *shape) for one in made]
     # Means of several voxels are no values of the map.
     exact = bool((np.linalg.norm(matrix[:3, :3], axis=0) <= 1 + _NEAR).all())
     half = np.abs(matrix[row, :3]).sum() / 2
@@ -281,14 +302,17 @@ def _settle(
     for z in range(shape[0]):
         places = np.tensordot(matrix[:3], np.stack([np.full_like(y, z), y, x, np.ones_like(y)]), 1)
         inside = ((places >= -0.5 - _NEAR) & (places <= sizes - 0.5 + _NEAR)).all(axis=0)
-        after[..., z, :, :] *= inside
+        for one in after:
+            one[:, z] *= inside
         outside += int((~inside).sum())
         nearest = np.rint(places)
         same = inside & (np.abs(places - nearest) < _NEAR).all(axis=0)
         if exact and same.any():
-            after[..., z, same] = before[(slice(None), slice(None), *nearest[:, same].astype(np.intp))]
+            at = (slice(None), *nearest[:, same].astype(np.intp))
+            for one, given in zip(after, before, strict=True):
+                one[:, z, same] = given[at]
         above = np.searchsorted(known, places[row])
         ends = known[np.clip(above - 1, 0, None)], known[np.clip(above, None, len(known) - 1)]
         away = np.minimum(*(np.abs(places[row] - end) for end in ends))
         invented[z] = ~inside | (away > half + _NEAR)
-    return invented.reshape(made.shape[2:]), outside
+    return invented.reshape(made[0].shape[1:]), outside

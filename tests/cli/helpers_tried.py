@@ -6,6 +6,12 @@ from __future__ import annotations
 # A part of each message, as it stands in the source ({} is filled in), and the row of the table that tries it.
 ROWS = {
     "which takes the first one's size": "two sizes of voxels",
+    "nothing is missing and no grid is asked for: name": "nothing to interpolate",
+    "; name slices, such as --missing": "nothing empty to interpolate",
+    "give either --spacing or --like": "two grids",
+    "at the ends of the stack, are empty too": "empty slices at the ends",
+    " (the first axis; --axis names another)": "empty slices at the ends",
+    "; a grid of its own is made with --spacing iso": "the grid of an image for a map without a place",
     "is stored as with --divide-by": "labels",
     ": say which of them it is, such as --label": "labels behind a slope, compared with one map",
     "cut them to [0, 1] with --clip.": "overshoot",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from softmorph_cli.completion import between, slices
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter, Report
 from softmorph_cli.filters.operations.components import check_spacing
@@ -15,7 +14,25 @@ from softmorph_cli.filters.settings import Result
 from softmorph_cli.system.parameters import Parameter, named
 
 if TYPE_CHECKING:
+    from softmorph_cli.completion.prior import Prior
     from softmorph_cli.volume import Volume
+
+
+def _check_missing(name: str, value: str) -> None:
+    from softmorph_cli.completion.slices import check
+
+    check(name, value)
+
+
+def _check_method(name: str, value: str) -> None:
+    from softmorph_cli.completion.between import check
+
+    check(name, value)
+
+
+def _check_fit(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise UsageError(f"{named(name)} {value:g}: a Dice is from 0 to 1.")
 
 
 def _check_axis(name: str, value: str) -> None:
@@ -33,7 +50,7 @@ class Interpolate(Filter):
             "The missing slices, from 0: 5:9,12 for 5 to 8 and 12; or empty, for those between others that are 0 "
             "throughout.",
             "SLICES|empty",
-            check=slices.check,
+            check=_check_missing,
         ),
     ] = None
     axis: Annotated[
@@ -64,10 +81,28 @@ class Interpolate(Filter):
             "(default: logit)",
             "NAME",
             ("--method", "-m"),
-            check=between.check,
+            check=_check_method,
+        ),
+    ] = None
+    prior: Annotated[
+        Path | None,
+        Parameter(
+            "A shape prior, as of softmorph prior train: it is fitted to the observed slices, and gives the others.",
+            "FILE",
+        ),
+    ] = None
+    min_fit: Annotated[
+        float | None,
+        Parameter(
+            "With --prior: a soft Dice on the observed slices below it ends with status 3, after writing. "
+            "(default: 0.8)",
+            "DICE",
+            check=_check_fit,
         ),
     ] = None
     grid: Annotated[Any, Parameter("A map with the grid of `like`, once it is read.", shell=False)] = None
+
+    learned: Annotated[Any, Parameter("A prior that is read already.", shell=False)] = None
 
     operation: ClassVar = "interpolate"
     help: ClassVar = """Fill missing slices of a map, or interpolate it on a finer grid; observed slices do not change.
@@ -77,7 +112,7 @@ class Interpolate(Filter):
     """
     examples: ClassVar = (
         "softmorph interpolate heart.nii.gz whole.nii.gz --missing 5:9,12 --filled invented.nii.gz",
-        "softmorph interpolate heart.nii.gz cubic.nii.gz --missing empty --spacing iso",
+        "softmorph interpolate heart.nii.gz cubic.nii.gz --spacing iso --prior hearts.safetensors",
     )
 
     def __post_init__(self) -> None:
@@ -94,9 +129,16 @@ class Interpolate(Filter):
         if self.missing is None and not self.to_grid:
             raise UsageError(
                 "nothing is missing and no grid is asked for: name the missing slices, such as "
-                f"{named('missing', '5:9,12')} or {named('missing', slices.EMPTY)}, or the grid, such as "
+                f"{named('missing', '5:9,12')} or {named('missing', 'empty')}, or the grid, such as "
                 f"{named('spacing', 'iso')}."
             )
+
+        if self.known_prior is not None and self.method is not None:
+            raise UsageError(
+                f"give either {named('prior')} or {named('method')}: a prior is a method of its own."
+            )
+        if self.min_fit is not None and self.known_prior is None:
+            raise UsageError(f"{named('min_fit')} is of the fit of a prior: add {named('prior', 'FILE')}.")
 
     @property
     def to_grid(self) -> bool:
@@ -106,23 +148,33 @@ class Interpolate(Filter):
     @property
     def way(self) -> str:
         """The method of interpolation."""
-        return self.method or between.METHODS[0]
+        return self.method or "logit"
 
     @property
     def method_in_force(self) -> str:
         """The method in documents and provenance."""
-        return self.way
+        return self.way if self.known_prior is None else "prior"
+
+    @property
+    def known_prior(self) -> Prior | Path | None:
+        """The shape prior, or its file."""
+        return self.prior if self.learned is None else self.learned
+
+    @property
+    def least_fit(self) -> float:
+        """The agreement with the observed slices below which a fit counts as poor."""
+        return 0.8 if self.min_fit is None else self.min_fit
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters as in documents, without the method."""
         found = {name: value for name, value in super().parameters.items() if name != "method"}
-        return found | {"like": None if self.like is None else str(self.like)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in found.items()}
 
     @property
     def files(self) -> list[Path]:
         """The files that are read beside the map."""
-        return [path for path in (self.like,) if path is not None]
+        return [path for path in (self.like, self.prior) if path is not None]
 
     def opened(self, grid_of: Callable[[Path], Volume]) -> Self:
         """Return the filter with the grid of the image that `like` names."""
@@ -133,4 +185,4 @@ class Interpolate(Filter):
         from softmorph_cli.filters.interpolation import complete
 
         found = complete(self, volume)
-        return Result(found.volume.array, completed=found)
+        return Result(found.volume.array, warnings=found.warnings, completed=found)

@@ -325,7 +325,8 @@ def read_subjects_of(
 
 
 def _of_prior(subject: Subject, prior: Prior, name: str) -> Subject:
-    """Return a subject with the classes of a prior in its order."""
+    """Return a subject with the classes of a prior in its order; refuse one that does not fit the prior."""
+    prior.place(subject.grid, name)
     if subject.classes == prior.classes:
         return replace(subject, name=name)
     found, _ = prior.exclusive(subject.probabilities, ("background", *subject.classes), name)

@@ -26,7 +26,7 @@ from softmorph_cli.api.images import (
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.system import lengths
-from softmorph_cli.system.parameters import below_one, named
+from softmorph_cli.system.parameters import at_least, below_one, named
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -172,6 +172,13 @@ def inspect(
         threads=threads,
     )
     volume = as_volume(image, spacing, unit)
+    sizeless = not is_placed(image) and None in (volume.spacing, volume.unit)
+    if sizeless and tracing.length is not None and tracing.length[1] != "vox":
+        sizes = (1.0,) * volume.spatial_dims
+        raise InputError(
+            f"prune={prune!r} is a length, and an array has no voxel size: pass spacing and unit, such as "
+            f"spacing={sizes}, unit='mm', or give the length in voxels, such as prune='4vox'."
+        )
     with named_after(volume):
         about = tracing.settle(volume)
         reference = None
@@ -256,7 +263,7 @@ class Tracing:
         if self.resample is not None:
             if volume.spacing is None:
                 raise InputError(
-                    f"it does not say how large its voxels are: leave out {named('resample', 'iso')}."
+                    f"the image does not say how large its voxels are: leave out {named('resample', 'iso')}."
                 )
             made, source = isotropic(volume), volume.source
             # The header of the file is that of another grid.
@@ -382,6 +389,8 @@ def order_of(
     """
     from softmorph_cli.metrics import evaluation
 
+    for one in label or ():
+        at_least(0)("label", one)
     return evaluation.Evaluation(
         settings=evaluation.MetricSettings(threshold=0.5 if threshold is None else threshold, **settings),
         tolerance=_tolerance(tolerance),

@@ -343,7 +343,11 @@ def unrelated(prediction: Opened, reference: Opened) -> tuple[str, ...]:
         {one for label in source.labels for one in (source.regions.get(label) or (label,))}
         for source in (prediction, reference)
     )
-    if not mine or not its or mine & its:
+    # A chosen channel of the background is compared with what a label map labels 0.
+    background = (0 in mine and reference.label_image is not None) or (
+        0 in its and prediction.label_image is not None
+    )
+    if not mine or not its or mine & its or background:
         return ()
     masks = "make masks of them first: labels == K, or read(LABELS, label=K)"
     if in_shell():

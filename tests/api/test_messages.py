@@ -276,6 +276,14 @@ def test_what_python_is_advised_to_do_works() -> None:
     assert sm.betti_numbers(sm.read("classes.nii.gz", channel=0)).numbers == (1, 0)
 
 
+def test_the_nearest_metric_is_named() -> None:
+    said = message(lambda: sm.evaluate(SOFT, MASK, metrics="hd95"))
+    assert said.startswith(
+        "metrics 'hd95': there is no such metric (did you mean 'hd95_mm'?); choose from dice, "
+    )
+    assert "did you mean" not in message(lambda: sm.evaluate(SOFT, MASK, metrics="walrus"))
+
+
 def test_what_arrays_lack_is_named_and_given(tmp_path: Path) -> None:
     """The unit and the size of an array's voxels, its axes; a label below 0 is none."""
     assert message(lambda: sm.evaluate(SOFT, MASK, label=-1)) == "label -1: at least 0 is needed."

@@ -100,13 +100,13 @@ def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None
     >>> betti_numbers(0.6 * ring, threshold=0.7).numbers
     (0, 0)
     """
-    from softmorph_cli.skeleton import selection
+    from softmorph_cli.io import select
     from softmorph_cli.topology.betti import betti_numbers as count
 
     below_one("threshold", threshold)
     volume = as_volume(image)
     with named_after(volume):
-        volume = selection.single(volume)
+        volume = select.single(volume)
         cut, _ = at_level(threshold, volume)
         return count(volume.array > cut, connectivity)
 
@@ -222,9 +222,10 @@ class Tracing:
 
     def settle(self, volume: Volume) -> Sequence[str]:
         """Determine whether an image is a map or a skeleton, unless the user stated it; return notes on that."""
-        from softmorph_cli.skeleton import image_kind, selection
+        from softmorph_cli.io import select
+        from softmorph_cli.skeleton import image_kind
 
-        kind, notes = (self.kind, ()) if self.kind else image_kind.kind_of(selection.single(volume))
+        kind, notes = (self.kind, ()) if self.kind else image_kind.kind_of(select.single(volume))
         self.choices = replace(self.choices, kind=kind)
         if self.resample is not None and not self.of_map:
             raise UsageError(f"{named('resample', 'iso')} goes with a map: a skeleton would come out broken.")
@@ -255,10 +256,11 @@ class Tracing:
         """
         from softmorph_cli.filters.operations.skeletonize import uneven
         from softmorph_cli.filters.resample import isotropic
-        from softmorph_cli.skeleton import analyse, selection
+        from softmorph_cli.io import select
+        from softmorph_cli.skeleton import analyse
         from softmorph_cli.skeleton.frame import Frame
 
-        volume, choices = selection.single(volume), self.choices
+        volume, choices = select.single(volume), self.choices
         warnings = uneven(volume) if self.of_map and self.resample is None else []
         if self.resample is not None:
             if volume.spacing is None:

@@ -273,9 +273,8 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
 
     The relation is "apart", "complete" or "rest", as in `topology.repair.Repairer`.
     """
+    from softmorph_cli.io import select
     from softmorph_cli.io.nnunet import classes
-    from softmorph_cli.io.select import first_along
-    from softmorph_cli.skeleton import selection
 
     mapped = volume.array.shape[: -volume.spatial_dims]
     if sum(size > 1 for size in mapped) > 1:
@@ -283,7 +282,7 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
             f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
         )
         other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
-        advice = selection.how_to_select(volume, first_along(other))
+        advice = select.how_to_select(volume, select.first_along(other))
         raise InputError(f"it holds {held}, and one map of them is repaired: {advice}.")
     array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
     if len(array) == 1:
@@ -293,20 +292,19 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
 
 
 def _one_prior(betti: Sequence[int | None], volume: Volume, count: int) -> tuple[Prior, ...]:
-    from softmorph_cli.io.select import first_along
-    from softmorph_cli.skeleton import selection
+    from softmorph_cli.io import select
     from softmorph_cli.topology.prior import Prior
 
     if count > 1:
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
         # One of the mapped axes is longer than 1.
         axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
-        option = selection.class_option(volume)
+        option = select.class_option(volume)
         what = "channels" if option or axis == "C" else f"maps along {axis}"
         each = "or give each its prior as betti={0: (...), 1: (...)}"
         if in_shell():
             each = "or give each its prior with --priors FILE"
-        advice = selection.how_to_select(volume, option or first_along(axis))
+        advice = select.how_to_select(volume, option or select.first_along(axis))
         raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
     return (Prior.of((0,), betti, volume.spatial_dims),)
 

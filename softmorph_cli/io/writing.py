@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.omezarr import OmeZarr, is_plain
 from softmorph_cli.io.options import WRITE_DEFAULT, Pooling, WriteOptions
@@ -39,8 +39,8 @@ def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DE
         path: The path of the file, whose suffix states the format: .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha,
             .npy or .zarr (OME-Zarr).
         options: How it is written; the output type may also be "mask", for a map of 0 and 1 that is stored as such.
-            If the provenance states the levels of a nested skeleton, thresholds at
-            these levels select the same voxels in the file as in the map.
+            If the provenance states the levels of a nested skeleton, thresholds at these levels select the same
+            voxels in the file as in the map.
 
     Returns:
         Notes on data and metadata that the file cannot hold, one sentence each.
@@ -48,9 +48,14 @@ def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DE
     Raises:
         FileError: If the file cannot or may not be written.
         InputError: If the format cannot hold this map.
-        UsageError: If the suffix is unknown, or the format cannot store the output type, or this type cannot
-            distinguish so many levels.
+        UsageError: If `volume` is no `Volume`, the suffix is unknown, the format cannot store the output type, or this
+            type cannot distinguish so many levels.
     """
+    if not isinstance(volume, Volume):
+        raise UsageError(
+            f"what is written is a Volume, which has axes and a voxel size, not {type(volume).__name__}: pass "
+            'Volume(array, "YX"), of a 3D array "ZYX", with spacing=(...) and unit="mm" where they are known.'
+        )
     path = Path(path)
     family = target_format(path, options)
     kind = _kind(family, options.output_type, volume.array)

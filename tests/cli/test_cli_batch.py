@@ -140,7 +140,11 @@ def test_a_summary_of_another_program(source: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["in", "out", "eroed"], 2, "there is no operation 'eroed'; use skeletonize, erode"),
+        (
+            ["in", "out", "eroed"],
+            2,
+            "there is no operation 'eroed' (did you mean 'erode'?); use skeletonize, erode",
+        ),
         (["in", "out", "erode:iteration=2"], 2, "it takes connectivity, iterations"),
         (["in", "out"], 2, "a chain needs a step"),
         (["in", "in", "erode"], 2, "is the folder that is read"),

@@ -267,6 +267,19 @@ def test_a_coarser_resolution_is_no_nested_skeleton() -> None:
         assert run(*words).json["parameters"]["threshold"] == used
 
 
+def test_a_coarser_resolution_is_no_skeleton_and_what_info_advises_works() -> None:
+    save("big.nii.gz", np.pad(load("in.nii.gz"), ((30, 30),) * 3))
+    run("skeletonize", "big.nii.gz", "s.zarr", "--levels", 8, "--pyramid", "--pyramid-pool", "max")
+    assert "try next: softmorph inspect s.zarr" in run("info", "s.zarr").out.splitlines()[-2]
+    (advised,) = [line for line in run("info", "s.zarr/1").out.splitlines() if "try next" in line]
+    words = advised.split("softmorph ")[1].split()
+    assert words[:2] == ["skeletonize", "s.zarr/1"]
+    run(*words)
+    assert read(words[2]).array.shape == read("s.zarr/1").array.shape
+    assert "taken as one" in run("inspect", "s.zarr").err
+    assert "taken as one" not in run("inspect", "s.zarr/1", "--threshold", 0.1).err
+
+
 def test_classes_that_are_renormalized_are_no_nested_skeletons_any_more(probabilities: np.ndarray) -> None:
     classes = np.stack([1 - probabilities, probabilities]).astype(np.float32)
     np.save("in.npy", classes)

@@ -58,7 +58,7 @@ class Experiment(NamedTuple):
 
 EXPERIMENTS: Final = {
     "digits": Experiment(digit_sets, (Prior((0,), (1, 0)),), 1, 50, 200, 300, 16, 3e-3, 0.1),
-    "hearts": Experiment(heart_sets, HEART_PRIORS, 4, 10, 60, 150, 8, 3e-3, 0.1),
+    "hearts": Experiment(heart_sets, HEART_PRIORS, 4, 10, 60, 300, 8, 3e-3, 0.1),
     "blobs": Experiment(blob_sets, (Prior((0,), (1, 0, 0)),), 1, 5, 30, 150, 2, 1e-2, 0.02),
 }
 ARMS: Final = ("cross-entropy, stopped early", "cross-entropy, twice as long", "cross-entropy + topology")
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--labelled", type=positive, help="images with masks (default 50; hearts 10, blobs 5)"
     )
     parser.add_argument("--weight", type=float, help="of the topological loss (default 0.1; blobs 0.02)")
-    parser.add_argument("--steps", type=positive, help="of each phase (default 300; hearts and blobs 150)")
+    parser.add_argument("--steps", type=positive, help="of each phase (default 300; blobs 150)")
     options = parser.parse_args(arguments)
     experiment = EXPERIMENTS[options.experiment]
     weight = experiment.weight if options.weight is None else options.weight

@@ -79,19 +79,27 @@ def draw(count: int, rng: np.random.Generator, dimensions: int = 2) -> tuple[Ten
     return batched(vessels(rng, shape, RADIUS[dimensions]) for _ in range(count))
 
 
+def conv_block(channels: int, width: int, dimensions: int = 2) -> nn.Sequential:
+    """Return two convolutions, each with batch normalisation and ReLU, from `channels` to `width` channels."""
+    conv: Any = nn.Conv2d if dimensions == 2 else nn.Conv3d
+    norm: Any = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
+    layers: list[nn.Module] = []
+    for given in (channels, width):
+        layers += [conv(given, width, 3, padding=1), norm(width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
 class SmallUNet(nn.Module):
     """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights, whose output are logits."""
 
     def __init__(self, dimensions: int = 2) -> None:
         super().__init__()
         width = WIDTH[dimensions]
-        self.conv: Any = nn.Conv2d if dimensions == 2 else nn.Conv3d
-        self.norm: Any = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
-        self.down = nn.ModuleList(
-            [self._block(*pair) for pair in itertools.pairwise((1, width, 2 * width, 4 * width))]
-        )
-        self.up = nn.ModuleList([self._block(6 * width, 2 * width), self._block(3 * width, width)])
-        self.last = self.conv(width, 1, 1)
+        widths = (1, width, 2 * width, 4 * width)
+        self.down = nn.ModuleList([conv_block(*pair, dimensions) for pair in itertools.pairwise(widths)])
+        pairs = ((6 * width, 2 * width), (3 * width, width))
+        self.up = nn.ModuleList([conv_block(*pair, dimensions) for pair in pairs])
+        self.last = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(width, 1, 1)
         self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
         self.mode = "bilinear" if dimensions == 2 else "trilinear"
 
@@ -106,12 +114,6 @@ class SmallUNet(nn.Module):
             values = block(torch.cat([larger, kept.pop()], 1))
         logits: Tensor = self.last(values)
         return logits
-
-    def _block(self, channels: int, width: int) -> nn.Module:
-        layers: list[nn.Module] = []
-        for given in (channels, width):
-            layers += [self.conv(given, width, 3, padding=1), self.norm(width), nn.ReLU()]
-        return nn.Sequential(*layers)
 
 
 def train(

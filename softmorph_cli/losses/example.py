@@ -90,7 +90,7 @@ def conv_block(channels: int, width: int, dimensions: int = 2) -> nn.Sequential:
 
 
 class SmallUNet(nn.Module):
-    """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights, whose output are logits."""
+    """A U-Net with two downsamplings and 30,000 (3D: 50,000) weights, whose output are logits."""
 
     def __init__(self, dimensions: int = 2) -> None:
         super().__init__()

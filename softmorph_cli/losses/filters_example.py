@@ -25,7 +25,6 @@ from itertools import islice
 from typing import Final, Literal, NamedTuple, Unpack
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
@@ -36,7 +35,7 @@ from softmorph_cli.losses import training_data
 from softmorph_cli.losses.channels import ChannelLoss, Channels, SkeletonLoss
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import soft_dice
-from softmorph_cli.losses.example import confidence, interval, positive, train
+from softmorph_cli.losses.example import confidence, interval, measure, positive, train
 from softmorph_cli.losses.recall import SkeletonRecallLoss
 
 NONE: Final = "none"
@@ -240,24 +239,6 @@ DATA: Final = {
 }
 
 
-def measure(network: nn.Module, images: Tensor, masks: Tensor, names: Sequence[str]) -> list[float]:
-    """Return the means over the images of metrics between the network's output above 0.5 and the masks.
-
-    Opt-J is not defined where neither skeleton has an end or a junction: the mean is that of the other images.
-    """
-    with torch.no_grad():
-        found = (network(images) > 0.5).numpy()[:, 0]
-    each = [
-        [
-            np.nan if value is None else value
-            for value in sm.evaluate(p, g, metrics=list(names)).metrics().values()
-        ]
-        for p, g in zip(found, masks.numpy()[:, 0] > 0.5, strict=True)
-    ]
-    means: list[float] = np.nanmean(each, axis=0).tolist()
-    return means
-
-
 def trained(arm: Arm, data: Data, seed: int, steps: int, images: Tensor, masks: Tensor) -> nn.Module:
     """Return a network with the arm's layers, trained with its loss; it gives probabilities."""
     layers = [nn.Sigmoid(), *arm.layers()]
@@ -280,15 +261,13 @@ def run_seed(
     for name, arm in arms.items():
         started = time.process_time()
         if arm.filtered is None:
-            networks[name] = trained(arm, data, seed, steps, *training)
-        seconds = (time.process_time() - started) * 100 / steps
-        if arm.filtered == "truth":
-            found = measure(nn.Sequential(*arm.layers()), masks, masks, names)
-        elif arm.filtered == "none":
-            found = measure(nn.Sequential(networks[NONE], *arm.layers()), images, masks, names)
+            network = networks[name] = trained(arm, data, seed, steps, *training)
         else:
-            found = measure(networks[name], images, masks, names)
-        yield name, [*found, seconds]
+            given = networks[NONE] if arm.filtered == "none" else nn.Identity()
+            network = nn.Sequential(given, *arm.layers())
+        seconds = (time.process_time() - started) * 100 / steps
+        shown = masks if arm.filtered == "truth" else images
+        yield name, [*measure(network, shown, masks, names, 0.5), seconds]
 
 
 def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Measure]) -> list[str]:

@@ -32,7 +32,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from softmorph_cli.losses.deep_supervision import MultiLabelDeepSupervisionLoss
-from softmorph_cli.losses.example import interval, positive
+from softmorph_cli.losses.example import conv_block, interval, positive
 from softmorph_cli.losses.label_pyramid import label_pyramid
 from softmorph_cli.losses.training_data import batched, bent, gapped, thickened, uneven
 from softmorph_cli.losses.weak_labels import boxes_to_target, pseudo_labels
@@ -133,8 +133,10 @@ class HeadedUNet(nn.Module):
         """Make the layers of the network."""
         super().__init__()
         widths = [WIDTH, 2 * WIDTH, 4 * WIDTH, 4 * WIDTH]
-        self.down = nn.ModuleList(_block(a, b) for a, b in zip([1, *widths], widths, strict=False))
-        self.up = nn.ModuleList(_block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.down = nn.ModuleList(conv_block(a, b) for a, b in zip([1, *widths], widths, strict=False))
+        self.up = nn.ModuleList(
+            conv_block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
         self.last = nn.Conv2d(WIDTH, CLASSES, 1)
         self.heads = nn.ModuleList(nn.Conv2d(width, CLASSES, 1) for width in widths[1:])
 
@@ -149,13 +151,6 @@ class HeadedUNet(nn.Module):
             levels.append(block(torch.cat([wider, kept.pop()], 1)))
         output: Tensor = self.last(levels.pop())
         return output, [head(values) for head, values in zip(self.heads, levels[::-1], strict=True)]
-
-
-def _block(channels: int, width: int) -> nn.Module:
-    layers: list[nn.Module] = []
-    for given in (channels, width):
-        layers += [nn.Conv2d(given, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-    return nn.Sequential(*layers)
 
 
 def train(arm: Arm, seed: int, steps: int, average: float, masked: Images, further: Images) -> nn.Module:

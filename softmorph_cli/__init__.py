@@ -25,6 +25,7 @@ _HOMES = {
     "evaluate": "api.analysis",
     "evaluate_prior": "api.priors",
     "inspect": "api.analysis",
+    "interpolate": "api.interpolation",
     "read_prior": "api.priors",
     "repair": "api.repairs",
     "segment": "api.priors",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from softmorph_cli.api.analysis import inspect as inspect
     from softmorph_cli.api.analysis import statistics as statistics
     from softmorph_cli.api.filters import *  # noqa: F403
+    from softmorph_cli.api.interpolation import interpolate as interpolate
     from softmorph_cli.api.priors import evaluate_prior as evaluate_prior
     from softmorph_cli.api.priors import read_prior as read_prior
     from softmorph_cli.api.priors import segment as segment

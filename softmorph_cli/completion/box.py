@@ -49,7 +49,8 @@ class Grid:
         """Return the grid of a map.
 
         Args:
-            volume: A map; lengths in nm and µm are converted to mm.
+            volume: A map; lengths in nm and µm are converted to mm, and those without a unit stay as they are: they are
+                compared with the prior's as if the units were the same.
             voxels: Whether lengths are counted in voxels, and what the file says about them is not used.
 
         Raises:

@@ -14,7 +14,7 @@ from softmorph_cli import __version__
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.evaluate_options import EvaluateOutput, Measurement, Selection
+from softmorph_cli.cli.evaluate_options import EvaluateOutput, Measurement, Pairing, Selection
 from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
@@ -48,6 +48,7 @@ def evaluate(
     ] = None,
     *,
     selection: Selection,
+    pairing: Pairing,
     measurement: Measurement,
     output: EvaluateOutput,
     opening: ReadBoth,
@@ -79,6 +80,8 @@ def evaluate(
         if not other.exists():
             raise FileError(f"{other} does not exist.")
         raise UsageError(f"{folder} is a folder and {other} is a file: give two files or two folders.")
+    if not all(folders) and pairing != Pairing():
+        raise UsageError("--suffix, --pattern and --strict go with two folders: leave them out.")
     _check_outputs(prediction, reference, opening, output, folder=all(folders))
     order = order_of(
         None if selection.metrics is None else [name.strip() for name in selection.metrics.split(",")],
@@ -94,7 +97,7 @@ def evaluate(
     if all(folders):
         from softmorph_cli.cli.evaluate_folders import evaluate_folders
 
-        evaluate_folders(prediction, reference, order, opening.files, output)
+        evaluate_folders(prediction, reference, order, pairing, opening.files, output)
     else:
         _files(prediction, reference, order, output)
 

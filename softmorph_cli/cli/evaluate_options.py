@@ -153,6 +153,10 @@ class EvaluateOutput:
             "OUT",
         ),
     ] = None
+    preview: Annotated[
+        Path | None,
+        Parameter("Draw where PRED and REF (two files) disagree, with both centrelines.", "PATH.png"),
+    ] = None
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False

@@ -84,6 +84,7 @@ class Evaluated:
         notes: Remarks on how the files were read, each with the path of the file, or None if it concerns both files.
         held: Labels that the prediction or the reference contains.
         error_map: Label map of the topological errors; None if it was not requested.
+        pair: The two maps that were compared, with their masks and centrelines; None if it was not requested.
     """
 
     prediction: Mapping[str, Any]
@@ -93,6 +94,7 @@ class Evaluated:
     notes: tuple[tuple[Path | str | None, str], ...]
     held: frozenset[int]
     error_map: ErrorMap | None = None
+    pair: Pair | None = None
 
     def __repr__(self) -> str:
         """Return a short text: the metric values of a single class, or the number of classes and the metric names."""
@@ -160,6 +162,7 @@ class Evaluation:
         reading: Options for reading the files.
         strict: Whether a label that neither file contains is an error.
         error_map: Whether a label map of the topological errors is made too; possible for a single class only.
+        keep_pair: Whether the two maps are kept in the result, for a picture; possible for a single class only.
         argmax: Whether the mask of a class that excludes the others is where that class is the most probable one,
             rather than where its probability is above the threshold.
     """
@@ -172,6 +175,7 @@ class Evaluation:
     reading: ReadOptions = DEFAULT
     strict: bool = True
     error_map: bool = False
+    keep_pair: bool = False
     argmax: bool = True
 
     def __post_init__(self) -> None:
@@ -235,10 +239,11 @@ class Evaluation:
         if self.strict:
             check_held(mine, its, self.labels)
         classes = compared_labels(mine, its, self.labels)
-        if self.error_map and len(classes) > 1:
+        if (self.error_map or self.keep_pair) and len(classes) > 1:
             how = "keep one" if self.labels else "add one"
+            what = "an error map" if self.error_map else "a preview"
             raise InputError(
-                f"an error map is of one class, and these are {', '.join(map(str, classes))}: {how}, such as "
+                f"{what} is of one class, and these are {', '.join(map(str, classes))}: {how}, such as "
                 f"{named('label', classes[0])}."
             )
         rows: list[ClassMetrics] = []
@@ -248,7 +253,7 @@ class Evaluation:
         notes += [(side.path, _most_probable()) for side in (mine, its) if side.exclusive is not None]
         notes += [(None, note) for note in unrelated(mine, its) if not self.labels]
         parameters: dict[str, Any] = {}
-        located = None
+        located, kept = None, None
         for each in compared(mine, its, self.labels, same_grid=self.same_grid):
             pair = Pair(each.prediction, each.reference, self.settings, each.decided)
             threshold, nearest = at_level(self.settings.threshold, image_kind.exact_levels(each.prediction))
@@ -258,13 +263,14 @@ class Evaluation:
             notes += [note for note in self._left_out(pair, mine.path) if note not in notes]
             parameters = parameters or self._parameters(pair)
             located = error_map(pair) if self.error_map else None
+            kept = pair if self.keep_pair else None
             prefix = f"class {each.name or each.label}, " if len(classes) > 1 else ""
             rows.append(self._measured(each, pair, stage, prefix))
             more = [*((None, note) for note in each.notes), *((mine.path, note) for note in nearest)]
             notes += [note for note in more if note not in notes]
         held = frozenset(mine.labels) | frozenset(its.labels)
         return Evaluated(
-            _described(mine), _described(its), parameters, tuple(rows), tuple(notes), held, located
+            _described(mine), _described(its), parameters, tuple(rows), tuple(notes), held, located, kept
         )
 
     def _measured(

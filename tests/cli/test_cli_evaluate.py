@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 from helpers_cli import (
     complaint,
@@ -147,6 +148,24 @@ def test_the_error_map(pair: tuple[Path, Path]) -> None:
     save("pred.nii.gz", labelled(1))
     save("ref.nii.gz", labelled(2))
     refused("evaluate", *pair, "--error-map", "new.nii.gz", says=("of one class", "--label 1"))
+
+
+def test_the_preview(pair: tuple[Path, Path]) -> None:
+    ended = run("evaluate", *pair, "--metrics", "dice", "--preview", "wrong.png")
+    with PIL.Image.open("wrong.png") as picture:
+        assert picture.info["Title"] == "softmorph evaluate pred.nii.gz ref.nii.gz"
+        assert picture.info["Description"] == f"dice {dice(tube(shift=1), tube()):.3f}"
+        assert min(picture.size) > 300
+    assert ended.err == ""
+    refused("evaluate", *pair, "--preview", "wrong.png", says="--force")
+    refused("evaluate", *pair, "--preview", "wrong.jpg", code=2, says="wrong.jpg")
+    for name in ("pred.nii.gz", "ref.nii.gz"):
+        save(name, labelled(1))
+    says = ("a preview is of one class", "--label 1")
+    refused("evaluate", *pair, "--preview", "new.png", says=says)
+    run("evaluate", *pair, "--metrics", "dice", "--preview", "new.png", "--label", 1)
+    Path("folder").mkdir()
+    refused("evaluate", "folder", "folder", "--preview", "x.png", code=2, says="--preview is for one pair")
 
 
 def test_affines_that_differ_are_shown(pair: tuple[Path, Path]) -> None:

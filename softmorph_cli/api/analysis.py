@@ -375,6 +375,7 @@ def order_of(
     reading: ReadOptions = DEFAULT,
     strict: bool = True,
     error_map: bool = False,
+    keep_pair: bool = False,
     **settings: Any,
 ) -> evaluation.Evaluation:
     """Return the parameters of a comparison as an `Evaluation`, for `evaluate` and the command alike.
@@ -388,6 +389,7 @@ def order_of(
         reading: Options for reading the prediction.
         strict: Whether a label that neither file contains is an error.
         error_map: Whether a label map of the topological errors is made too.
+        keep_pair: Whether the two maps are kept in the result.
         **settings: Further fields of `MetricSettings`.
 
     Raises:
@@ -406,6 +408,7 @@ def order_of(
         reading=reading,
         strict=strict,
         error_map=error_map,
+        keep_pair=keep_pair,
         argmax=threshold is None,
     )
 

@@ -98,7 +98,7 @@ _SURFACES: Final = (
 )
 _EMPTY: Final = (
     "Both masks empty: 0; one of them: null. In mm, or as {name}_um or {name}_nm where that is the prediction's unit, "
-    "as {name}_voxels where the size of a voxel is unknown; asked for as {name}_mm it is given in any of them."
+    "as {name}_voxels where the size of a voxel is unknown; asked for as {name}_mm it is given in um and nm too."
 )
 _SOURCE: Final = "Nikolov et al., 2018 (arXiv:1809.04430); surface-distance 0.1 by DeepMind"
 

@@ -19,7 +19,10 @@ nibabel: Any = import_module("nibabel")
 
 def main() -> None:
     """Print the table."""
-    rows = ["| tissue, slices kept | method | Dice | of linear | error | of linear | seconds |", "|---" * 7 + "|"]
+    rows = [
+        "| tissue, slices kept | method | Dice | of linear | error | of linear | seconds |",
+        "|---" * 7 + "|",
+    ]
     for tissue in ("gm", "wm"):
         file = f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
         path = resources.files("nilearn") / "datasets" / "data" / file

@@ -25,6 +25,7 @@ from helpers_advice import (
     pair,
     regions,
     soft,
+    softmax,
     sponge,
     stack,
     strange_axes,
@@ -320,6 +321,41 @@ TABLE = {
         ("--csv", "--explain"),
         code=0,
         then={"--csv": "evaluate pred ref --metrics dice --csv pairs.csv", "--explain": "evaluate --explain"},
+    ),
+    "folders without a name in common": Row(
+        after(
+            folders_of_pairs, lambda: [Path(f"pred/{k}.nii.gz").rename(f"pred/{k}_line.nii.gz") for k in "01"]
+        ),
+        "evaluate pred ref --metrics dice",
+        ("--suffix _line",),
+    ),
+    "a file without a partner": Row(
+        after(folders_of_pairs, lambda: save("pred/extra.nii.gz", soft())),
+        "evaluate pred ref --metrics dice --strict",
+        ("leave out --strict",),
+        "--strict",
+    ),
+    "two rules of names": Row(
+        folders_of_pairs,
+        "evaluate pred ref --metrics dice --pattern . --suffix _line",
+        ("leave one",),
+        "--suffix _line",
+        mentions=("--suffix", "--pattern"),
+        code=2,
+    ),
+    "rules of names without folders": Row(
+        lambda: pair(labels(), labels()),
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --strict",
+        ("leave them out",),
+        "--strict",
+        mentions=("--suffix", "--pattern", "--strict"),
+        code=2,
+    ),
+    "exclusive classes": Row(
+        after(network, lambda: save("ref.nii.gz", softmax().argmax(axis=0).astype(np.uint8))),
+        "evaluate case.npz ref.nii.gz --metrics dice",
+        ("--threshold 0.5",),
+        code=0,
     ),
     "a mask that may be one label only": Row(
         lambda: pair(soft(), labels()),

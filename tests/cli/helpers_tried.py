@@ -9,6 +9,9 @@ ROWS = {
     "nothing is missing and no grid is asked for: name": "nothing to interpolate",
     "; name slices, such as --missing": "nothing empty to interpolate",
     "give either --spacing or --like": "two grids",
+    "give either --prior or --method": "a prior and a method",
+    "--min-fit is of the fit of a prior": "a least fit of no prior",
+    ": --method logit in place of the prior": "a prior that is poorer than logits",
     "at the ends of the stack, are empty too": "empty slices at the ends",
     " (the first axis; --axis names another)": "empty slices at the ends",
     "; a grid of its own is made with --spacing iso": "the grid of an image for a map without a place",
@@ -155,6 +158,7 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
     "a table needs pandas": "api/test_analysis.py::test_a_table_without_pandas_names_it",
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
     "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",

@@ -77,12 +77,19 @@ class Measurement:
     tolerance: Annotated[
         str | None,
         Parameter(
-            "Largest distance at which surfaces agree, for nsd, such as 1mm, 500um or 2vox. (default: "
+            "Largest distance at which surfaces and centrelines agree, such as 1mm, 500um or 2vox. (default: "
             "1mm; 1vox where the file is in um or nm, its voxels are smaller than 0.1 mm, or their size "
             "is unknown)",
             "LENGTH",
         ),
     ] = None
+    all_components: Annotated[
+        bool,
+        Parameter(
+            "Measure tree_length_detected, branches_detected and leakage on all of PRED, not on its largest "
+            "component alone as the airway challenges do."
+        ),
+    ] = False
     method: Annotated[
         str,
         Parameter(

@@ -6,6 +6,7 @@ intensities of an image (the kind of NISF, Stolt-Anso et al., MICCAI 2023).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from softmorph_cli.completion.box import Coordinates
 from softmorph_cli.completion.network import ImplicitFunction, find_device
@@ -27,6 +29,8 @@ _WEIGHT_OF_INTENSITY: Final = 10.0
 _SMOOTH: Final = 1e-5
 # Points at once: some 30 MB for a network of width 64.
 _CHUNK: Final = 1 << 15
+# The largest number of observed voxels that measure a fit: large maps would take minutes.
+_MEASURED: Final = 1 << 16
 
 Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 
@@ -38,8 +42,9 @@ class Fit:
     Attributes:
         latent: The latent vector, of shape (width,).
         loss: The loss of the last step.
-        dice: For a fit to probabilities the agreement on the voxels that were fitted: the mean over the foreground
-            classes that they hold of 2 sum min(p, q) / sum (p + q); None for a fit to an image.
+        dice: For a fit to probabilities the agreement on the observed voxels, at most 65,536 of them, drawn at random:
+            the mean over the foreground classes that they hold of 2 sum min(p, q) / sum (p + q). None for a fit to an
+            image.
         seconds: The time of the fit.
     """
 
@@ -80,11 +85,11 @@ def fit_probabilities(
             f"the prior has {prior.architecture.classes} classes with the background, and the map has the shape "
             f"{probabilities.shape}."
         )
-    flat = np.flatnonzero(np.broadcast_to(observed, coordinates.shape))
-    targets = probabilities.reshape(len(probabilities), -1).T[flat]
-    if len(flat) == 0 or not targets[:, 1:].any():
+    seen = np.broadcast_to(observed, coordinates.shape)
+    if not probabilities[1:].any(where=seen):
         raise InputError("every observed slice is empty: there is no object that the prior could complete.")
     began = time.perf_counter()
+    flat, rows = np.flatnonzero(seen), probabilities.reshape(len(probabilities), -1)
 
     def loss(logits: Tensor, _: Tensor | None, wanted: Tensor) -> Tensor:
         logs = torch.log_softmax(logits, -1)
@@ -92,11 +97,11 @@ def fit_probabilities(
         dice = (2 * (shares * wanted).sum(0) + _SMOOTH) / (shares.sum(0) + wanted.sum(0) + _SMOOTH)
         return -(wanted * logs).sum(-1).mean() + _WEIGHT_OF_DICE * (1 - dice[1:].mean())
 
-    found, last = _fit(
-        prior, loss, flat, torch.from_numpy(targets), coordinates, settings or prior.completion, seed, device
-    )
-    shown = predict_at(prior, found, coordinates, flat, device)
-    agreement = agreement_of(shown, targets.T)
+    settings = settings or prior.completion
+    found, last = _fit(prior, loss, flat, rows, coordinates, settings, seed, device)
+    if len(flat) > _MEASURED:
+        flat = flat[np.random.default_rng(seed).integers(len(flat), size=_MEASURED)]
+    agreement = agreement_of(predict_at(prior, found, coordinates, flat, device), rows[:, flat])
     return Fit(found, last, agreement, time.perf_counter() - began)
 
 
@@ -127,12 +132,14 @@ def fit_intensities(
         raise InputError("the prior was trained without images: it cannot be fitted to one.")
     if image.shape != coordinates.shape:
         raise InputError(f"the image has the shape {image.shape}, and the grid {coordinates.shape}.")
-    values = torch.from_numpy(prior.intensity.apply(image).ravel())
+    values = prior.intensity.apply(image).reshape(1, -1)
     began = time.perf_counter()
 
     def loss(_: Tensor, intensities: Tensor | None, wanted: Tensor) -> Tensor:
         assert intensities is not None
-        return _WEIGHT_OF_INTENSITY * nn.functional.binary_cross_entropy_with_logits(intensities, wanted)
+        return _WEIGHT_OF_INTENSITY * nn.functional.binary_cross_entropy_with_logits(
+            intensities, wanted[:, 0]
+        )
 
     every = np.arange(coordinates.size)
     settings = settings or prior.segmentation
@@ -144,7 +151,7 @@ def _fit(
     prior: Prior,
     loss: Loss,
     flat: npt.NDArray[np.intp],
-    targets: Tensor,
+    rows: Array,
     coordinates: Coordinates,
     settings: FitSettings,
     seed: int,
@@ -155,22 +162,42 @@ def _fit(
     where = find_device(device)
     network = prior.network(where)
     latent = prior.mean.clone().to(where).requires_grad_()
-    optimizer = torch.optim.Adam([latent], settings.rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    moments = [torch.zeros_like(latent) for _ in range(2)]
+    count = torch.zeros(())
     generator = torch.Generator().manual_seed(seed)
     value = torch.zeros(())
-    for _ in range(settings.steps):
+    for step in range(settings.steps):
         drawn = torch.randint(len(flat), (settings.points,), generator=generator)
-        positions = torch.from_numpy(coordinates.at(flat[drawn.numpy()])).to(where)
+        voxels = flat[drawn.numpy()]
+        positions = torch.from_numpy(coordinates.at(voxels)).to(where)
         logits, intensities = network(positions, latent)
-        value = loss(logits, intensities, targets[drawn].to(where))
+        value = loss(logits, intensities, torch.from_numpy(rows[:, voxels].T.copy()).to(where))
         if weight_of_latent:
             value = value + weight_of_latent * latent.square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+        [gradient] = torch.autograd.grad(value, latent)
+        rate = settings.rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
+        with torch.no_grad():
+            _adam(latent, gradient, moments, count, rate)
     return latent.detach().cpu(), float(value.detach())
+
+
+def _adam(values: Tensor, gradient: Tensor, moments: list[Tensor], count: Tensor, rate: float) -> None:
+    """Take a step of Adam with torch's function: the class `torch.optim.Adam` imports a compiler, for a second."""
+    adam(
+        [values],
+        [gradient],
+        moments[:1],
+        moments[1:],
+        [],
+        [count],
+        amsgrad=False,
+        beta1=0.9,
+        beta2=0.999,
+        lr=rate,
+        weight_decay=0.0,
+        eps=1e-8,
+        maximize=False,
+    )
 
 
 def predict(prior: Prior, latent: Tensor, coordinates: Coordinates, device: str = "auto") -> Array:

@@ -73,10 +73,12 @@ class ImplicitFunction(nn.Module):
         super().__init__()
         self.architecture = architecture
         width, dims = architecture.width, architecture.dims
-        self.first = nn.Linear(dims + width, width)
-        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(architecture.layers - 1))
-        self.classes = nn.Linear(width, architecture.classes)
-        self.intensity = nn.Linear(width, 1) if architecture.intensity else None
+        # Layers draw weights when they are made, from the random numbers of the whole process.
+        with torch.random.fork_rng(devices=[]):
+            self.first = nn.Linear(dims + width, width)
+            self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(architecture.layers - 1))
+            self.classes = nn.Linear(width, architecture.classes)
+            self.intensity = nn.Linear(width, 1) if architecture.intensity else None
         self._draw(generator)
 
     def _draw(self, generator: torch.Generator | None) -> None:

@@ -31,6 +31,7 @@ from softmorph_cli.metrics.registry import METRICS
 from softmorph_cli.metrics.street_mover import POINTS, sides
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system.parameters import named
+from softmorph_cli.system.printable import meant
 
 if TYPE_CHECKING:
     import pandas
@@ -182,9 +183,10 @@ class Evaluation:
         spellings = {one for metric in METRICS for one in metric.spellings}
         for name in self.names or ():
             if name not in spellings:
-                known = ", ".join(name for metric in METRICS for name in metric.names)
+                known = [name for metric in METRICS for name in metric.names]
                 raise UsageError(
-                    f"{named('metrics')} {name!r}: there is no such metric; choose from {known}."
+                    f"{named('metrics')} {name!r}: there is no such metric{meant(name, known)}; choose from "
+                    f"{', '.join(known)}."
                 )
 
     @property

@@ -161,7 +161,7 @@ def process(
             "(that for comonotone voxels and the quantiles hold), and its voxel counts are of the new grid."
         )
     combined = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
-    provenance = describe.provenance(command, reports, read_with | combined)
+    provenance = describe.provenance(command, reports, read_with | combined | outputs.pooling_stated)
     warnings += _store(volume, labels, target, replace(outputs, output_type=stored, provenance=provenance))
     if outputs.standard_error is not None:
         errors = prepared.with_array(result.standard_error)

@@ -15,6 +15,7 @@ from softmorph_cli.plots.theme import DARK
 # Of the classes in turn, distinct for all kinds of colour vision (Okabe & Ito).
 COLORS: Final = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
 PANEL: Final = 190
+HEADING: Final = 125
 GAP: Final = 14
 MARGIN: Final = 28
 HEAD: Final = 96
@@ -60,17 +61,19 @@ def draw_sheet(
     """
     rows = [[_pixels(panel, one, k == 0) for k, panel in enumerate(one.panels)] for one in examples]
     heights = [max(len(picture) for picture in row) for row in rows]
-    width = 2 * MARGIN + len(columns) * (PANEL + GAP) - GAP
+    # Wide enough for the heads.
+    column = max(HEADING, *(picture.shape[1] for row in rows for picture in row)) + GAP
+    width = 2 * MARGIN + len(columns) * column - GAP
     height = HEAD + sum(each + GAP + 20 for each in heights) + LEGEND
     canvas = Canvas(width, height, DARK, title=title, description=subtitle)
     canvas.text(MARGIN, 34, title, size=17, bold=True)
     canvas.text(MARGIN, 56, subtitle, size=12, color=DARK.pale_text)
     for k, head in enumerate(columns):
-        canvas.text(MARGIN + k * (PANEL + GAP), HEAD - 10, head, size=13)
+        canvas.text(MARGIN + k * column, HEAD - 10, head, size=13)
     top = HEAD
     for one, row, each in zip(examples, rows, heights, strict=True):
         for k, picture in enumerate(row):
-            canvas.image(MARGIN + k * (PANEL + GAP), top, picture, lambda drawn: np.asarray(drawn, np.uint8))
+            canvas.image(MARGIN + k * column, top, picture, lambda drawn: np.asarray(drawn, np.uint8))
         canvas.text(MARGIN, top + each + 14, one.name, size=11, color=DARK.pale_text)
         top += each + GAP + 20
     x = float(MARGIN)

@@ -289,6 +289,16 @@ def below_one(name: str, value: float) -> None:
         raise UsageError(f"{named(name)} {value:g}: it must be at least 0 and below 1.")
 
 
+def one_of(*words: str) -> Check:
+    """Return a check that raises `UsageError` for a text that is none of some words."""
+
+    def check(name: str, value: str) -> None:
+        if value not in words:
+            raise UsageError(f"{named(name)} is {' or '.join(words)}, not {value!r}.")
+
+    return check
+
+
 def positive(name: str, value: float) -> None:
     """Raise `UsageError` unless a number is positive and finite."""
     if not 0 < value < float("inf"):

@@ -94,6 +94,9 @@ ROWS = {
     ": use --from-logits ": "logits that are turned by the other function",
     "leave --renormalize out": "overlapping classes made to sum to 1",
     "--pyramid goes with OME-Zarr": "a pyramid in another format",
+    "written: add --pyramid, or leave out --pyramid-pool": "a pool without a pyramid",
+    "not a mean or maximum: leave out": "a pool of labels",
+    "or leave out --pool.": "a pool of voxels that get no larger",
     "cannot hold --output-type": "a type that the format does not hold",
     "letter for each, for example --axes": "axes of another number",
     "axis T as time, and its channels": "a time chosen as a channel",
@@ -159,6 +162,19 @@ ROWS = {
 # Those whose advice another test types or does.
 ELSEWHERE = {
     "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
+    "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",
+    "softmorph prior ": "cli/test_cli_prior.py::test_the_examples_of_help_work",
+    "labels, which have a type of their own: leave": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "of the variance of {}, and --min-fit asks for": "cli/test_cli_prior_use.py::test_an_image_of_another_kind_exits_3_and_is_written",
+    "segments the image is not said: add --prior FILE": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "a training of these settings and maps made it.": "cli/test_cli_prior.py::test_an_interrupted_training_goes_on_with_the_same_result",
+    "Choose it with --channel N or --time N.": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "for each map, or leave --images out": "cli/test_cli_prior.py::test_the_image_of_each_map_is_found_or_missed",
+    "is no label map: leave --label out": "cli/test_cli_prior.py::test_a_file_that_is_no_label_map_is_named",
+    "to count lengths in voxels, which have to": "completion/test_box.py::test_a_map_without_geometry_is_refused_with_advice",
+    "the prior counts in": "completion/test_box.py::test_a_map_counted_in_other_lengths_is_refused_with_advice",
+    "which is larger than the prior's box": "completion/test_training.py::test_a_box_may_be_larger_than_the_maps",
+    "; --voxels leaves it out": "completion/test_training.py::test_maps_that_differ_in_geometry_are_counted_in_voxels",
     "a table needs pandas": "api/test_analysis.py::test_a_table_without_pandas_names_it",
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
     "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
@@ -192,6 +208,7 @@ ELSEWHERE = {
 
 # Those that no test follows, and why.
 UNTRIED = {
+    "without --validate nothing is known about": "says what is, advises nothing",
     "still changing, by less than --tolerance": "says what is, advises nothing",
     "count from the corner of --region": "says what is, advises nothing",
     "stopped at --max-steps": "says what is, advises nothing",

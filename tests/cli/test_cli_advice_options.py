@@ -88,6 +88,34 @@ TABLE = {
             "leave out --pyramid": "erode map.npy out.tif",
         },
     ),
+    "a pool without a pyramid": Row(
+        without_size,
+        "erode map.npy out.zarr --pyramid-pool max",
+        ("add --pyramid", "leave out --pyramid-pool"),
+        code=2,
+        then={
+            "add --pyramid": "erode map.npy out.zarr --pyramid-pool max --pyramid",
+            "leave out --pyramid-pool": "erode map.npy out.zarr",
+        },
+    ),
+    "a pool of labels": Row(
+        without_size,
+        "threshold map.npy out.zarr --labels --pyramid --pyramid-pool max",
+        ("leave out --pyramid-pool",),
+        "--pyramid-pool max",
+        code=2,
+    ),
+    "a pool of voxels that get no larger": Row(
+        lambda: save("map.nii.gz", soft()[0]),
+        "resample map.nii.gz out.nii.gz --pool max",
+        ("--spacing 1mm", "leave out --pool"),
+        mentions=("--spacing iso",),
+        code=2,
+        then={
+            "--spacing 1mm": "resample map.nii.gz out.nii.gz --pool max --spacing 1mm",
+            "leave out --pool": "resample map.nii.gz out.nii.gz",
+        },
+    ),
     "a type that the format does not hold": Row(
         lambda: np.save("map.npy", soft()[0]),
         "erode map.npy out.png --output-type float32",

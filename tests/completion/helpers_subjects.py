@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,13 +10,13 @@ import numpy.typing as npt
 
 from softmorph_cli.completion import hearts
 from softmorph_cli.completion.box import Grid
-from softmorph_cli.completion.prior import Prior
+from softmorph_cli.completion.prior import FitSettings, Prior
 from softmorph_cli.completion.training import Subject, TrainingOptions, train
 from softmorph_cli.volume import Volume
 
 SHAPES = ((8, 16, 16), (6, 20, 16), (10, 14, 18))
 SIDE = 80.0
-QUICK = TrainingOptions(steps=250, seed=3, width=32, layers=3, device="cpu", subjects=8, points=128)
+QUICK = TrainingOptions(steps=600, seed=3, layers=4, device="cpu", points=64)
 
 
 def upright(spacing: tuple[float, ...]) -> npt.NDArray[np.float64]:
@@ -55,7 +56,8 @@ def disc(seed: int, size: int = 16) -> Subject:
 @cache
 def prior() -> Prior:
     """Return a prior of 16 small hearts, trained once for all tests of a process."""
-    return train(drawn(16, 0), QUICK)
+    found = train(drawn(16, 0), QUICK)
+    return replace(found, completion=FitSettings(60, 512, 3e-2), segmentation=FitSettings(50, 512, 2e-2))
 
 
 def grid_of(shape: tuple[int, ...], spacing: tuple[float, ...], oriented: bool = True) -> Grid:

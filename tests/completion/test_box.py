@@ -51,8 +51,20 @@ def test_voxels_are_counted_where_asked() -> None:
 
 
 def test_a_map_without_geometry_is_refused_with_advice() -> None:
+    volume = Volume(np.zeros((3, 6), np.float32), "YX")
     with pytest.raises(InputError, match="does not say how large its voxels are: add voxels=True"):
-        Grid.of(Volume(np.zeros((3, 6), np.float32), "YX"))
+        Grid.of(volume)
+    assert Grid.of(volume, voxels=True).extents.tolist() == [3, 6]
+
+
+def test_a_map_counted_in_other_lengths_is_refused_with_advice() -> None:
+    volume = Volume(np.zeros((8, 8, 8), np.float32), "ZYX", (10.0, 10.0, 10.0), "mm")
+    in_voxels = Box((8.0, 8.0, 8.0), VOXELS)
+    for box, wrong, advice in ((CUBE, True, "leave out voxels=True"), (in_voxels, False, "add voxels=True")):
+        grid, right = Grid.of(volume, voxels=wrong), Grid.of(volume, voxels=not wrong)
+        with pytest.raises(InputError, match=f"the prior counts in .*{advice} for the map"):
+            box.check(grid, Frame.of(grid))
+        box.check(right, Frame.of(right))
 
 
 def test_an_oblique_plane_is_placed_by_its_world_positions() -> None:
@@ -128,7 +140,6 @@ def test_the_box_around_grids_has_the_longest_sides() -> None:
             r"measures 90 x 80 x 80 mm, which is larger .* 80 x 80 x 80 mm",
         ),
         (grid_of((8, 8), (10.0, 10.0)), "has 2 spatial axes, and the prior has 3"),
-        (Grid((8, 8, 8), np.eye(4), False, VOXELS), "counts in lengths: leave out voxels=True"),
     ],
 )
 def test_a_grid_that_does_not_fit_is_refused(grid: Grid, message: str) -> None:

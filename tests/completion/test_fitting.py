@@ -135,6 +135,17 @@ def test_parts_of_a_grid_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> Non
     assert predict(prior(), prior().mean, place) == pytest.approx(whole, abs=1e-6)
 
 
+def test_a_large_map_is_measured_on_some_of_its_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = FRESH[1]
+    _, place = prior().place(one.grid)
+    whole = fit_probabilities(prior(), one.probabilities, np.array(True), place)
+    monkeypatch.setattr(fitting, "_MEASURED", 1500)
+    part = fit_probabilities(prior(), one.probabilities, np.array(True), place)
+    assert torch.equal(part.latent, whole.latent)
+    assert part.dice != whole.dice
+    assert part.dice == pytest.approx(whole.dice, abs=0.05)
+
+
 def test_maps_in_2d() -> None:
     discs = train([disc(k) for k in range(8)], TrainingOptions(150, 0, 16, 3, device="cpu", points=128))
     one = disc(50)

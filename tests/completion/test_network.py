@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ import torch
 from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
 from softmorph_cli.errors import InputError, UsageError
 
-ACTIVATED = {
+ACTIVATED: dict[str, Callable[[Any], Any]] = {
     "sine": lambda v: np.sin(30 * v),
     "wire": lambda v: np.cos(10 * v) * np.exp(-((10 * v) ** 2)),
     "relu": lambda v: np.maximum(v, 0),
@@ -43,8 +46,8 @@ def test_it_equals_its_formula(activation: str) -> None:
 
 def test_its_weights_have_the_spread_of_siren() -> None:
     network = ImplicitFunction(Architecture(3, 2, 64), torch.Generator().manual_seed(0))
-    assert float(network.first.weight.abs().max()) == pytest.approx(1 / 67, rel=0.01)
-    hidden = network.get_parameter("hidden.0.weight")
+    assert float(network.first.weight.detach().abs().max()) == pytest.approx(1 / 67, rel=0.01)
+    hidden = network.get_parameter("hidden.0.weight").detach()
     assert float(hidden.abs().max()) == pytest.approx((6 / 64) ** 0.5 / 30, rel=0.01)
     assert float(hidden.std()) == pytest.approx((6 / 64) ** 0.5 / 30 / 3**0.5, rel=0.03)
 
@@ -65,7 +68,7 @@ def test_architectures_that_cannot_be() -> None:
 
 def test_devices() -> None:
     assert find_device("cpu") == torch.device("cpu")
-    with pytest.raises(UsageError, match="unknown device 'gpu': use auto, cpu, cuda or cuda:N"):
+    with pytest.raises(UsageError, match="unknown device 'gpu': use auto, cpu"):
         find_device("gpu")
-    with pytest.raises(InputError, match="torch sees [0-9]+ CUDA devices; use device='cpu'"):
+    with pytest.raises(InputError, match=r"torch sees \d+ CUDA devices; use device='cpu'"):
         find_device("cuda:99")

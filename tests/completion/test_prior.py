@@ -22,7 +22,7 @@ def test_mean_and_covariance_of_the_latent_vectors() -> None:
 
 def test_the_hash_changes_with_any_weight_and_not_with_their_order() -> None:
     prior = untrained()
-    turned = replace(prior, weights=dict(reversed(prior.weights.items())))
+    turned = replace(prior, weights=dict(reversed([*prior.weights.items()])))
     assert turned.network_hash() == prior.network_hash()
     for name, tensor in prior.weights.items():
         other = tensor.clone()
@@ -69,7 +69,7 @@ def test_a_background_among_the_channels_comes_first() -> None:
 
 
 def test_classes_that_overlap_or_are_none() -> None:
-    with pytest.raises(InputError, match="sum to 1.5 in a voxel: they do not exclude each other"):
+    with pytest.raises(InputError, match=r"sum to 1\.5 in a voxel: they do not exclude each other"):
         background_first(np.array([[[1.0]], [[0.5]]]), ("a", "b"))
     with pytest.raises(InputError, match="nothing but a background"):
         background_first(np.array([[[1.0]]]), ("background",))

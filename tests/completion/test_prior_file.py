@@ -10,7 +10,7 @@ import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,17 @@ def test_the_same_prior_gives_the_same_bytes_also_in_another_process(path: Path,
     assert path.read_bytes() != other.read_bytes()
 
 
+def test_headers_of_all_lengths_are_read(tmp_path: Path) -> None:
+    """Among them are those whose length, as a number of 8 bytes, begins like a pickle."""
+    lengths = set()
+    for more in range(0, 256, 4):
+        named = replace(untrained(), version="1" * more)
+        prior_file.save(named, tmp_path / "p.safetensors", force=True)
+        assert prior_file.load(tmp_path / "p.safetensors").version == named.version
+        lengths.add((tmp_path / "p.safetensors").read_bytes()[0])
+    assert 0x80 in lengths
+
+
 def test_a_prior_without_images_is_kept_too(tmp_path: Path) -> None:
     prior_file.save(untrained(intensity=False), tmp_path / "p.safetensors")
     assert prior_file.load(tmp_path / "p.safetensors").intensity is None
@@ -161,7 +172,7 @@ def put(name: str, value: Any) -> Callable[[dict[str, Any], dict[str, np.ndarray
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (put("schema", 2), "has the schema 2, and this version of softmorph reads 1"),
+        (put("schema", 2), "has the schema 2, and 1 is read here"),
         (put("schema", "1"), "schema"),
         (put("schema", True), "schema"),
         (put("more", 1), "hold the field 'more'"),

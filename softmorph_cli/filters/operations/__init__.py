@@ -12,6 +12,7 @@ from typing import Any, Final
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.operations import components, interpolate, morphological, rules, skeletonize
+from softmorph_cli.system.printable import meant
 
 # In the order of --help.
 OPERATIONS: Final[Mapping[str, type[Filter]]] = {
@@ -29,7 +30,9 @@ def find(name: str) -> type[Filter]:
         UsageError: If there is none; the message lists them.
     """
     if name not in OPERATIONS:
-        raise UsageError(f"there is no operation {name!r}; use {', '.join(OPERATIONS)}.")
+        raise UsageError(
+            f"there is no operation {name!r}{meant(name, OPERATIONS)}; use {', '.join(OPERATIONS)}."
+        )
     return OPERATIONS[name]
 
 

@@ -10,7 +10,7 @@ from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import LABELS, MASK, Filter, Report
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.system import lengths
-from softmorph_cli.system.parameters import Parameter, below_one, named
+from softmorph_cli.system.parameters import Parameter, below_one, named, one_of
 
 if TYPE_CHECKING:
     from softmorph_cli.kernels.level_sets import LevelSets
@@ -155,16 +155,37 @@ class Resample(Filter):
             check=check_spacing,
         ),
     ] = "iso"
+    pool: Annotated[
+        str | None,
+        Parameter(
+            "What a coarser voxel is of those it covers: max keeps thin vessels at every threshold. (default: mean)",
+            "max|mean",
+            check=one_of("max", "mean"),
+        ),
+    ] = None
 
     operation: ClassVar = "resample"
     help: ClassVar = (
         "Interpolate a map to another voxel size, sheared voxels to rectangular ones; coarser voxels are "
-        "means."
+        "means, or maxima with --pool max."
     )
     examples: ClassVar = (
         "softmorph resample vessels.nii.gz cubic.nii.gz",
-        "softmorph resample vessels.nii.gz coarse.nii.gz --spacing 1mm",
+        "softmorph resample vessels.nii.gz coarse.nii.gz --spacing 1mm --pool max",
     )
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: If a parameter is invalid for any image, or has no effect.
+        """
+        super().__post_init__()
+        if self.pool is not None and self.spacing == "iso":
+            raise UsageError(
+                f"{named('pool', self.pool)} says how coarser voxels are made, and {named('spacing', 'iso')} makes "
+                f"none: give a length, such as {named('spacing', '1mm')}, or leave out {named('pool')}."
+            )
 
     def prepare(self, volume: Volume) -> Volume:
         """Return the map on the new grid.
@@ -174,7 +195,7 @@ class Resample(Filter):
         """
         from softmorph_cli.filters.resample import requested, resampled
 
-        return resampled(volume, requested(volume, self.spacing))
+        return resampled(volume, requested(volume, self.spacing), pool=self.pool or "mean")
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
         """Return the map, which `prepare` has resampled."""

@@ -78,6 +78,7 @@ class Recipe:
             "reading": reading,
             "output_type": self.writing.output_type,
             **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self.writing, name)},
+            **self.writing.pooling_stated,
             "version": ".".join(__version__.split(".")[:2]),
         }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -172,10 +173,9 @@ def evaluate_prior(
     gaps = {one: gap(one) for one in hide}
     prior = read_prior(prior) if isinstance(prior, str | Path) else prior
     at = _axis(axis, prior)
-    subjects = [
-        _of_prior(one, prior, f"{maps}/{one.name}")
-        for one in read_subjects_of(maps, labels, None, voxels, reading, progress)
-    ]
+    with _in_lengths_of(prior):
+        read = read_subjects_of(maps, labels, None, voxels, reading, progress)
+    subjects = [_of_prior(one, prior, f"{maps}/{one.name}") for one in read]
 
     def fitted(done: int, total: int) -> None:
         if progress is not None:
@@ -248,7 +248,8 @@ def segment(
             f"{named('images', 'DIR')}."
         )
     values, like = read_image(image, reading or DEFAULT)
-    _, place = prior.place(Grid.of(like, voxels), str(image))
+    with _in_lengths_of(prior):
+        _, place = prior.place(Grid.of(like, voxels), str(image))
     try:
         fit = fit_intensities(prior, values, place, None, seed, device)
     except InputError as error:
@@ -322,6 +323,22 @@ def read_subjects_of(
         reading=reading or DEFAULT,
         report=progress,
     )
+
+
+@contextmanager
+def _in_lengths_of(prior: Prior) -> Iterator[None]:
+    """Refuse a file without the size of its voxels in other words where the prior does not count in voxels."""
+    from softmorph_cli.completion.box import VOXELS, SizelessError
+
+    try:
+        yield
+    except SizelessError as error:
+        if prior.box.unit == VOXELS:
+            raise
+        first, _, _ = str(error).partition(":")
+        raise InputError(
+            f"{first}, and the prior's box is one of lengths: write the size into the file."
+        ) from error
 
 
 def _of_prior(subject: Subject, prior: Prior, name: str) -> Subject:

@@ -9,6 +9,9 @@ ROWS = {
     "nothing is missing and no grid is asked for: name": "nothing to interpolate",
     "; name slices, such as --missing": "nothing empty to interpolate",
     "give either --spacing or --like": "two grids",
+    "give either --prior or --method": "a prior and a method",
+    "--min-fit is of the fit of a prior": "a least fit of no prior",
+    ": --method logit in place of the prior": "a prior that is poorer than logits",
     "at the ends of the stack, are empty too": "empty slices at the ends",
     " (the first axis; --axis names another)": "empty slices at the ends",
     "; a grid of its own is made with --spacing iso": "the grid of an image for a map without a place",
@@ -162,6 +165,16 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
+    "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",
+    "softmorph prior ": "cli/test_cli_prior.py::test_the_examples_of_help_work",
+    "labels, which have a type of their own: leave": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "of the variance of {}, and --min-fit asks for": "cli/test_cli_prior_use.py::test_an_image_of_another_kind_exits_3_and_is_written",
+    "segments the image is not said: add --prior FILE": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "a training of these settings and maps made it.": "cli/test_cli_prior.py::test_an_interrupted_training_goes_on_with_the_same_result",
+    "Choose it with --channel N or --time N.": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "for each map, or leave --images out": "cli/test_cli_prior.py::test_the_image_of_each_map_is_found_or_missed",
+    "is no label map: leave --label out": "cli/test_cli_prior.py::test_a_file_that_is_no_label_map_is_named",
     "to count lengths in voxels, which have to": "completion/test_box.py::test_a_map_without_geometry_is_refused_with_advice",
     "the prior counts in": "completion/test_box.py::test_a_map_counted_in_other_lengths_is_refused_with_advice",
     "which is larger than the prior's box": "completion/test_training.py::test_a_box_may_be_larger_than_the_maps",
@@ -199,6 +212,7 @@ ELSEWHERE = {
 
 # Those that no test follows, and why.
 UNTRIED = {
+    "without --validate nothing is known about": "says what is, advises nothing",
     "still changing, by less than --tolerance": "says what is, advises nothing",
     "count from the corner of --region": "says what is, advises nothing",
     "stopped at --max-steps": "says what is, advises nothing",

@@ -148,6 +148,19 @@ def test_a_batch_names_the_file_that_has_nothing_missing() -> None:
     assert [one["status"] for one in listed["files"]] == ["done", "failed"]
 
 
+def test_a_batch_notices_that_the_image_of_the_grid_has_changed() -> None:
+    Path("in").mkdir()
+    Path("map.nii.gz").rename("in/map.nii.gz")
+    words = ("batch", "in", "out", "interpolate:like=scan.nii.gz", "--workers", 1, "--json")
+    for shape, more, status in (((9, 8, 7), (), "done"), ((9, 8, 7), ("--resume",), "skipped")):
+        if not Path("scan.nii.gz").exists():
+            save("scan.nii.gz", np.zeros(shape, np.float32))
+        assert run(*words, *more).json["files"][0]["status"] == status
+    save("scan.nii.gz", np.zeros((5, 6, 7), np.float32))
+    run(*words, "--resume", "--force")
+    assert load("out/map.nii.gz").shape == (5, 6, 7)
+
+
 def test_what_is_refused() -> None:
     for words, message in (
         ((), "nothing is missing and no grid is asked for"),

@@ -71,6 +71,11 @@ def test_maps_that_do_not_fit_the_prior_are_refused(prior: Path) -> None:
     Path("digits").mkdir()
     save("digits/7.nii.gz", (np.eye(16) > 0).astype(np.uint8))
     refused("prior", "evaluate", prior, "digits", says=("digits/7.nii.gz", "2 spatial axes"))
+    np.save("digits/7.npy", np.eye(16, dtype=np.float32))
+    Path("digits/7.nii.gz").unlink()
+    says = ("digits/7.npy does not say how large its voxels are, and the prior's box is one of lengths",)
+    refused("prior", "evaluate", prior, "digits", says=says)
+    refused("prior", "segment", "digits/7.npy", "o.npy", "--prior", prior, says=says)
     Path("large").mkdir()
     save("large/a.nii.gz", load("others/maps/case_0.nii.gz"), (16.0, 3.5, 3.0))
     refused(

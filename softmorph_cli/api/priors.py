@@ -335,7 +335,7 @@ def _in_lengths_of(prior: Prior) -> Iterator[None]:
     except SizelessError as error:
         if prior.box.unit == VOXELS:
             raise
-        first, _, _ = str(error).partition(":")
+        first, _, _ = str(error).rpartition(": add ")
         raise InputError(
             f"{first}, and the prior's box is one of lengths: write the size into the file."
         ) from error

@@ -101,6 +101,10 @@ def process(
     check_target(target, replace(outputs, output_type=stored), axes=axes)
     if outputs.standard_error is not None:
         check_target(outputs.standard_error, WriteOptions(force=outputs.force), axes=original.axes)
+    if outputs.filled is not None:
+        check_target(
+            outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=original.spatial_axes
+        )
     read_seconds = time.perf_counter() - started
     for message in (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target)):
         tell(message)

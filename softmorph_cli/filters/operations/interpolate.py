@@ -47,8 +47,8 @@ class Interpolate(Filter):
     missing: Annotated[
         str | None,
         Parameter(
-            "The missing slices, from 0: 5:9,12 for 5 to 8 and 12; or empty, for those between others that are 0 "
-            "throughout.",
+            "The missing slices, counted from 0 in what is read: 5:9,12 for 5 to 8 and 12; or empty, for those between "
+            "others that are 0 throughout.",
             "SLICES|empty",
             check=_check_missing,
         ),

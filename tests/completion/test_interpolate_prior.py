@@ -211,4 +211,3 @@ def test_command_chain_and_batch_write_and_end_with_3(
     assert [(one["status"], one["not_reached"]) for one in files] == [("failed", True)] * 2
     assert "b.nrrd: the prior agrees" in err
     np.testing.assert_array_equal(sm.read("out/a.nrrd").array, wanted.image.array)
-    told("batch", "in", "out", f"{text}0", "--workers", 1, "--resume", "--force")

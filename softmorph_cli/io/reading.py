@@ -39,8 +39,9 @@ def read_map(path: str | Path, options: ReadOptions = DEFAULT) -> Volume:
     """Read a probability map.
 
     Args:
-        path: A NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz or OME-Zarr; the content decides which. A path
-            into a Zarr store, such as map.zarr/1 or map.zarr/labels/cells, names an array or image in the store.
+        path: A NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz, HDF5 or OME-Zarr; the content decides which. A
+            path into a Zarr store, such as map.zarr/1 or map.zarr/labels/cells, names an array or image in the store;
+            one into an HDF5 file, such as maps.h5:/exported_data, names a dataset.
         options: How it is read.
 
     Returns:

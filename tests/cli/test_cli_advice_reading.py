@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -34,6 +35,11 @@ def pyramid() -> None:
     run("erode", "map.npy", "map.zarr", "--pyramid")
 
 
+def datasets() -> None:
+    with h5py.File("maps.h5", "w") as file:
+        file["a map"], file["b"] = soft(), soft()
+
+
 def probabilities_and_logits() -> None:
     Path("in").mkdir()
     np.save("in/probabilities.npy", soft())
@@ -41,6 +47,12 @@ def probabilities_and_logits() -> None:
 
 
 TABLE = {
+    "several datasets of a file": Row(
+        datasets,
+        "stats maps.h5",
+        ("softmorph info",),
+        then="stats 'maps.h5:/a map'",
+    ),
     "a time that is not there": Row(
         lambda: stack("TZYX", (3, *SHAPE)), "stats map.ome.tif --time 9", ("--time 0",)
     ),

@@ -62,6 +62,7 @@ def _leave(seed: Seed, number: int) -> None:
 
 def _warm() -> None:
     """Import once what each process would."""
+    import h5py
     import nibabel
     import SimpleITK
     import tifffile
@@ -69,7 +70,7 @@ def _warm() -> None:
 
     import softmorph_cli.cli.app
 
-    _ = (nibabel, SimpleITK, tifffile.TIFF.DECOMPRESSORS, zarr, softmorph_cli.cli.app)
+    _ = (h5py, nibabel, SimpleITK, tifffile.TIFF.DECOMPRESSORS, zarr, softmorph_cli.cli.app)
 
 
 def _text(report: Report, cases: list[Case]) -> str:

@@ -89,7 +89,7 @@ def test_help_lists_the_formats() -> None:
     assert {family.name: family.suffixes for family in FORMATS} == {
         name: family.suffixes for name, family in FAMILIES.items()
     }
-    assert READ == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy or nnU-Net's .npz"
+    assert READ == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy, nnU-Net's .npz or .h5"
     assert WRITTEN == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha or .npy"
 
 

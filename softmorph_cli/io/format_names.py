@@ -32,6 +32,14 @@ FAMILIES: Final = {
     "metaimage": Family("MetaImage", (".mha", ".mhd"), (".mha", ".mhd"), (".mha",)),
     "npy": Family("NumPy", (".npy",), (".npy",), (".npy",)),
     "nnunet": Family("nnU-Net .npz", (".npz",), ("nnU-Net's .npz",), ()),
+    "mgh": Family("MGH", (".mgz", ".mgh", ".mgh.gz"), (".mgz",), (".mgz",), (".mgz", ".mgh.gz")),
+    "mrc": Family(
+        "MRC",
+        (".mrc", ".map", ".rec", ".mrc.gz", ".map.gz", ".rec.gz"),
+        (".mrc",),
+        (".mrc",),
+        (".mrc.gz", ".map.gz", ".rec.gz"),
+    ),
     "hdf5": Family("HDF5", (".h5", ".hdf5"), (".h5",), ()),
 }
 

@@ -13,6 +13,8 @@ from softmorph_cli.io.format_names import FAMILIES
 from softmorph_cli.io.git_pointers import check_fetched
 from softmorph_cli.io.hdf5 import Hdf5, split
 from softmorph_cli.io.metaimage import MetaImage
+from softmorph_cli.io.mgh import Mgh
+from softmorph_cli.io.mrc import Mrc
 from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npy import Npy
 from softmorph_cli.io.npz import Npz
@@ -32,26 +34,22 @@ from softmorph_cli.volume import places
 
 _OME_ZARR = OmeZarr()
 FORMATS: Final[tuple[Format, ...]] = (
-    Nifti(),
-    Tiff(),
-    Png(),
-    Nrrd(),
-    MetaImage(),
-    _OME_ZARR,
-    Npy(),
-    Npz(),
-    Hdf5(),
-)
+    Nifti(), Tiff(), Png(), Nrrd(), MetaImage(), _OME_ZARR, Npy(), Npz(), Hdf5(), Mgh(), Mrc()
+)  # fmt: skip
 ACCEPTED: Final = (
-    "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy, nnU-Net .npz and "
-    "HDF5 (.h5)"
+    "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy, nnU-Net .npz, "
+    "HDF5 (.h5), MRC (.mrc, .map, .rec) and FreeSurfer's .mgz"
 )
-_WRITTEN: Final = "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha) or .npy"
+_WRITTEN: Final = (
+    "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha), .npy, MRC (.mrc) or .mgz"
+)
 
 # Formats with voxels in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
 # Formats without geometry, and what results are written as instead.
 _INSTEAD = {".npz": ".nii.gz", ".h5": ".tif", ".hdf5": ".tif"}
+# Suffixes that are read and never written, with the suffix of a result in the same format.
+_UNPACKED = {".mrc.gz": ".mrc", ".map.gz": ".map", ".rec.gz": ".rec"}
 _HEAD = 1024
 _LABEL_TYPES = (("uint8", 2**8 - 1), ("uint16", 2**16 - 1), ("uint32", 2**32 - 1))
 # Other formats, so that a refusal can name them.
@@ -189,6 +187,7 @@ def target_suffix(path: Path, family: Format) -> str:
     suffix = suffix_of(path)
     if family.suffixes[0] in _INSTEAD:
         return _INSTEAD[family.suffixes[0]]
+    suffix = _UNPACKED.get(suffix, suffix)
     return suffix if suffix in family.suffixes and suffix not in _TWO_FILES else family.suffixes[0]
 
 
@@ -211,6 +210,10 @@ def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
     if suffix_of(path) in _INSTEAD:
         raise UsageError(
             f"{path}: {family.title} files are read, not written; write {_INSTEAD[suffix_of(path)]} instead."
+        )
+    if suffix_of(path) in _UNPACKED:
+        raise UsageError(
+            f"{path}: a gzipped MRC is read, not written; write {_UNPACKED[suffix_of(path)]} instead."
         )
     if suffix_of(path) in _TWO_FILES:
         raise UsageError(

@@ -67,7 +67,7 @@ def one(name: str, suffix: str, content: bytes, **options: Any) -> Seed:
     return Seed(name, {f"in{suffix}": content}, f"in{suffix}", options)
 
 
-def _saved(suffix: str, save: Callable[[Path], Any]) -> bytes:
+def saved(suffix: str, save: Callable[[Path], Any]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder) / f"saved{suffix}")
         return _steady((Path(folder) / f"saved{suffix}").read_bytes())
@@ -436,13 +436,11 @@ def _own() -> Iterator[Seed]:
         def save(path: Path, kind: str | None = "uint8") -> Any:
             return write(volume, path, output_type=kind, provenance=told)
 
-        yield one(name, suffix, _saved(suffix, save))
-        labels = _saved(
-            suffix, lambda path: write_labels(LABELS, volume, path, WriteOptions(provenance=told))
-        )
+        yield one(name, suffix, saved(suffix, save))
+        labels = saved(suffix, lambda path: write_labels(LABELS, volume, path, WriteOptions(provenance=told)))
         yield one(f"{name}labels", suffix, labels, label=1)
     flat = Volume(SOFT[0], "YX", (0.6, 0.5), "mm")
-    yield one("png-own", ".png", _saved(".png", lambda path: write(flat, path, provenance=told)))
+    yield one("png-own", ".png", saved(".png", lambda path: write(flat, path, provenance=told)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "in.zarr"
         write(volume, path, provenance=told, pyramid=True)

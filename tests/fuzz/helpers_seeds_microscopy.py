@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers_seeds import BYTES, SOFT, Seed, one
+from helpers_seeds import BYTES, SOFT, Seed, one, saved
 
 
 def microscopy() -> Iterator[Seed]:
     yield from _hdf5()
+    yield from _mrc()
+    yield from _mgh()
 
 
 def _hdf5() -> Iterator[Seed]:
@@ -44,3 +49,34 @@ def _hdf5() -> Iterator[Seed]:
     yield one(
         "hdf5-latest", ".hdf5", file(SOFT, latest=True, more=sizes, chunks=(2, 3, 7), compression="gzip")
     )
+
+
+def _mrc() -> Iterator[Seed]:
+    import mrcfile
+
+    def file(array: Any, **fields: Any) -> bytes:
+        def save(path: Path) -> None:
+            with mrcfile.new(path) as made:
+                made.set_data(array)
+                made.voxel_size = (1.5, 2.0, 2.5)
+                made.set_extended_header(np.zeros(80, np.uint8))
+                made.header.label[0] = b"by hand"
+                for name, value in fields.items():
+                    made.header[name] = value
+
+        return saved(".mrc", save)
+
+    plain = file(SOFT)
+    yield one("mrc-plain", ".mrc", plain)
+    yield one("mrc-gzip", ".map.gz", gzip.compress(plain, 1, mtime=0))
+    yield one("mrc-turned", ".rec", file((SOFT > 0.5).astype(np.int8), mapc=3, mapr=1, maps=2))
+    yield one("mrc-volumes", ".mrc", file(np.stack([SOFT, SOFT]).astype(np.float16)), channel=1)
+
+
+def _mgh() -> Iterator[Seed]:
+    nibabel: Any = import_module("nibabel")
+    affine = np.array([[0, -2, 0, 3.5], [1, 0, 0.25, -8], [0, 0.5, 3, 1], [0, 0, 0, 1]])
+    plain = nibabel.MGHImage(SOFT.T, affine).to_bytes()
+    yield one("mgh-plain", ".mgh", plain)
+    yield one("mgh-gzip", ".mgz", gzip.compress(plain, 1, mtime=0))
+    yield one("mgh-frames", ".mgh", nibabel.MGHImage(np.stack([SOFT, SOFT]).T, affine).to_bytes(), channel=1)

@@ -89,8 +89,10 @@ def test_help_lists_the_formats() -> None:
     assert {family.name: family.suffixes for family in FORMATS} == {
         name: family.suffixes for name, family in FAMILIES.items()
     }
-    assert READ == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy, nnU-Net's .npz or .h5"
-    assert WRITTEN == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha or .npy"
+    assert (
+        READ == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy, nnU-Net's .npz, .mgz, .mrc or .h5"
+    )
+    assert WRITTEN == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .npy, .mgz or .mrc"
 
 
 def test_every_writing_option_is_a_keyword_of_write_and_of_the_shell_unless_it_is_of_python_alone() -> None:

@@ -204,6 +204,8 @@ def _open(path: Path, options: ReadOptions) -> _File:
     family, raw = read_raw(path, options)
     check_type(raw, name)
     picked = options.channel is not None and not _picked_late(options)
+    if options.channel is None and options.axes is None and options.channel_axis is None:
+        select.ask_about_channels(raw, name)
     raw = select.name_axes(raw, name, axes=options.axes, channel_axis=options.channel_axis, picked=picked)
     filed_axes = raw.axes or ""
     raw = select.arrange(raw)

@@ -89,6 +89,7 @@ ROWS = {
     "letter for each, for example --axes": "axes of another number",
     "axis T as time, and its channels": "a time chosen as a channel",
     "name it with --channel-axis.": "none of two axes is that of the channels",
+    "channels without names, each of which": "more channels than maps usually have",
     "name one of them behind": "several datasets of a file",
     "--axes changes it.": "axes of space with other names",
     "choose one channel with --channel, or write .npy": "more axes than NIfTI holds",

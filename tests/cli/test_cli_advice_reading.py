@@ -47,6 +47,11 @@ def probabilities_and_logits() -> None:
 
 
 TABLE = {
+    "more channels than maps usually have": Row(
+        lambda: tifffile.imwrite("map.tif", soft(shape=(9, 12, 14)), imagej=True, metadata={"axes": "CYX"}),
+        "stats map.tif",
+        ("--channel 0", "--axes ZYX", "--axes CYX"),
+    ),
     "several datasets of a file": Row(
         datasets,
         "stats maps.h5",

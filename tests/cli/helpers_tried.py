@@ -90,6 +90,7 @@ ROWS = {
     "axis T as time, and its channels": "a time chosen as a channel",
     "name it with --channel-axis.": "none of two axes is that of the channels",
     "channels without names, each of which": "more channels than maps usually have",
+    "by its header it is a stack of images;": "a stack of images as MRC",
     "name one of them behind": "several datasets of a file",
     "--axes changes it.": "axes of space with other names",
     "choose one channel with --channel, or write .npy": "more axes than NIfTI holds",

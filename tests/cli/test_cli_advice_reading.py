@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
@@ -40,6 +41,12 @@ def datasets() -> None:
         file["a map"], file["b"] = soft(), soft()
 
 
+def stack_of_images() -> None:
+    with mrcfile.new("map.mrc") as file:
+        file.set_data(soft())
+        file.set_image_stack()
+
+
 def probabilities_and_logits() -> None:
     Path("in").mkdir()
     np.save("in/probabilities.npy", soft())
@@ -47,6 +54,7 @@ def probabilities_and_logits() -> None:
 
 
 TABLE = {
+    "a stack of images as MRC": Row(stack_of_images, "stats map.mrc", ("--axes ZYX",), code=0),
     "more channels than maps usually have": Row(
         lambda: tifffile.imwrite("map.tif", soft(shape=(9, 12, 14)), imagej=True, metadata={"axes": "CYX"}),
         "stats map.tif",

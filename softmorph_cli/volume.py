@@ -65,7 +65,7 @@ class Source:
     Attributes:
         path: The path of the file.
         format: The name of the file format: "nifti", "tiff", "png", "nrrd", "metaimage", "npy", "ome-zarr", "nnunet",
-            "hdf5", "mgh", "mrc".
+            "hdf5", "mgh", "mrc", "dicom".
         shape: The shape of the stored array, in the axis order of the file.
         dtype: The NumPy name of the element type in the file.
         header: Metadata of the file that the writer of the same format restores (`softmorph_cli.io.raw.Kept`).

@@ -40,6 +40,7 @@ FAMILIES: Final = {
         (".mrc",),
         (".mrc.gz", ".map.gz", ".rec.gz"),
     ),
+    "dicom": Family("DICOM", (".dcm",), ("DICOM segmentations",), ()),
     "hdf5": Family("HDF5", (".h5", ".hdf5"), (".h5",), ()),
 }
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.io.damage import damage, not_read
+from softmorph_cli.io.dicom import Dicom
 from softmorph_cli.io.format_names import FAMILIES
 from softmorph_cli.io.git_pointers import check_fetched
 from softmorph_cli.io.hdf5 import Hdf5, split
@@ -34,11 +35,11 @@ from softmorph_cli.volume import places
 
 _OME_ZARR = OmeZarr()
 FORMATS: Final[tuple[Format, ...]] = (
-    Nifti(), Tiff(), Png(), Nrrd(), MetaImage(), _OME_ZARR, Npy(), Npz(), Hdf5(), Mgh(), Mrc()
+    Nifti(), Tiff(), Png(), Nrrd(), MetaImage(), _OME_ZARR, Npy(), Npz(), Hdf5(), Mgh(), Mrc(), Dicom()
 )  # fmt: skip
 ACCEPTED: Final = (
     "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy, nnU-Net .npz, "
-    "HDF5 (.h5), MRC (.mrc, .map, .rec) and FreeSurfer's .mgz"
+    "HDF5 (.h5), MRC (.mrc, .map, .rec), FreeSurfer's .mgz and DICOM segmentations (.dcm)"
 )
 _WRITTEN: Final = (
     "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha), .npy, MRC (.mrc) or .mgz"
@@ -47,7 +48,7 @@ _WRITTEN: Final = (
 # Formats with voxels in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
 # Formats without geometry, and what results are written as instead.
-_INSTEAD = {".npz": ".nii.gz", ".h5": ".tif", ".hdf5": ".tif"}
+_INSTEAD = {".npz": ".nii.gz", ".h5": ".tif", ".hdf5": ".tif", ".dcm": ".nii.gz"}
 # Suffixes that are read and never written, with the suffix of a result in the same format.
 _UNPACKED = {".mrc.gz": ".mrc", ".map.gz": ".map", ".rec.gz": ".rec"}
 _HEAD = 1024
@@ -344,9 +345,7 @@ def _usual(family: Format, zipped: bool) -> str:
 
 def _describe(head: bytes, zipped: bool) -> str:
     other = next((name for magic, name in _OTHERS if head.startswith(magic)), None)
-    if head[128:132] == b"DICM":
-        other = "DICOM"
-    elif head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
+    if head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
         other = "an Analyze 7.5 header or a damaged NIfTI"
     kind = other or f"starts with the bytes {head[:8].hex(' ')}"
     return ("it unpacks to " if zipped and other else "it is " if other else "it ") + kind

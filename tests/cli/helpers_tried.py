@@ -146,6 +146,7 @@ ROWS = {
     "--local-cluster to use --device": "a cluster of this machine on a GPU",
     "works on the CPU alone": "pruning on a GPU",
     "needs Dask, which is not installed": "a cluster without Dask",
+    "is read with highdicom, and that": "a segmentation without its library",
     "pip install imagecodecs": "a TIFF packed as few are",
     "missing (pip install": "extras that are not there",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import h5py
@@ -24,6 +25,7 @@ from helpers_advice import (
     stack,
 )
 from helpers_cli import run, save
+from helpers_dicom import segmentation
 
 import softmorph_cli
 
@@ -54,6 +56,14 @@ def probabilities_and_logits() -> None:
 
 
 TABLE = {
+    "a segmentation without its library": Row(
+        lambda: Path("seg.dcm").write_bytes(segmentation(soft())),
+        "stats seg.dcm",
+        ("pip install 'softmorph-cli[dicom]'",),
+        then={"pip install 'softmorph-cli[dicom]'": "stats seg.dcm"},
+        where=lambda patch: patch.setitem(sys.modules, "highdicom", None),
+        mended=True,
+    ),
     "a stack of images as MRC": Row(stack_of_images, "stats map.mrc", ("--axes ZYX",), code=0),
     "more channels than maps usually have": Row(
         lambda: tifffile.imwrite("map.tif", soft(shape=(9, 12, 14)), imagej=True, metadata={"axes": "CYX"}),

@@ -1,4 +1,4 @@
-"""Small intact files of the formats of microscopy, as the libraries of these formats write them."""
+"""Small intact files of microscopy, FreeSurfer and DICOM, as the libraries of these formats write them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers_dicom import segmentation
 from helpers_seeds import BYTES, SOFT, Seed, one, saved
 
 
@@ -18,6 +19,7 @@ def microscopy() -> Iterator[Seed]:
     yield from _hdf5()
     yield from _mrc()
     yield from _mgh()
+    yield from _dicom()
 
 
 def _hdf5() -> Iterator[Seed]:
@@ -80,3 +82,10 @@ def _mgh() -> Iterator[Seed]:
     yield one("mgh-plain", ".mgh", plain)
     yield one("mgh-gzip", ".mgz", gzip.compress(plain, 1, mtime=0))
     yield one("mgh-frames", ".mgh", nibabel.MGHImage(np.stack([SOFT, SOFT]).T, affine).to_bytes(), channel=1)
+
+
+def _dicom() -> Iterator[Seed]:
+    yield one("dicom-fractions", ".dcm", segmentation(SOFT))
+    pair = np.stack([SOFT > 0.6, SOFT < 0.3], axis=-1).astype(np.uint8)
+    yield one("dicom-segments", ".dcm", segmentation(pair, "BINARY"), channel=1)
+    yield one("dicom-labels", ".dcm", segmentation((SOFT > 0.5) + np.uint8(1), "LABELMAP"), label=2)

@@ -89,9 +89,8 @@ def test_help_lists_the_formats() -> None:
     assert {family.name: family.suffixes for family in FORMATS} == {
         name: family.suffixes for name, family in FAMILIES.items()
     }
-    assert (
-        READ == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy, nnU-Net's .npz, .mgz, .mrc or .h5"
-    )
+    also = "nnU-Net's .npz, .mgz, .mrc, DICOM segmentations or .h5"
+    assert f".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy, {also}" == READ
     assert WRITTEN == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .npy, .mgz or .mrc"
 
 

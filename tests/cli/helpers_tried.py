@@ -101,6 +101,9 @@ ROWS = {
     "letter for each, for example --axes": "axes of another number",
     "axis T as time, and its channels": "a time chosen as a channel",
     "name it with --channel-axis.": "none of two axes is that of the channels",
+    "channels without names, each of which": "more channels than maps usually have",
+    "by its header it is a stack of images;": "a stack of images as MRC",
+    "name one of them behind": "several datasets of a file",
     "--axes changes it.": "axes of space with other names",
     "choose one channel with --channel, or write .npy": "more axes than NIfTI holds",
     "or choose one with --channel.": "more axes than OME-Zarr holds",
@@ -159,6 +162,7 @@ ROWS = {
     "--local-cluster to use --device": "a cluster of this machine on a GPU",
     "works on the CPU alone": "pruning on a GPU",
     "needs Dask, which is not installed": "a cluster without Dask",
+    "is read with highdicom, and that": "a segmentation without its library",
     "pip install imagecodecs": "a TIFF packed as few are",
     "missing (pip install": "extras that are not there",
 }

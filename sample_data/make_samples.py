@@ -169,8 +169,8 @@ def _unit(vector: Floats) -> Floats:
     return np.asarray(vector / np.linalg.norm(vector), np.float64)
 
 
-def vessel_tree() -> npt.NDArray[np.float32]:
-    """Return the probability map (z, y, x) of a vascular tree, in steps of 1/1024.
+def vessel_tree() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Return the probability map (z, y, x) of a vascular tree, in steps of 1/1024, and the mask of the tree itself.
 
     The logit falls linearly with the distance from the vessel's surface, is disturbed by smooth noise and
     levels off at +-4.5; so thin vessels are less certain than thick ones, as a network's are.
@@ -181,7 +181,7 @@ def vessel_tree() -> npt.NDArray[np.float32]:
     logit = -distance / EDGE_SOFTNESS + 0.35 * noise / noise.std()
     probability = np.rint(expit(4.5 * np.tanh(logit / 4.5)) * LEVELS) / LEVELS
     probability[(distance > 2.0) | (probability < 0.015)] = 0
-    return np.asarray(probability, np.float32)
+    return np.asarray(probability, np.float32), np.asarray(distance < 0, np.uint8)
 
 
 def signed_distance(tree: list[Branch]) -> Floats:
@@ -230,12 +230,17 @@ def write_samples(folder: Path) -> None:
         predictor=True,
         compressionargs={"level": 9},
     )
-    image: Any = nibabel.Nifti1Image(vessel_tree().T, tree_affine())
-    image.header.set_xyzt_units("mm")
-    image.set_sform(tree_affine(), code="scanner")
-    image.set_qform(tree_affine(), code="scanner")
-    image.header["descrip"] = b"softmorph sample: vessel probability"
-    nibabel.save(image, folder / "vessel_tree.nii.gz")
+    probability, truth = vessel_tree()
+    for array, name, described in (
+        (probability, "vessel_tree.nii.gz", b"softmorph sample: vessel probability"),
+        (truth, "vessel_tree_truth.nii.gz", b"softmorph sample: vessels"),
+    ):
+        image: Any = nibabel.Nifti1Image(array.T, tree_affine())
+        image.header.set_xyzt_units("mm")
+        image.set_sform(tree_affine(), code="scanner")
+        image.set_qform(tree_affine(), code="scanner")
+        image.header["descrip"] = described
+        nibabel.save(image, folder / name)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
     Args:
         axes: One letter for each array axis, the spatial axes last.
         shape: The size along each axis.
-        family: The name of the file format. In a NIfTI the fourth axis has no name and is assumed to hold classes.
+        family: The name of the file format. In a NIfTI or MGH the fourth axis has no name and is assumed to hold
+            classes.
     """
     long = [
         k
@@ -54,7 +55,7 @@ def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
     ]
     if len(long) != 1:
         return None
-    return long[0] if axes[long[0]] in ("C", SLICE) or family == "nifti" else None
+    return long[0] if axes[long[0]] in ("C", SLICE) or family in ("nifti", "mgh") else None
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Source:
 
     Attributes:
         path: The path of the file.
-        format: The name of the file format: "nifti", "tiff", "png", "nrrd", "metaimage", "npy", "ome-zarr", "nnunet".
+        format: The name of the file format: "nifti", "tiff", "png", "nrrd", "metaimage", "npy", "ome-zarr", "nnunet",
+            "hdf5", "mgh", "mrc", "dicom".
         shape: The shape of the stored array, in the axis order of the file.
         dtype: The NumPy name of the element type in the file.
         header: Metadata of the file that the writer of the same format restores (`softmorph_cli.io.raw.Kept`).

@@ -24,13 +24,20 @@ _LIBRARIES = (
     "nibabel",
     "SimpleITK",
     "tifffile",
+    "h5py",
+    "mrcfile",
     "zarr",
     "matplotlib",
 )
 # Separators of lists; sizes have a multiplication sign.
 _BETWEEN = {"channels": ", ", "notes": " "}
 # By the extra that installs it.
-_EXTRAS = {"terminal": "textual-image", "cluster": "distributed", "codecs": "imagecodecs"}
+_EXTRAS = {
+    "terminal": "textual-image",
+    "cluster": "distributed",
+    "codecs": "imagecodecs",
+    "dicom": "highdicom",
+}
 
 
 def info(

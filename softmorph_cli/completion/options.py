@@ -44,7 +44,8 @@ class TrainingOptions:
     """The settings of a training, which are the options of `softmorph prior train` too.
 
     Attributes:
-        subjects: The number of subjects that each step draws; all, where there are fewer.
+        subjects: The number of subjects that each step draws; all, where there are fewer. Of more than 24 times as many
+            subjects a 24th is drawn, with as many voxels in all.
         points: The number of voxels that each step draws of each of them.
     """
 

@@ -189,6 +189,10 @@ class Filter:
         """Return the filter with the files that it names read; `grid_of` returns the grid of an image as a map."""
         return self
 
+    def axes_after(self, axes: str) -> str:
+        """Return the axes of the result for a map with the given axes."""
+        return axes
+
     def prepare(self, volume: Volume) -> Volume:
         """Return the map that the filter is applied to, which is resampled if the filter requires it."""
         return volume

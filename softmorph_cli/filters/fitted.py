@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.completion.between import Scale
+from softmorph_cli.errors import InputError
 from softmorph_cli.filters import resample
 from softmorph_cli.system.parameters import named
 
@@ -67,6 +68,11 @@ class FittedPrior:
 
         if isinstance(prior, Path):
             prior = prior_file.load(prior)
+        voxels = prior.box.unit == VOXELS
+        if volume.spacing is None and volume.affine is None and not voxels:
+            raise InputError(
+                "the file does not say how large its voxels are, and the prior counts in lengths."
+            )
         maps, number = volume.array, np.arange(len(observed))
         along = [1] * volume.spatial_dims
         along[axis] = -1
@@ -74,7 +80,7 @@ class FittedPrior:
         # What stands in the missing slices counts for nothing: one that is observed takes their place.
         complete = np.take(maps, np.where(observed, number, number[observed][0]), axis + 1)
         given, channels = prior.exclusive(complete, volume.channels)
-        _, place = prior.place(Grid.of(volume, voxels=prior.box.unit == VOXELS))
+        _, place = prior.place(Grid.of(volume, voxels=voxels))
         fit = fitting.fit_probabilities(prior, given, seen, place)
         left_out = validation.leave_one_out(prior, given, observed, axis, place)
         predicted = cls._in_channels(fitting.predict(prior, fit.latent, place), channels, maps)

@@ -95,7 +95,8 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
     images = [_of_group(volume, maps) for maps in _grouped(volume)]
     fits: list[FittedPrior] = []
     if learned is None:
-        scales = [between.Scale.of(one.array, chosen.way, axis, spacing=volume.spacing) for one in images]
+        known = [np.compress(stack.observed, one.array, axis + 1) for one in images]
+        scales = [between.Scale.of(maps, chosen.way, axis, spacing=volume.spacing) for maps in known]
         filled = [
             between.fill(
                 one.array, stack.observed, axis, chosen.way, exclusive=scale.exclusive, spacing=volume.spacing
@@ -115,7 +116,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
             made = [fit.on_grid(_three(volume), grid, matrix) for fit in fits]
         else:
             moved = [_on_grid(chosen, one, scale) for one, scale in zip(full, scales, strict=True)]
-            made, grid = [one.array for one in moved], moved[0]
+            made, grid = [np.ascontiguousarray(one.array) for one in moved], moved[0]
         invented, outside = _settle(filled, made, stack.observed, axis, volume, grid)
         if outside:
             notes.append(
@@ -281,7 +282,7 @@ def _settle(
 
     Args:
         filled: The map without missing slices, groups of channels of shape (C, ...).
-        made: The map on the new grid, which is changed.
+        made: The map on the new grid, contiguous arrays of shape (C, ...), which are changed.
         observed: For each slice of the map whether it is observed.
         axis: The axis of the slices, counted from the first spatial axis.
         old: A map on the first grid.

@@ -13,16 +13,18 @@ class Family(NamedTuple):
         suffixes: The suffixes of file names of this format, in lower case; the first is the default.
         read: The suffixes that --help lists for input.
         written: The suffixes that --help lists for output.
+        gzipped: The suffixes of gzipped files of this format, out of `suffixes`; empty if these are not read.
     """
 
     title: str
     suffixes: tuple[str, ...]
     read: tuple[str, ...]
     written: tuple[str, ...]
+    gzipped: tuple[str, ...] = ()
 
 
 FAMILIES: Final = {
-    "nifti": Family("NIfTI", (".nii.gz", ".nii"), (".nii.gz", ".nii"), (".nii.gz", ".nii")),
+    "nifti": Family("NIfTI", (".nii.gz", ".nii"), (".nii.gz", ".nii"), (".nii.gz", ".nii"), (".nii.gz",)),
     "tiff": Family("TIFF", (".tif", ".tiff", ".btf", ".tf8"), (".tif",), (".tif",)),
     "ome-zarr": Family("OME-Zarr", (".ome.zarr", ".zarr"), (".zarr",), (".zarr",)),
     "png": Family("PNG", (".png",), (".png",), (".png",)),
@@ -30,6 +32,16 @@ FAMILIES: Final = {
     "metaimage": Family("MetaImage", (".mha", ".mhd"), (".mha", ".mhd"), (".mha",)),
     "npy": Family("NumPy", (".npy",), (".npy",), (".npy",)),
     "nnunet": Family("nnU-Net .npz", (".npz",), ("nnU-Net's .npz",), ()),
+    "mgh": Family("MGH", (".mgz", ".mgh", ".mgh.gz"), (".mgz",), (".mgz",), (".mgz", ".mgh.gz")),
+    "mrc": Family(
+        "MRC",
+        (".mrc", ".map", ".rec", ".mrc.gz", ".map.gz", ".rec.gz"),
+        (".mrc",),
+        (".mrc",),
+        (".mrc.gz", ".map.gz", ".rec.gz"),
+    ),
+    "dicom": Family("DICOM", (".dcm",), ("DICOM segmentations",), ()),
+    "hdf5": Family("HDF5", (".h5", ".hdf5"), (".h5",), ()),
 }
 
 

@@ -9,8 +9,13 @@ from typing import Final
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.io.damage import damage, not_read
+from softmorph_cli.io.dicom import Dicom
+from softmorph_cli.io.format_names import FAMILIES
 from softmorph_cli.io.git_pointers import check_fetched
+from softmorph_cli.io.hdf5 import Hdf5, split
 from softmorph_cli.io.metaimage import MetaImage
+from softmorph_cli.io.mgh import Mgh
+from softmorph_cli.io.mrc import Mrc
 from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npy import Npy
 from softmorph_cli.io.npz import Npz
@@ -29,22 +34,29 @@ from softmorph_cli.system.printable import printable, typed
 from softmorph_cli.volume import places
 
 _OME_ZARR = OmeZarr()
-FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), Nrrd(), MetaImage(), _OME_ZARR, Npy(), Npz())
+FORMATS: Final[tuple[Format, ...]] = (
+    Nifti(), Tiff(), Png(), Nrrd(), MetaImage(), _OME_ZARR, Npy(), Npz(), Hdf5(), Mgh(), Mrc(), Dicom()
+)  # fmt: skip
 ACCEPTED: Final = (
-    "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy and nnU-Net .npz"
+    "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy, nnU-Net .npz, "
+    "HDF5 (.h5), MRC (.mrc, .map, .rec), FreeSurfer's .mgz and DICOM segmentations (.dcm)"
+)
+_WRITTEN: Final = (
+    "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha), .npy, MRC (.mrc) or .mgz"
 )
 
 # Formats with voxels in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
 # Formats without geometry, and what results are written as instead.
-_INSTEAD = {".npz": ".nii.gz"}
+_INSTEAD = {".npz": ".nii.gz", ".h5": ".tif", ".hdf5": ".tif", ".dcm": ".nii.gz"}
+# Suffixes that are read and never written, with the suffix of a result in the same format.
+_UNPACKED = {".mrc.gz": ".mrc", ".map.gz": ".map", ".rec.gz": ".rec"}
 _HEAD = 1024
 _LABEL_TYPES = (("uint8", 2**8 - 1), ("uint16", 2**16 - 1), ("uint32", 2**32 - 1))
 # Other formats, so that a refusal can name them.
 _OTHERS = (
     (b"\xff\xd8\xff", "a JPEG image, which loses what it stores"),
     (b"PK\x03\x04", "a zip archive"),
-    (b"\x89HDF", "HDF5"),
     (b"GIF8", "a GIF image"),
     (b"BM", "a BMP image"),
     (b"%PDF", "a PDF document"),
@@ -60,6 +72,7 @@ def detect(path: Path) -> Format:
         FileError: If the file is missing, a folder, empty, unreadable, of an unknown type, or of another
             type than its suffix says.
     """
+    path = file_of(path)
     if is_node(path):
         return _OME_ZARR
     head, zipped = _first_bytes(path)
@@ -76,18 +89,17 @@ def detect(path: Path) -> Format:
             f"{_describe(head, zipped)}; read are {ACCEPTED}."
         )
     if named is not None and named is not content:
-        plain = ".nii" if content.name == "nifti" else content.suffixes[0]
         raise FileError(
             f"{path} is called {suffix_of(path)} but holds {content.title}; "
-            f"rename it: {_rename(path, plain + '.gz' * zipped)}"
+            f"rename it: {_rename(path, _usual(content, zipped))}"
         )
-    if content.name == "nifti" and named is content and zipped != (suffix_of(path) == ".nii.gz"):
-        wrong, right = (".nii", ".nii.gz") if zipped else (".nii.gz", ".nii")
+    gzipped = FAMILIES[content.name].gzipped
+    if gzipped and named is content and zipped != (suffix_of(path) in gzipped):
         raise FileError(
-            f"{path} is called {wrong} but is {'' if zipped else 'not '}compressed; "
-            f"rename it: {_rename(path, right)}"
+            f"{path} is called {suffix_of(path)} but is {'' if zipped else 'not '}compressed; "
+            f"rename it: {_rename(path, _usual(content, zipped))}"
         )
-    if zipped and content.name != "nifti":
+    if zipped and not gzipped:
         # gunzip accepts no other suffix.
         if path.suffix.lower() != ".gz":
             advice = f"rename it: {_rename(path, suffix_of(path) + '.gz')}"
@@ -161,6 +173,11 @@ def suffix_of(path: Path) -> str:
     return next((s for s in known if name.endswith(s)), path.suffix.lower())
 
 
+def file_of(path: Path) -> Path:
+    """Return the file that a path names, without the name of a dataset behind it (maps.h5:/exported_data)."""
+    return split(path)[0]
+
+
 def named_format(path: Path) -> Format | None:
     """Return the format that the suffix of a file name stands for, or None if the suffix is unknown."""
     return next((family for family in FORMATS if suffix_of(path) in family.suffixes), None)
@@ -171,6 +188,7 @@ def target_suffix(path: Path, family: Format) -> str:
     suffix = suffix_of(path)
     if family.suffixes[0] in _INSTEAD:
         return _INSTEAD[family.suffixes[0]]
+    suffix = _UNPACKED.get(suffix, suffix)
     return suffix if suffix in family.suffixes and suffix not in _TWO_FILES else family.suffixes[0]
 
 
@@ -187,13 +205,16 @@ def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
     if family is None:
         if _is_folder(path):
             check_writable(path)  # which refuses it
-        written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " or .npy")
         raise UsageError(
-            f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {written}."
+            f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {_WRITTEN}."
         )
     if suffix_of(path) in _INSTEAD:
         raise UsageError(
             f"{path}: {family.title} files are read, not written; write {_INSTEAD[suffix_of(path)]} instead."
+        )
+    if suffix_of(path) in _UNPACKED:
+        raise UsageError(
+            f"{path}: a gzipped MRC is read, not written; write {_UNPACKED[suffix_of(path)]} instead."
         )
     if suffix_of(path) in _TWO_FILES:
         raise UsageError(
@@ -319,11 +340,17 @@ def _rename(path: Path, suffix: str) -> str:
     return typed("mv", path, path.with_name(stem + suffix))
 
 
+def _usual(family: Format, zipped: bool) -> str:
+    """Return the usual suffix of a file of a format that is gzipped or not."""
+    gzipped = FAMILIES[family.name].gzipped
+    if zipped:
+        return gzipped[0] if gzipped else f"{family.suffixes[0]}.gz"
+    return next(suffix for suffix in family.suffixes if suffix not in gzipped)
+
+
 def _describe(head: bytes, zipped: bool) -> str:
     other = next((name for magic, name in _OTHERS if head.startswith(magic)), None)
-    if head[128:132] == b"DICM":
-        other = "DICOM"
-    elif head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
+    if head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
         other = "an Analyze 7.5 header or a damaged NIfTI"
     kind = other or f"starts with the bytes {head[:8].hex(' ')}"
     return ("it unpacks to " if zipped and other else "it is " if other else "it ") + kind

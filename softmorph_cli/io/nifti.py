@@ -73,9 +73,7 @@ class Nifti(Format):
                 array = np.empty(shape, dtype, order="F")
                 stream.seek(start)
                 flat: Any = array.reshape(-1, order="F").view(np.uint8)
-                if stream.readinto(flat) < size:
-                    raise Damaged(ENDS_EARLY)
-                notes += trailing_notes(finish(stream)) + trailing_notes(stream.trailing, packed=True)
+                notes += _read_voxels(stream, flat)
             else:
                 array = np.memmap(path, dtype, "r", start, shape, "F")
                 notes += trailing_notes(room - start - size)
@@ -274,3 +272,20 @@ def _sign(header: Any, provenance: Provenance) -> None:
     header.extensions.append(Nifti1Extension("comment", text.encode()))
     if not bytes(header["descrip"].item()).strip(b"\0 "):
         header["descrip"] = f"softmorph {provenance.get('version', '')}".encode()[:79]
+
+
+def _read_voxels(stream: Unzipped, voxels: Any) -> list[str]:
+    """Unpack the bytes of all voxels into an array of bytes; return notes on data that follow.
+
+    Raises:
+        Damaged: If the file ends too early; the text says how many of the voxels can be read.
+    """
+    start, size = stream.tell(), len(voxels)
+    try:
+        if stream.readinto(voxels) < size:
+            raise Damaged(ENDS_EARLY)
+        return trailing_notes(finish(stream)) + trailing_notes(stream.trailing, packed=True)
+    except Damaged:
+        left = max(0, size - (stream.tell() - start))
+        part = f"after {100 * (size - left) // size} % of its voxels" if left else "after all of its voxels"
+        raise Damaged(f"{ENDS_EARLY}, {part}") from None

@@ -85,6 +85,7 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     except InputError as error:
         raw = Raw(np.empty(()), None, detect(path).name, (), "")
         return _describe(path, raw, "other", str(error))
+    doubt = select.doubtful_channels(raw)
     try:
         raw = select.arrange(select.name_axes(raw, str(path)))
     except InputError:
@@ -101,6 +102,11 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     if raw.format == NNUNET:
         verdict = nnunet.advise(verdict, raw)
     suggestion = _suggestion(path, family, raw, verdict, content.nans + content.infinities)
+    if doubt is not None and suggestion:
+        suggestion += f" --axes {doubt[1]}"
+        raw = replace(
+            raw, notes=(*raw.notes, f"its {doubt[0]} channels have no names and may be something else.")
+        )
     return _describe(path, raw, verdict.kind, verdict.found, content, suggestion)
 
 

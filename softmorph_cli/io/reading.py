@@ -39,8 +39,9 @@ def read_map(path: str | Path, options: ReadOptions = DEFAULT) -> Volume:
     """Read a probability map.
 
     Args:
-        path: A NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz or OME-Zarr; the content decides which. A path
-            into a Zarr store, such as map.zarr/1 or map.zarr/labels/cells, names an array or image in the store.
+        path: A NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz, HDF5 or OME-Zarr; the content decides which. A
+            path into a Zarr store, such as map.zarr/1 or map.zarr/labels/cells, names an array or image in the store;
+            one into an HDF5 file, such as maps.h5:/exported_data, names a dataset.
         options: How it is read.
 
     Returns:
@@ -255,6 +256,8 @@ def _open(path: Path, options: ReadOptions) -> _File:
     family, raw = read_raw(path, options)
     check_type(raw, name)
     picked = options.channel is not None and not _picked_late(options)
+    if options.channel is None and options.axes is None and options.channel_axis is None:
+        select.ask_about_channels(raw, name)
     raw = select.name_axes(raw, name, axes=options.axes, channel_axis=options.channel_axis, picked=picked)
     filed_axes = raw.axes or ""
     raw = select.arrange(raw)

@@ -293,7 +293,7 @@ def _lost(volume: Volume, family: Format) -> list[str]:
         lost.append(f"{family.title} cannot hold orientation and origin (the affine).")
     if "time" not in family.holds and time_step_of(volume) is not None:
         lost.append(f"{family.title} cannot hold the time step.")
-    if volume.channels and family.name in ("nifti", "npy"):
+    if volume.channels and family.name in ("nifti", "npy", "mgh", "mrc"):
         lost.append(f"{family.title} cannot hold the channel names {', '.join(volume.channels)}.")
     return lost
 

@@ -108,7 +108,7 @@ class Unzipped(io.RawIOBase):
         """Fill a buffer up to the end of the data; return how many bytes were read.
 
         Raises:
-            Damaged: If the file ends within a stream.
+            Damaged: If the file ends within a stream; `tell` then returns where.
         """
         view, done = memoryview(buffer).cast("B"), 0
         while done < len(view):
@@ -119,6 +119,7 @@ class Unzipped(io.RawIOBase):
             if self._unpacker.needs_input and not self._fed:
                 self._fed = self._more()
                 if not self._fed:
+                    self._at += done
                     raise Damaged(ENDS_EARLY)
             piece = self._unpacker.decompress(self._fed, min(_PIECE, len(view) - done))
             self._fed = b""

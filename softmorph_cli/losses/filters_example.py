@@ -295,18 +295,32 @@ def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Meas
     return lines
 
 
-def trends(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Measure]) -> list[str]:
-    """Return a sentence for each measure: its slope in alpha, fitted to each seed, with its interval over the seeds."""
-    found = np.asarray(list(rows.values()))
-    centred = np.asarray(ALPHAS) - np.mean(ALPHAS)
+def trends(
+    rows: Mapping[str, Sequence[Sequence[float]]],
+    measures: Sequence[Measure],
+    alphas: Sequence[float] = ALPHAS,
+) -> list[str]:
+    """Return a Markdown table: the slope of each measure in alpha, fitted to each seed, with its interval.
+
+    Args:
+        rows: For each alpha of `ALPHAS`, its measures of each seed.
+        measures: The columns.
+        alphas: The first of `ALPHAS`, to which the lines are fitted.
+    """
+    found = np.asarray(list(rows.values()))[: len(alphas)]
+    centred = np.asarray(alphas) - np.mean(alphas)
     slopes = np.tensordot(centred, found, 1) / (centred**2).sum() / 10
-    lines = []
+    texts, words = [], []
     for k, one in enumerate(measures):
-        text = interval(slopes[:, k], one.decimals + 1)
         low, high = confidence(slopes[:, k])
-        word = "rises" if low > 0 else "falls" if high < 0 else "no trend"
-        lines.append(f"{one.title}: {text} for each 0.1 of alpha: {word}.")
-    return lines
+        texts.append(interval(slopes[:, k], one.decimals + 1))
+        words.append("rises" if low > 0 else "falls" if high < 0 else "no trend")
+    return [
+        f"| for each 0.1 of alpha, 0 to {alphas[-1]:g} | {' | '.join(one.title for one in measures)} |",
+        f"|{'---|' * (len(measures) + 1)}",
+        f"| slope | {' | '.join(texts)} |",
+        f"| trend | {' | '.join(words)} |",
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -345,9 +359,11 @@ def main(arguments: list[str] | None = None) -> None:
     for line in table(rows, measures):
         _tell(line)
     if options.table == "alpha" and len(arms) == len(ALPHAS) and options.seeds > 1:
-        _tell("")
-        for line in trends(rows, measures):
-            _tell(line)
+        # With the greatest alpha some networks draw everything, which no line describes.
+        for alphas in (ALPHAS, ALPHAS[:-1]):
+            _tell("")
+            for line in trends(rows, measures, alphas):
+                _tell(line)
 
 
 def _chosen(

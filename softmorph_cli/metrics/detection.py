@@ -122,7 +122,7 @@ METRICS: Final = (
         source=_CHALLENGES,
         unit="1",
         better="higher",
-        cost="20 ms beside smd",
+        cost="10 ms beside smd",
         compute=_length,
     ),
     Metric(
@@ -138,7 +138,7 @@ METRICS: Final = (
         source=_CHALLENGES,
         unit="1",
         better="higher",
-        cost="20 ms beside smd",
+        cost="10 ms beside smd",
         compute=_branches,
     ),
     Metric(
@@ -151,7 +151,7 @@ METRICS: Final = (
         source="Nan et al., AIIB23, 2023 (arXiv:2312.13752)",
         unit="1",
         better="lower",
-        cost="20 ms",
+        cost="10 ms",
         compute=_leakage,
     ),
 )

@@ -58,7 +58,7 @@ _LINES: Final = (
     "The centrelines are the exact ones of both masks with their cavities filled (softmorph inspect); distances are "
     "between the centres of their voxels, with voxels as large as the file says."
 )
-_COST: Final = "30 ms beside smd"
+_COST: Final = "1 ms beside smd"
 
 METRICS: Final = (
     Metric(

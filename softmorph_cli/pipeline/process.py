@@ -19,7 +19,7 @@ from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import documents, exclusive
 from softmorph_cli.io.formats import check_target, suffix_of
 from softmorph_cli.io.options import ReadOptions, WriteOptions
-from softmorph_cli.io.reading import read_map
+from softmorph_cli.io.reading import read_grid, read_map
 from softmorph_cli.io.writing import write_labels, write_map
 from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.metrics.statistics import Statistics, change
@@ -96,11 +96,18 @@ def process(
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
     original = read_map(source, replace(reading, exclusive=cuts))
+    steps = [step.opened(read_grid) for step in steps]
+    axes = original.axes
+    for step in steps:
+        axes = step.axes_after(axes)
+    spatial = axes[-3:] if axes.endswith("ZYX") else axes[-2:]
     # A label image has no channels.
-    axes = original.axes.replace("C", "") if stored == "labels" else original.axes
+    axes = axes.replace("C", "") if stored == "labels" else axes
     check_target(target, replace(outputs, output_type=stored), axes=axes)
     if outputs.standard_error is not None:
         check_target(outputs.standard_error, WriteOptions(force=outputs.force), axes=original.axes)
+    if outputs.filled is not None:
+        check_target(outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=spatial)
     read_seconds = time.perf_counter() - started
     for message in (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target)):
         tell(message)

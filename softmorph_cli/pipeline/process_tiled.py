@@ -20,7 +20,7 @@ from softmorph_cli.filters.filter import TILES, Filter, SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import documents
 from softmorph_cli.io.blocks import Blocks, chunks_of_tiles, create_blocks, open_blocks
-from softmorph_cli.io.formats import read_raw, suffix_of
+from softmorph_cli.io.formats import file_of, read_raw, suffix_of
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.pipeline import describe
@@ -447,4 +447,4 @@ class TiledProcess:
 
 def _files(source: Path) -> list[Path]:
     """Return a list of the file `source`, or of all files in the store `source`, sorted by path."""
-    return sorted(source.rglob("*")) if source.is_dir() else [source]
+    return sorted(source.rglob("*")) if source.is_dir() else [file_of(source)]

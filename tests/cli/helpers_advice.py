@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from helpers_cli import nibabel, run, save
+from helpers_cli import SimpleITK, nibabel, run, save
 from helpers_tried import ROWS
 from scipy import ndimage
 
@@ -240,8 +240,8 @@ def case_beside(suffix: str, *, reader: str = "") -> None:
     network()
     painted = softmax().argmax(axis=0).astype(np.uint8)
     Path("case.nii.gz").unlink()
-    if suffix == ".mgz":
-        nibabel.MGHImage(painted.T, np.eye(4)).to_filename("case.mgz")
+    if suffix == ".gipl":
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(painted), "case.gipl")
     else:
         tifffile.imwrite(f"case{suffix}", painted)
     told = json.loads(Path("dataset.json").read_text()) | {"file_ending": suffix}

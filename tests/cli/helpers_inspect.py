@@ -13,7 +13,14 @@ SPACING = (2.0, 0.5, 0.5)
 SHAPE = (18, 76, 120)
 FORK = (20.0, 20.0, 18.0)
 TIPS = ((20.0, 4.0, 18.0), (26.0, 30.0, 28.0), (14.0, 32.0, 10.0))
-TEXTS = {"json": "j.json", "csv": "c.csv", "graphml": "g.graphml", "swc": "s.swc", "obj": "o.obj"}
+TEXTS = {
+    "json": "j.json",
+    "csv": "c.csv",
+    "graphml": "g.graphml",
+    "swc": "s.swc",
+    "obj": "o.obj",
+    "shapes": "h.csv",
+}
 IMAGES = {"skeleton": "skeleton.nii.gz", "branch-labels": "labels.nii.gz", "tagged": "tagged.nii.gz"}
 PICTURES = {"preview": "p.png", "report": "r.html"}
 OUTPUTS = TEXTS | IMAGES | PICTURES

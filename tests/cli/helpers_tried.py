@@ -9,6 +9,9 @@ ROWS = {
     "nothing is missing and no grid is asked for: name": "nothing to interpolate",
     "; name slices, such as --missing": "nothing empty to interpolate",
     "give either --spacing or --like": "two grids",
+    "give either --prior or --method": "a prior and a method",
+    "--min-fit is of the fit of a prior": "a least fit of no prior",
+    ": --method logit in place of the prior": "a prior that is poorer than logits",
     "at the ends of the stack, are empty too": "empty slices at the ends",
     " (the first axis; --axis names another)": "empty slices at the ends",
     "; a grid of its own is made with --spacing iso": "the grid of an image for a map without a place",
@@ -98,6 +101,9 @@ ROWS = {
     "letter for each, for example --axes": "axes of another number",
     "axis T as time, and its channels": "a time chosen as a channel",
     "name it with --channel-axis.": "none of two axes is that of the channels",
+    "channels without names, each of which": "more channels than maps usually have",
+    "by its header it is a stack of images;": "a stack of images as MRC",
+    "name one of them behind": "several datasets of a file",
     "--axes changes it.": "axes of space with other names",
     "choose one channel with --channel, or write .npy": "more axes than NIfTI holds",
     "or choose one with --channel.": "more axes than OME-Zarr holds",
@@ -156,12 +162,14 @@ ROWS = {
     "--local-cluster to use --device": "a cluster of this machine on a GPU",
     "works on the CPU alone": "pruning on a GPU",
     "needs Dask, which is not installed": "a cluster without Dask",
+    "is read with highdicom, and that": "a segmentation without its library",
     "pip install imagecodecs": "a TIFF packed as few are",
     "missing (pip install": "extras that are not there",
 }
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
     "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",
     "softmorph prior ": "cli/test_cli_prior.py::test_the_examples_of_help_work",
     "labels, which have a type of their own: leave": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
 from helpers_advice import Row, after, follow, soft
 from helpers_cli import save
+
+from softmorph_cli.completion import prior_file
+from softmorph_cli.completion.box import Box
+from softmorph_cli.completion.network import Architecture, ImplicitFunction
+from softmorph_cli.completion.prior import Prior
 
 
 def with_gaps(name: str) -> None:
@@ -12,6 +20,19 @@ def with_gaps(name: str) -> None:
     image = soft()
     image[[0, 2, 5]] = 0
     save(name, image)
+
+
+def with_a_prior() -> None:
+    """Write a map and a shape prior that has learned nothing."""
+    generator = torch.Generator().manual_seed(0)
+    architecture = Architecture(3, 2, 8, 1, "sine", False)
+    network = ImplicitFunction(architecture, generator)
+    weights = {name: one.detach() for name, one in network.state_dict().items()}
+    latents, box = torch.randn(8, 8, generator=generator), Box((30.0, 30.0, 30.0), "mm")
+    names = tuple(f"case {k}" for k in range(8))
+    learned = Prior(architecture, weights, latents, ("bar",), "ZYX", None, box, None, subjects=names)
+    prior_file.save(learned, Path("bars.safetensors"))
+    save("map.nii.gz", soft())
 
 
 TABLE = {
@@ -55,6 +76,33 @@ TABLE = {
             "--missing 0,5": "interpolate map.nii.gz ends.nii.gz --missing 0,5",
             "--axis": "interpolate map.nii.gz across.nii.gz --missing 3 --axis x",
         },
+    ),
+    "a prior and a method": Row(
+        with_a_prior,
+        "interpolate map.nii.gz out.nii.gz --missing 3 --prior bars.safetensors --method logit",
+        ("--prior", "--method"),
+        code=2,
+        then={
+            "--prior": "interpolate map.nii.gz out.nii.gz --missing 3 --prior bars.safetensors --min-fit 0",
+            "--method": "interpolate map.nii.gz out.nii.gz --missing 3 --method logit",
+        },
+    ),
+    "a least fit of no prior": Row(
+        with_a_prior,
+        "interpolate map.nii.gz out.nii.gz --missing 3 --min-fit 0",
+        ("--prior FILE",),
+        mentions=("--min-fit",),
+        code=2,
+        then={
+            "--prior FILE": "interpolate map.nii.gz out.nii.gz --missing 3 --min-fit 0 --prior bars.safetensors"
+        },
+    ),
+    "a prior that is poorer than logits": Row(
+        with_a_prior,
+        "interpolate map.nii.gz out.nii.gz --missing 3 --axis z --prior bars.safetensors --min-fit 0",
+        ("--method logit",),
+        code=0,
+        then={"--method logit": "interpolate map.nii.gz other.nii.gz --missing 3 --axis z --method logit"},
     ),
     "the grid of an image for a map without a place": Row(
         after(lambda: save("map.tif", soft(), (2, 1, 1)), lambda: save("image.nii.gz", soft())),

@@ -332,7 +332,12 @@ def test_what_a_message_advises_works(name: str, monkeypatch: pytest.MonkeyPatch
 def test_what_is_to_be_installed_is_known_and_brings_what_is_missing() -> None:
     """The extra of tests installs all of it, so that what it is needed for can be imported here."""
     text = "\n".join("{}".join(parts) for parts in messages().values())
-    brings = {"terminal": "textual_image", "cluster": "distributed", "codecs": "imagecodecs"}
+    brings = {
+        "terminal": "textual_image",
+        "cluster": "distributed",
+        "codecs": "imagecodecs",
+        "dicom": "highdicom",
+    }
     asked = set(re.findall(r"\[([a-z]+)\](?:==|')", text)) & set(brings)
     assert asked >= {"terminal", "cluster"}
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]

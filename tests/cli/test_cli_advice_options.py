@@ -58,7 +58,7 @@ TABLE = {
         ("--reference FILE",),
     ),
     "labels in a format that is not read": Row(
-        lambda: case_beside(".mgz"), "stats case.npz", ("--reference FILE",)
+        lambda: case_beside(".gipl"), "stats case.npz", ("--reference FILE",)
     ),
     "two images of the case's name": Row(
         two_of_a_name,

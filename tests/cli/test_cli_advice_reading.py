@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import h5py
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
@@ -22,6 +25,7 @@ from helpers_advice import (
     stack,
 )
 from helpers_cli import run, save
+from helpers_dicom import segmentation
 
 import softmorph_cli
 
@@ -34,6 +38,17 @@ def pyramid() -> None:
     run("erode", "map.npy", "map.zarr", "--pyramid")
 
 
+def datasets() -> None:
+    with h5py.File("maps.h5", "w") as file:
+        file["a map"], file["b"] = soft(), soft()
+
+
+def stack_of_images() -> None:
+    with mrcfile.new("map.mrc") as file:
+        file.set_data(soft())
+        file.set_image_stack()
+
+
 def probabilities_and_logits() -> None:
     Path("in").mkdir()
     np.save("in/probabilities.npy", soft())
@@ -41,6 +56,26 @@ def probabilities_and_logits() -> None:
 
 
 TABLE = {
+    "a segmentation without its library": Row(
+        lambda: Path("seg.dcm").write_bytes(segmentation(soft())),
+        "stats seg.dcm",
+        ("pip install 'softmorph-cli[dicom]'",),
+        then={"pip install 'softmorph-cli[dicom]'": "stats seg.dcm"},
+        where=lambda patch: patch.setitem(sys.modules, "highdicom", None),
+        mended=True,
+    ),
+    "a stack of images as MRC": Row(stack_of_images, "stats map.mrc", ("--axes ZYX",), code=0),
+    "more channels than maps usually have": Row(
+        lambda: tifffile.imwrite("map.tif", soft(shape=(9, 12, 14)), imagej=True, metadata={"axes": "CYX"}),
+        "stats map.tif",
+        ("--channel 0", "--axes ZYX", "--axes CYX"),
+    ),
+    "several datasets of a file": Row(
+        datasets,
+        "stats maps.h5",
+        ("softmorph info",),
+        then="stats 'maps.h5:/a map'",
+    ),
     "a time that is not there": Row(
         lambda: stack("TZYX", (3, *SHAPE)), "stats map.ome.tif --time 9", ("--time 0",)
     ),

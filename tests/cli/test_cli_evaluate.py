@@ -22,6 +22,8 @@ from helpers_cli import (
 )
 from helpers_evaluate import KEYS, MATCHING, PATCHES, dice, labelled, mask, moved, rows, tube
 
+import softmorph_cli as sm
+
 
 def test_the_keys_are_those_of_the_contract(pair: tuple[Path, Path]) -> None:
     found = run("evaluate", *pair, "--json").json
@@ -148,6 +150,23 @@ def test_the_error_map(pair: tuple[Path, Path]) -> None:
     save("pred.nii.gz", labelled(1))
     save("ref.nii.gz", labelled(2))
     refused("evaluate", *pair, "--error-map", "new.nii.gz", says=("of one class", "--label 1"))
+
+
+def test_the_largest_component_or_all() -> None:
+    truth = mask(tube())
+    cut = truth.copy()
+    cut[..., 10] = 0
+    save("pred.nii.gz", cut)
+    save("ref.nii.gz", truth)
+    told = ("evaluate", "pred.nii.gz", "ref.nii.gz", "--metrics", "tree_length_detected", "--json")
+    largest, whole = run(*told), run(*told, "--all-components")
+    assert not largest.json["parameters"]["all_components"]
+    assert whole.json["parameters"]["all_components"]
+    values = [found.json["metrics"]["tree_length_detected"] for found in (largest, whole)]
+    assert 0.3 < values[0] < values[1] < 1
+    assert sm.evaluate(cut, truth, metrics="tree_length_detected", all_components=True).metrics() == {
+        "tree_length_detected": values[1]
+    }
 
 
 def test_the_preview(pair: tuple[Path, Path]) -> None:

@@ -37,6 +37,7 @@ WRITERS: dict[str, tuple[object, ...]] = {
     "graph.graphml": (*INSPECT, "--graphml", "OUT"),
     "tree.swc": (*INSPECT, "--swc", "OUT"),
     "lines.obj": (*INSPECT, "--obj", "OUT"),
+    "shapes.csv": (*INSPECT, "--shapes", "OUT"),
     "pairs.csv": ("evaluate", "in.nii.gz", "in.nii.gz", "--csv", "OUT", "--metrics", "dice"),
 }
 

@@ -119,6 +119,28 @@ def test_the_grid_of_an_image_of_any_kind() -> None:
     assert "scan.nii.gz" in refused("interpolate", "map.nii.gz", "new.nii.gz", "--like", "scan.nii.gz")
 
 
+def test_a_plane_of_a_stack_is_a_picture() -> None:
+    affine = nibabel.load("map.nii.gz").affine.copy()
+    affine[:3, 3] = affine[:3] @ [0, 0, 5, 1]
+    nibabel.save(nibabel.Nifti1Image(np.zeros((13, 12, 1), np.uint8), affine), "plane.nii")
+    run(
+        "interpolate",
+        "map.nii.gz",
+        "out.png",
+        "--like",
+        "plane.nii",
+        "--filled",
+        "new.png",
+        "--preview",
+        "seen.png",
+    )
+    np.testing.assert_allclose(read("out.png").array, ball()[5], atol=1e-4)
+    assert not read("new.png").array.any()
+    assert "PNG holds one 2-D image" in refused(
+        "interpolate", "map.nii.gz", "whole.nii.gz", "--missing", "empty", "--filled", "stack.png"
+    )
+
+
 def test_classes_of_a_stack_sum_to_1() -> None:
     maps = np.stack([ball(), 1 - ball()])
     save("classes.nii.gz", maps, SPACING)
@@ -146,6 +168,19 @@ def test_a_batch_names_the_file_that_has_nothing_missing() -> None:
     assert "in/whole.nii.gz: no slice between others is empty along z" in ended.err
     listed = json.loads(Path("out/summary.json").read_text())
     assert [one["status"] for one in listed["files"]] == ["done", "failed"]
+
+
+def test_a_batch_notices_that_the_image_of_the_grid_has_changed() -> None:
+    Path("in").mkdir()
+    Path("map.nii.gz").rename("in/map.nii.gz")
+    words = ("batch", "in", "out", "interpolate:like=scan.nii.gz", "--workers", 1, "--json")
+    for shape, more, status in (((9, 8, 7), (), "done"), ((9, 8, 7), ("--resume",), "skipped")):
+        if not Path("scan.nii.gz").exists():
+            save("scan.nii.gz", np.zeros(shape, np.float32))
+        assert run(*words, *more).json["files"][0]["status"] == status
+    save("scan.nii.gz", np.zeros((5, 6, 7), np.float32))
+    run(*words, "--resume", "--force")
+    assert load("out/map.nii.gz").shape == (5, 6, 7)
 
 
 def test_what_is_refused() -> None:

@@ -191,6 +191,17 @@ def test_classes_sum_to_1_at_each_time_and_keep_their_places(method: str, grid: 
     np.testing.assert_array_equal(swapped.image.array, found.image.array.swapaxes(0, 1))
 
 
+def test_what_stands_in_missing_slices_counts_for_nothing() -> None:
+    maps = np.stack([ball(), 1 - ball()])
+    other = maps.copy()
+    other[:, 4] = 0.9
+    grids: tuple[dict[str, Any], ...] = ({}, {"spacing": "iso"})
+    for grid in grids:
+        found = [sm.interpolate(volume(one, "CZYX"), missing=[4], **grid) for one in (maps, other)]
+        np.testing.assert_array_equal(found[0].image.array, found[1].image.array)
+        assert found[1].document["classes_exclude_each_other"]
+
+
 def test_sheared_voxels_become_rectangular_with_0_outside() -> None:
     affine = AFFINE.copy()
     affine[0, 0] = 3.0

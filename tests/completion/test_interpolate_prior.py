@@ -122,12 +122,12 @@ def test_a_finer_grid_agrees_at_shared_centres_and_has_no_steps() -> None:
     away = scores(fitted.filled) - scores(fitted.predicted)
     assert np.abs(away[:, ~np.isin(np.arange(8), GAP)]).max() > 1
     end = np.log(0.98 / 0.02)
-    for plane in (5, 6, 9, 14, 17, 18, 20):
-        below, share = divmod((plane + 0.5) / 3 - 0.5, 1)
+    for at in (5, 6, 9, 14, 17, 18, 20):
+        below, share = divmod((at + 0.5) / 3 - 0.5, 1)
         mixed = (1 - share) * away[:, int(below)] + share * away[:, int(below) + 1]
-        score = np.clip(scores(predicted[:, plane]) + mixed, -end, end)
+        score = np.clip(scores(predicted[:, at]) + mixed, -end, end)
         wanted = np.clip((1 / (1 + np.exp(-score)) - 0.02) / 0.96, 0, 1)
-        np.testing.assert_allclose(finer.image.array[:, plane], (wanted / wanted.sum(axis=0))[:-1], atol=2e-5)
+        np.testing.assert_allclose(finer.image.array[:, at], (wanted / wanted.sum(axis=0))[:-1], atol=2e-5)
     observed = [3 * slice_ + 1 for slice_ in range(8) if slice_ not in GAP]
     np.testing.assert_array_equal(np.flatnonzero(finer.filled.array[:, 0, 0] == 0), observed)
     plane = replace(whole, array=whole.array[0, 4], axes="YX", channels=None, spacing=whole.spacing[1:])
@@ -161,6 +161,8 @@ def test_what_does_not_go_with_a_prior() -> None:
         sm.interpolate(
             replace(heart(), affine=2 * np.asarray(heart().affine) - np.diag([0, 0, 0, 1])), **asked
         )
+    with pytest.raises(InputError, match="the prior counts in lengths"):
+        sm.interpolate(sm.Volume(heart().array, "CZYX"), **asked)
     with pytest.raises(InputError, match="every observed slice is empty"):
         sm.interpolate(blank(heart(), [0, 1, 2, 6, 7]), missing=GAP, prior=prior())
 
@@ -209,4 +211,3 @@ def test_command_chain_and_batch_write_and_end_with_3(
     assert [(one["status"], one["not_reached"]) for one in files] == [("failed", True)] * 2
     assert "b.nrrd: the prior agrees" in err
     np.testing.assert_array_equal(sm.read("out/a.nrrd").array, wanted.image.array)
-    told("batch", "in", "out", f"{text}0", "--workers", 1, "--resume", "--force")

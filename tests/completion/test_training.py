@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers_subjects import QUICK, disc, drawn, prior, volume_of
 
+from softmorph_cli.completion import training
 from softmorph_cli.completion.box import Box, Grid
 from softmorph_cli.completion.prior import Prior
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
@@ -160,3 +162,19 @@ def test_options_are_checked() -> None:
             TrainingOptions(**wrong)
     assert TrainingOptions(box="10,20x30").box == (10.0, 20.0, 30.0)  # type: ignore[arg-type]
     assert TrainingOptions(box="auto").box is None  # type: ignore[arg-type]
+
+
+def test_of_many_subjects_a_step_draws_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn_at_once: list[tuple[int, int]] = []
+    draw = training._Samples.draw
+
+    def counted(self: training._Samples, count: int, points: int, generator: torch.Generator) -> Any:
+        drawn_at_once.append((count, points))
+        return draw(self, count, points, generator)
+
+    monkeypatch.setattr(training._Samples, "draw", counted)
+    discs = [disc(k, 4) for k in range(96)]
+    for count in (8, 48, 96):
+        train(discs[:count], TrainingOptions(1, 0, 4, 2, device="cpu", subjects=2, points=30))
+    # A 24th of the subjects, and 60 voxels in all.
+    assert drawn_at_once == [(2, 30), (2, 30), (4, 15)]

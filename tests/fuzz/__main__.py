@@ -15,6 +15,8 @@ from pathlib import Path
 
 # The package beside these tests, wherever another is installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+# What all tests share.
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 # Before any library counts its threads.
 os.environ |= {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
@@ -62,6 +64,8 @@ def _leave(seed: Seed, number: int) -> None:
 
 def _warm() -> None:
     """Import once what each process would."""
+    import h5py
+    import highdicom
     import nibabel
     import SimpleITK
     import tifffile
@@ -69,7 +73,7 @@ def _warm() -> None:
 
     import softmorph_cli.cli.app
 
-    _ = (nibabel, SimpleITK, tifffile.TIFF.DECOMPRESSORS, zarr, softmorph_cli.cli.app)
+    _ = (h5py, highdicom, nibabel, SimpleITK, tifffile.TIFF.DECOMPRESSORS, zarr, softmorph_cli.cli.app)
 
 
 def _text(report: Report, cases: list[Case]) -> str:

@@ -52,18 +52,22 @@ class Seed:
 
 def seeds() -> list[Seed]:
     """Make all of them, the same bytes each time."""
+    # It takes the arrays from here.
+    from helpers_seeds_microscopy import microscopy
+
     found = [
-        *_nifti(), *_tiff(), *_png(), *_nrrd(), *_metaimage(), *_npy(), *_nnunet(), *_zarr(), *_own(), *_texts()
+        *_nifti(), *_tiff(), *_png(), *_nrrd(), *_metaimage(), *_npy(), *_nnunet(), *_zarr(), *_own(), *_texts(),
+        *microscopy(),
     ]  # fmt: skip
     assert len({seed.name for seed in found}) == len(found)
     return found
 
 
-def _one(name: str, suffix: str, content: bytes, **options: Any) -> Seed:
+def one(name: str, suffix: str, content: bytes, **options: Any) -> Seed:
     return Seed(name, {f"in{suffix}": content}, f"in{suffix}", options)
 
 
-def _saved(suffix: str, save: Callable[[Path], Any]) -> bytes:
+def saved(suffix: str, save: Callable[[Path], Any]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder) / f"saved{suffix}")
         return _steady((Path(folder) / f"saved{suffix}").read_bytes())
@@ -97,26 +101,24 @@ def _nifti() -> Iterator[Seed]:
         return bytes(made.to_bytes())
 
     plain = image(SOFT.T)
-    yield _one("nifti-plain", ".nii", plain)
-    yield _one("nifti-gzip", ".nii.gz", gzip.compress(plain, 1, mtime=0))
-    yield _one("nifti-second", ".nii", image(SOFT.T, nibabel.Nifti2Image))
-    yield _one("nifti-bigendian", ".nii", image(SOFT.T, header=nibabel.Nifti1Header(endianness=">")))
+    yield one("nifti-plain", ".nii", plain)
+    yield one("nifti-gzip", ".nii.gz", gzip.compress(plain, 1, mtime=0))
+    yield one("nifti-second", ".nii", image(SOFT.T, nibabel.Nifti2Image))
+    yield one("nifti-bigendian", ".nii", image(SOFT.T, header=nibabel.Nifti1Header(endianness=">")))
     scaled = bytearray(image((SOFT.T * 1000).astype(np.int16)))
     scaled[112:120] = np.array([0.001, 0], "<f4").tobytes()
-    yield _one("nifti-slope", ".nii", bytes(scaled))
-    yield _one("nifti-labels", ".nii", image(LABELS.T, intent_code=1002), label=1)
-    yield _one("nifti-channels", ".nii", image(np.stack([SOFT, 1 - SOFT]).T[:, :, :, None]), channel=0)
-    yield _one(
-        "nifti-seven", ".nii.gz", gzip.compress(image(SOFT.T.reshape(7, 6, 5, 1, 1, 1, 1)), 1, mtime=0)
-    )
+    yield one("nifti-slope", ".nii", bytes(scaled))
+    yield one("nifti-labels", ".nii", image(LABELS.T, intent_code=1002), label=1)
+    yield one("nifti-channels", ".nii", image(np.stack([SOFT, 1 - SOFT]).T[:, :, :, None]), channel=0)
+    yield one("nifti-seven", ".nii.gz", gzip.compress(image(SOFT.T.reshape(7, 6, 5, 1, 1, 1, 1)), 1, mtime=0))
     colours = np.zeros((7, 6, 5), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     colours["G"] = BYTES.T
-    yield _one("nifti-colours", ".nii", image(colours), channel=1, divide_by=255)
+    yield one("nifti-colours", ".nii", image(colours), channel=1, divide_by=255)
     quaternion = nibabel.Nifti1Image(SOFT.T, affine)
     quaternion.header.set_sform(None, 0)
     quaternion.header.set_qform(affine, 1)
     quaternion.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"made by hand"))
-    yield _one("nifti-extended", ".nii", bytes(quaternion.to_bytes()))
+    yield one("nifti-extended", ".nii", bytes(quaternion.to_bytes()))
 
 
 def _tiff() -> Iterator[Seed]:
@@ -130,19 +132,19 @@ def _tiff() -> Iterator[Seed]:
         return _steady(stream.getvalue())
 
     told = {"axes": "ZYX", "unit": "micron", "spacing": 2.0, "Info": "bought in Ulm"}
-    yield _one("tiff-plain", ".tif", image(SOFT, software="by hand"))
-    yield _one("tiff-page", ".tif", image(SOFT[0], resolution=(100, 50), resolutionunit=3))
-    yield _one(
+    yield one("tiff-plain", ".tif", image(SOFT, software="by hand"))
+    yield one("tiff-page", ".tif", image(SOFT[0], resolution=(100, 50), resolutionunit=3))
+    yield one(
         "tiff-shaped", ".tif", image(BYTES, metadata={"axes": "ZYX", "spacing": {"Z": 2.0}, "unit": "um"})
     )
-    yield _one("tiff-imagej", ".tif", image(SOFT, imagej=True, resolution=(4.0, 2.0), metadata=told))
+    yield one("tiff-imagej", ".tif", image(SOFT, imagej=True, resolution=(4.0, 2.0), metadata=told))
     hyper = np.stack([BYTES, BYTES], axis=1)[None].repeat(2, axis=0)
-    yield _one("tiff-hyper", ".tif", image(hyper, imagej=True, metadata={"axes": "TZCYX"}), channel=0)
+    yield one("tiff-hyper", ".tif", image(hyper, imagej=True, metadata={"axes": "TZCYX"}), channel=0)
     ome = {
         "axes": "ZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2000.0,
         "PhysicalSizeZUnit": "nm", "Channel": {"Name": ["wall", "lumen"]},
     }  # fmt: skip
-    yield _one(
+    yield one(
         "tiff-ome", ".ome.tif", image(np.stack([SOFT, 1 - SOFT], 1), ome=True, metadata=ome), channel="lumen"
     )
     for name, compression in (
@@ -152,38 +154,38 @@ def _tiff() -> Iterator[Seed]:
         array, more = BYTES, {}
         if name == "webp":
             array, more = np.stack([BYTES] * 3, axis=-1), {"photometric": "rgb"}
-        yield _one(
+        yield one(
             f"tiff-{name}", ".tif", image(array, compression=compression, **more), channel=0 if more else None
         )
-    yield _one("tiff-jpeg", ".tif", image(np.tile(BYTES, (1, 3, 3)), compression="jpeg"))
-    yield _one("tiff-predictor", ".tif", image(SOFT, compression="zlib", predictor=True))
-    yield _one("tiff-predicted", ".tif", image(BYTES, compression="lzw", predictor=True))
+    yield one("tiff-jpeg", ".tif", image(np.tile(BYTES, (1, 3, 3)), compression="jpeg"))
+    yield one("tiff-predictor", ".tif", image(SOFT, compression="zlib", predictor=True))
+    yield one("tiff-predicted", ".tif", image(BYTES, compression="lzw", predictor=True))
     wide = np.tile(BYTES[0], (6, 5))
-    yield _one("tiff-tiled", ".tif", image(wide, tile=(16, 16), compression="zlib"))
-    yield _one("tiff-volume", ".tif", image(np.tile(BYTES, (4, 4, 4)), tile=(16, 16, 16)))
-    yield _one("tiff-big", ".btf", image(SOFT, bigtiff=True))
-    yield _one("tiff-bigendian", ".tif", image(SOFT, byteorder=">"))
-    yield _one("tiff-colours", ".tif", image(np.stack([BYTES[0]] * 3, -1), photometric="rgb"), channel=2)
-    yield _one(
+    yield one("tiff-tiled", ".tif", image(wide, tile=(16, 16), compression="zlib"))
+    yield one("tiff-volume", ".tif", image(np.tile(BYTES, (4, 4, 4)), tile=(16, 16, 16)))
+    yield one("tiff-big", ".btf", image(SOFT, bigtiff=True))
+    yield one("tiff-bigendian", ".tif", image(SOFT, byteorder=">"))
+    yield one("tiff-colours", ".tif", image(np.stack([BYTES[0]] * 3, -1), photometric="rgb"), channel=2)
+    yield one(
         "tiff-planar",
         ".tif",
         image(np.stack([BYTES[0]] * 3), photometric="rgb", planarconfig="separate"),
         channel=2,
     )
     table = (np.arange(256) * 257).astype(np.uint16)
-    yield _one("tiff-palette", ".tif", image(BYTES, photometric="palette", colormap=np.stack([table] * 3)))
-    yield _one("tiff-white", ".tif", image(MASK[0], photometric="miniswhite"))
+    yield one("tiff-palette", ".tif", image(BYTES, photometric="palette", colormap=np.stack([table] * 3)))
+    yield one("tiff-white", ".tif", image(MASK[0], photometric="miniswhite"))
     for name, compression in (("bits", ""), ("fax3", "group3"), ("fax4", "group4")):
         stream = io.BytesIO()
         Image.fromarray(np.tile(MASK[0], (4, 4))).save(stream, "TIFF", compression=compression or None)
-        yield _one(f"tiff-{name}", ".tif", stream.getvalue())
+        yield one(f"tiff-{name}", ".tif", stream.getvalue())
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as file:
         file.write(wide[::2, ::2], subfiletype=1, metadata=None)
         file.write(wide, subifds=1, metadata=None)
         file.write(wide[::2, ::2], subfiletype=1, metadata=None)
         file.write(wide.astype(np.uint16), metadata=None)
-    yield _one("tiff-series", ".tif", stream.getvalue())
+    yield one("tiff-series", ".tif", stream.getvalue())
 
 
 def _png() -> Iterator[Seed]:
@@ -195,16 +197,16 @@ def _png() -> Iterator[Seed]:
         made.save(stream, "PNG", **more)
         return stream.getvalue()
 
-    yield _one("png-grey", ".png", image(BYTES[0]))
-    yield _one("png-deep", ".png", image((SOFT[0] * 65535).astype(np.uint16)))
-    yield _one("png-bit", ".png", image(MASK[0]))
+    yield one("png-grey", ".png", image(BYTES[0]))
+    yield one("png-deep", ".png", image((SOFT[0] * 65535).astype(np.uint16)))
+    yield one("png-bit", ".png", image(MASK[0]))
     palette = Image.fromarray(LABELS[0]).convert("P")
     palette.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200, 9, 9, 9])
-    yield _one("png-palette", ".png", image(palette, "P", bits=2), label=1)
-    yield _one("png-alpha", ".png", image(np.stack([BYTES[0], BYTES[1]], -1)), channel=0)
-    yield _one("png-colours", ".png", image(np.stack([BYTES[0]] * 3, -1)), channel=0)
-    yield _one("png-rgba", ".png", image(np.stack([BYTES[0]] * 4, -1)), channel=3)
-    yield _one("png-clear", ".png", image(BYTES[0], transparency=3))
+    yield one("png-palette", ".png", image(palette, "P", bits=2), label=1)
+    yield one("png-alpha", ".png", image(np.stack([BYTES[0], BYTES[1]], -1)), channel=0)
+    yield one("png-colours", ".png", image(np.stack([BYTES[0]] * 3, -1)), channel=0)
+    yield one("png-rgba", ".png", image(np.stack([BYTES[0]] * 4, -1)), channel=3)
+    yield one("png-clear", ".png", image(BYTES[0], transparency=3))
 
 
 def _nrrd() -> Iterator[Seed]:
@@ -234,12 +236,10 @@ def _nrrd() -> Iterator[Seed]:
         ),
     ):
         scale = {} if "float" in content[:60].decode("latin-1") else {"divide_by": 255}
-        yield _one(f"nrrd-{name}", ".nrrd", content, **scale)
+        yield one(f"nrrd-{name}", ".nrrd", content, **scale)
     vector = bare.replace("3\nsizes: ", "4\nsizes: 2 ").replace("spacings:", "spacings: nan")
     content = f"{vector}kinds: vector domain domain domain\nencoding: raw\n\n".encode()
-    yield _one(
-        "nrrd-vector", ".nrrd", content + np.stack([BYTES] * 2, -1).tobytes(), channel=1, divide_by=255
-    )
+    yield one("nrrd-vector", ".nrrd", content + np.stack([BYTES] * 2, -1).tobytes(), channel=1, divide_by=255)
     whole = {"divide_by": 255}
     detached = f"{bare}encoding: raw\ndata file: below/in.raw\n".encode()
     yield Seed("nrrd-detached", {"in.nhdr": detached, "below/in.raw": BYTES.tobytes()}, "in.nhdr", whole)
@@ -270,9 +270,9 @@ def _metaimage() -> Iterator[Seed]:
         ("text", f"{text}\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode()
          + " ".join(map(str, BYTES.ravel())).encode()),
     ):  # fmt: skip
-        yield _one(f"metaimage-{name}", ".mha", content, **({"divide_by": 255} if name == "text" else {}))
+        yield one(f"metaimage-{name}", ".mha", content, **({"divide_by": 255} if name == "text" else {}))
     vector = f"{head}\nElementNumberOfChannels = 2\n{last}LOCAL\n".encode()
-    yield _one("metaimage-vector", ".mha", vector + np.stack([SOFT, 1 - SOFT], -1).tobytes(), channel=1)
+    yield one("metaimage-vector", ".mha", vector + np.stack([SOFT, 1 - SOFT], -1).tobytes(), channel=1)
     yield Seed("metaimage-detached", {"in.mhd": f"{head}\n{last}in.raw\n".encode(), "in.raw": raw}, "in.mhd")
     yield Seed(
         "metaimage-packed", {"in.mhd": f"{head}\n{size}{last}in.zraw\n".encode(), "in.zraw": packed}, "in.mhd"
@@ -292,14 +292,14 @@ def npy(array: Any, version: tuple[int, int] | None = None) -> bytes:
 
 
 def _npy() -> Iterator[Seed]:
-    yield _one("npy-single", ".npy", npy(SOFT))
-    yield _one("npy-double", ".npy", npy(SOFT.astype(np.float64)[0]))
-    yield _one("npy-half", ".npy", npy(SOFT.astype(np.float16)))
-    yield _one("npy-fortran", ".npy", npy(np.asfortranarray(SOFT), (2, 0)))
-    yield _one("npy-big", ".npy", npy(SOFT.astype(">f4"), (3, 0)))
-    yield _one("npy-bytes", ".npy", npy(BYTES), divide_by=255)
-    yield _one("npy-mask", ".npy", npy(MASK))
-    yield _one("npy-axes", ".npy", npy(np.stack([SOFT, 1 - SOFT])), axes="CZYX")
+    yield one("npy-single", ".npy", npy(SOFT))
+    yield one("npy-double", ".npy", npy(SOFT.astype(np.float64)[0]))
+    yield one("npy-half", ".npy", npy(SOFT.astype(np.float16)))
+    yield one("npy-fortran", ".npy", npy(np.asfortranarray(SOFT), (2, 0)))
+    yield one("npy-big", ".npy", npy(SOFT.astype(">f4"), (3, 0)))
+    yield one("npy-bytes", ".npy", npy(BYTES), divide_by=255)
+    yield one("npy-mask", ".npy", npy(MASK))
+    yield one("npy-axes", ".npy", npy(np.stack([SOFT, 1 - SOFT])), axes="CZYX")
 
 
 def _nnunet() -> Iterator[Seed]:
@@ -436,13 +436,11 @@ def _own() -> Iterator[Seed]:
         def save(path: Path, kind: str | None = "uint8") -> Any:
             return write(volume, path, output_type=kind, provenance=told)
 
-        yield _one(name, suffix, _saved(suffix, save))
-        labels = _saved(
-            suffix, lambda path: write_labels(LABELS, volume, path, WriteOptions(provenance=told))
-        )
-        yield _one(f"{name}labels", suffix, labels, label=1)
+        yield one(name, suffix, saved(suffix, save))
+        labels = saved(suffix, lambda path: write_labels(LABELS, volume, path, WriteOptions(provenance=told)))
+        yield one(f"{name}labels", suffix, labels, label=1)
     flat = Volume(SOFT[0], "YX", (0.6, 0.5), "mm")
-    yield _one("png-own", ".png", _saved(".png", lambda path: write(flat, path, provenance=told)))
+    yield one("png-own", ".png", saved(".png", lambda path: write(flat, path, provenance=told)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "in.zarr"
         write(volume, path, provenance=told, pyramid=True)

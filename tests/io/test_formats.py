@@ -43,7 +43,6 @@ def test_missing_folder_and_empty(tmp_path: Path, look) -> None:  # type: ignore
         ),
         ("map.jpg", b"\xff\xd8\xff\xe0" + bytes(20), r"'\.jpg' is unknown and it is a JPEG image"),
         ("map.npz", b"PK\x03\x04" + bytes(20), "it is a zip archive"),
-        ("map", bytes(128) + b"DICM", "suffix '' is unknown and it is DICOM"),
         ("map.pkl", pickle.dumps([1], protocol=4), "a Python pickle, which is never loaded"),
         (
             "map.nii",

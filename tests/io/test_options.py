@@ -89,8 +89,9 @@ def test_help_lists_the_formats() -> None:
     assert {family.name: family.suffixes for family in FORMATS} == {
         name: family.suffixes for name, family in FAMILIES.items()
     }
-    assert READ == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy or nnU-Net's .npz"
-    assert WRITTEN == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha or .npy"
+    also = "nnU-Net's .npz, .mgz, .mrc, DICOM segmentations or .h5"
+    assert f".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy, {also}" == READ
+    assert WRITTEN == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .npy, .mgz or .mrc"
 
 
 def test_every_writing_option_is_a_keyword_of_write_and_of_the_shell_unless_it_is_of_python_alone() -> None:

@@ -376,3 +376,50 @@ def test_invalid_sizes_and_units_of_a_description_are_ignored(tmp_path: Path, st
     for suffix in (".tif", ".nrrd", ".nii", ".mha"):
         write(volume, tmp_path / f"out{suffix}")
         assert np.array_equal(read(tmp_path / f"out{suffix}").array, MAP[0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("axes", "other", "kind"), [("CYX", "ZYX", "slices"), ("ZCYX", "ZTYX", "images in time")]
+)
+def test_more_than_eight_channels_without_names_are_asked_about(
+    tmp_path: Path, axes: str, other: str, kind: str
+) -> None:
+    path, count = tmp_path / "map.tif", axes.index("C")
+    for channels in (8, 9):
+        shape = (*(3,) * count, channels, 5, 6)
+        stored = np.random.default_rng(0).random(shape, dtype=np.float32)
+        tifffile.imwrite(path, stored, imagej=True, metadata={"axes": axes})
+        if channels == 8:
+            assert read(path).channel_axis() is not None
+    with pytest.raises(
+        InputError,
+        match=rf"states 9 channels .*channel=0, .*axes='{other}' if they are {kind}, axes='{axes}' if",
+    ):
+        read(path)
+    assert read(path, axes=other).axes == other.replace("ZT", "TZ")
+    assert read(path, axes=axes).array.shape[0] == 9
+    assert read(path, channel=3).axes.endswith("YX")
+    assert probe(path).suggestion.endswith(f"--axes {other}")
+    tifffile.imwrite(
+        tmp_path / "named.ome.tif", stored, metadata={"axes": axes, "Channel": {"Name": [*"abcdefghi"]}}
+    )
+    assert read(tmp_path / "named.ome.tif").channels == tuple("abcdefghi")
+
+
+@pytest.mark.parametrize("flavour", ["imagej", "ome"])
+def test_a_last_axis_of_three_is_not_run_as_forty_maps(tmp_path: Path, flavour: str) -> None:
+    # Without axes tifffile calls the first axis of such an array channels.
+    stored = np.random.default_rng(0).random((40, 50, 3), dtype=np.float32)
+    path = tmp_path / "map.tif"
+    tifffile.imwrite(path, stored, photometric="minisblack", **{flavour: True})
+    with pytest.raises(
+        InputError, match=r"states 40 channels .*axes='YXC' if its last axis holds the channels"
+    ):
+        read(path)
+    volume = read(path, axes="YXC")
+    assert (volume.axes, volume.array.shape) == ("CYX", (3, 40, 50))
+    assert np.array_equal(volume.array, stored.transpose(2, 0, 1))
+    # What was written here is not in doubt.
+    write(read(path, axes="CYX"), tmp_path / "own.tif", provenance={"command": "softmorph erode"})
+    assert read(tmp_path / "own.tif").array.shape == (40, 50, 3)
+    assert probe(path).suggestion.endswith("--axes YXC")

@@ -15,6 +15,7 @@ import pytest
 from helpers_typing import nibabel
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.io.probing import probe
 from softmorph_cli.io.reading import read
 from softmorph_cli.io.writing import write
 from softmorph_cli.io.zipped import Unzipped
@@ -127,4 +128,23 @@ def test_damage_is_one_sentence(
     write(volume, path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(FileError, match=rf"cut short or damaged \(.*{reason}.*\); copy .*again\.$"):
+        read(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.93])
+def test_a_file_cut_short_says_how_many_voxels_are_left(tmp_path: Path, share: float) -> None:
+    """As many as zlib unpacks of what there is."""
+    array = np.random.default_rng(1).random((60, 70, 80), dtype=np.float32)
+    path = tmp_path / "map.nii.gz"
+    write(Volume(array, "ZYX"), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    unpacked = len(zlib.decompressobj(31).decompress(path.read_bytes())) - 352
+    percent = 100 * unpacked // array.nbytes
+    assert abs(percent - 100 * share) < 3
+    for call in (read, probe):
+        with pytest.raises(FileError, match=rf"it ends too early, after {percent} % of its voxels\);"):
+            call(path)
+    path.write_bytes(content[:-4])
+    with pytest.raises(FileError, match=r"it ends too early, after all of its voxels\);"):
         read(path)

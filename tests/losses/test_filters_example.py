@@ -234,11 +234,20 @@ def test_a_trend_is_told_where_its_interval_excludes_zero() -> None:
         return [(alpha + 1, 5 - 2 * alpha, alpha), (1.1 * alpha, -2.2 * alpha, -alpha)]
 
     rows = {f"alpha {alpha}": row(alpha) for alpha in filters_example.ALPHAS}
-    up, down, noise = filters_example.trends(rows, measures)
-    # Slopes 0.1 and 0.11 for each 0.1: half the difference times Student's 12.706.
-    assert up == "up: +0.1050 ± 0.0635 for each 0.1 of alpha: rises."
-    assert down == "down: -0.2100 ± 0.1271 for each 0.1 of alpha: falls."
-    assert noise.endswith("no trend.")
+    titles, _, slopes, words = filters_example.trends(rows, measures)
+    assert titles == "| for each 0.1 of alpha, 0 to 0.5 | up | down | noise |"
+    # Slopes 0.1 and 0.11 for each 0.1, -0.2 and -0.22, 0.1 and -0.1: half the difference times Student's 12.706.
+    assert slopes == "| slope | +0.1050 ± 0.0635 | -0.2100 ± 0.1271 | +0.0000 ± 1.2706 |"
+    assert words == "| trend | rises | falls | no trend |"
+
+
+def test_a_trend_can_leave_out_the_greatest_alpha() -> None:
+    rows = {f"alpha {alpha}": [(alpha, 0.0), (2 * alpha, 0.0)] for alpha in filters_example.ALPHAS}
+    rows["alpha 0.5"] = [(-9.0, 0.0), (9.0, 0.0)]
+    measures = [filters_example.Measure("", "up")]
+    titles, _, slopes, _ = filters_example.trends(rows, measures, filters_example.ALPHAS[:-1])
+    assert titles.startswith("| for each 0.1 of alpha, 0 to 0.4 |")
+    assert slopes == "| slope | +0.1500 ± 0.6353 |"
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3])

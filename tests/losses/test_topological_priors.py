@@ -108,7 +108,7 @@ def test_the_probability_of_a_union(how: dict[str, bool], wanted: str) -> None:
     torch.testing.assert_close(less, found)
 
 
-@pytest.mark.parametrize("space", [(4, 5), (3, 3, 2)], ids=str)
+@pytest.mark.parametrize("space", [(3, 4), (3, 3, 2)], ids=str)
 def test_gradcheck(space: tuple[int, ...]) -> None:
     p, betti = _batch(*space, items=4 - len(space))
     loss = TopologicalLoss(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ import SimpleITK
 import tifffile
 from scipy import ndimage
 from skimage.data import retina as retina_photograph
+from typer.testing import CliRunner
+
+from softmorph_cli.cli.app import app
 
 Array = npt.NDArray[Any]
 
@@ -49,15 +53,21 @@ def retina() -> Array:
     return np.asarray(tifffile.imread(FOLDER / "retina_vessels.tif"))
 
 
+def truth_mask() -> Array:
+    file: Any = nibabel.load(FOLDER / "vessel_tree_truth.nii.gz")
+    return np.asarray(file.dataobj).T
+
+
 def almost_all_equal(found: Array, expected: Array, quantum: float) -> bool:
     """Whether all but one in a thousand agree: a sum in another order may tip a rounding or a threshold."""
     return bool(np.mean(np.abs(found.astype(np.float64) - expected) > quantum) < 1e-3)
 
 
 def test_the_tree_is_what_the_script_makes(make_samples: Any, tree: Any, tree_map: Array) -> None:
-    again = make_samples.vessel_tree()
+    again, truth = make_samples.vessel_tree()
     assert again.shape == tree_map.shape
     assert almost_all_equal(again, tree_map, 1 / 1024 + 1e-9)
+    assert almost_all_equal(truth, truth_mask(), 0)
     assert np.allclose(tree.affine, make_samples.tree_affine(), atol=1e-6)
 
 
@@ -66,31 +76,57 @@ def test_the_retina_is_what_the_script_makes(make_samples: Any, retina: Array) -
     assert almost_all_equal(make_samples.retina_vessels() / 65535, retina / 65535, 0.02)
 
 
-def test_the_script_writes_all_three(
+def test_the_script_writes_all_four(
     make_samples: Any, retina: Array, tree_map: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make_samples, "vessel_tree", lambda: tree_map)
+    monkeypatch.setattr(make_samples, "vessel_tree", lambda: (tree_map, truth_mask()))
     monkeypatch.setattr(make_samples, "retina_vessels", lambda: retina)
     make_samples.write_samples(tmp_path)
-    shipped = {"retina_vessels.png", "retina_vessels.tif", "vessel_tree.nii.gz"}
+    shipped = {"retina_vessels.png", "retina_vessels.tif", "vessel_tree.nii.gz", "vessel_tree_truth.nii.gz"}
     assert {path.name for path in tmp_path.iterdir()} == shipped
     # Beside them lies only the README's picture, which the program draws.
     others = {path.name for path in FOLDER.iterdir() if path.suffix not in {".py", ".md", ""}} - shipped
     assert others == {"vessel_tree_skeleton.png", "vessel_tree_graph.png"}
-    again: Any = nibabel.load(tmp_path / "vessel_tree.nii.gz")
-    assert again.header == nibabel.load(FOLDER / "vessel_tree.nii.gz").header
-    assert np.array_equal(np.asarray(again.dataobj).T, tree_map)
+    for name, array in (("vessel_tree.nii.gz", tree_map), ("vessel_tree_truth.nii.gz", truth_mask())):
+        again: Any = nibabel.load(tmp_path / name)
+        assert again.header == nibabel.load(FOLDER / name).header
+        assert np.array_equal(np.asarray(again.dataobj).T, array)
     assert np.array_equal(tifffile.imread(tmp_path / "retina_vessels.tif"), retina)
 
 
-def test_the_tree_is_one_piece_without_loops_or_cavities(tree_map: Array) -> None:
+@pytest.mark.parametrize("true", [False, True])
+def test_the_tree_is_one_piece_without_loops_or_cavities(tree_map: Array, true: bool) -> None:
     from skimage import measure
 
     euler_number: Any = measure.euler_number  # not annotated
-    above = tree_map > 0.5
+    above = truth_mask() > 0 if true else tree_map > 0.5
     assert ndimage.label(above, np.ones((3, 3, 3)))[1] == 1
     assert ndimage.label(~above)[1] == 1  # no cavities
     assert euler_number(above, connectivity=3) == 1  # components - tunnels + cavities: so no tunnels
+
+
+def test_the_map_is_compared_with_the_tree_as_the_main_readme_says(
+    tree_map: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = truth_mask()
+    assert set(np.unique(truth)) == {0, 1}
+    lines = (FOLDER.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = [one for one in lines if one.startswith("softmorph evaluate sample_data/")]
+    _, *words = line.split()
+    # The folder is named as from the project's; what is written lies elsewhere.
+    monkeypatch.chdir(tmp_path)
+    words = [str(FOLDER.parent / word) if word.startswith("sample_data/") else word for word in words]
+    ended = CliRunner().invoke(app, [*words, "--metrics", "dice,betti_0_error,betti_1_error", "--json"])
+    assert ended.exit_code == 0, ended.stderr
+    above = tree_map > 0.5
+    dice = 2 * (above & (truth > 0)).sum() / (above.sum() + truth.sum())
+    assert 0.9 < dice < 1
+    assert json.loads(ended.stdout)["metrics"] == {
+        "dice": pytest.approx(dice),
+        "betti_0_error": 0,
+        "betti_1_error": 0,
+    }
+    assert (tmp_path / "wrong.nii.gz").exists()
 
 
 def test_the_tree_is_soft_in_steps_of_1_1024(tree_map: Array) -> None:
@@ -137,7 +173,12 @@ def test_the_retina_looks_like_a_segmentation_of_vessels(retina: Array) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kilobytes"),
-    [("retina_vessels.png", 600), ("retina_vessels.tif", 600), ("vessel_tree.nii.gz", 1000)],
+    [
+        ("retina_vessels.png", 600),
+        ("retina_vessels.tif", 600),
+        ("vessel_tree.nii.gz", 1000),
+        ("vessel_tree_truth.nii.gz", 20),
+    ],
 )
 def test_files_are_small(name: str, kilobytes: int) -> None:
     assert (FOLDER / name).stat().st_size < 1000 * kilobytes

@@ -47,8 +47,8 @@ class Interpolate(Filter):
     missing: Annotated[
         str | None,
         Parameter(
-            "The missing slices, from 0: 5:9,12 for 5 to 8 and 12; or empty, for those between others that are 0 "
-            "throughout.",
+            "The missing slices, counted from 0 in what is read: 5:9,12 for 5 to 8 and 12; or empty, for those between "
+            "others that are 0 throughout.",
             "SLICES|empty",
             check=_check_missing,
         ),
@@ -178,7 +178,13 @@ class Interpolate(Filter):
 
     def opened(self, grid_of: Callable[[Path], Volume]) -> Self:
         """Return the filter with the grid of the image that `like` names."""
-        return self if self.like is None else replace(self, grid=grid_of(self.like))
+        if self.like is None or self.grid is not None:
+            return self
+        return replace(self, grid=grid_of(self.like))
+
+    def axes_after(self, axes: str) -> str:
+        """Return the axes of the result: a plane of a 3D map is 2D."""
+        return axes if self.grid is None else axes.rstrip("ZYX") + str(self.grid.spatial_axes)
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
         """Return the completed map, and which of its voxels are invented."""

@@ -11,6 +11,7 @@ from softmorph_cli.skeleton.export.document import document
 from softmorph_cli.skeleton.export.graphml import graphml_text
 from softmorph_cli.skeleton.export.images import branch_labels, skeleton_image, tagged
 from softmorph_cli.skeleton.export.obj import obj_text
+from softmorph_cli.skeleton.export.shapes import shapes_text
 from softmorph_cli.skeleton.export.swc import swc_text
 from softmorph_cli.skeleton.export.table import csv_text
 from softmorph_cli.skeleton.graph import SkeletonGraph
@@ -22,6 +23,7 @@ TEXTS: Final[dict[str, Callable[[SkeletonGraph], str | tuple[str, tuple[str, ...
     "graphml": graphml_text,
     "swc": swc_text,
     "obj": obj_text,
+    "shapes": shapes_text,
 }
 _IMAGES: Final[dict[str, Callable[[SkeletonGraph], npt.NDArray[Any]]]] = {
     "skeleton": skeleton_image,

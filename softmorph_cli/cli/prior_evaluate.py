@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from softmorph_cli.cli import filtering, prior_tables, report
+from softmorph_cli.cli.command import note
 from softmorph_cli.cli.prior_options import EvaluateOutput, Hidden, Maps, PriorFile, ReadMaps
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import NotReachedError
 from softmorph_cli.io import documents
 
 if TYPE_CHECKING:
-    from softmorph_cli.completion.prior import Row
+    from softmorph_cli.completion.prior import Prior, Row
 
 
 def evaluate(
@@ -49,6 +50,7 @@ def evaluate(
             reading=reading,
             progress=None if bar is None else bar.update,
         )
+    notes = _known(prior, maps)
     document = {
         **documents.head(),
         "prior": {"path": str(path), "network_sha256": prior.network_hash()},
@@ -56,17 +58,34 @@ def evaluate(
         "hidden": hide,
         "axis": hidden.axis or prior.axes[0].lower(),
         "rows": prior_tables.rows(table),
+        "notes": notes,
         "seconds": time.perf_counter() - started,
     }
     if output.csv is not None:
         report.deliver(prior_tables.as_csv(table), output.csv, force=output.force)
     if output.stats is not None:
         documents.save(document, output.stats, force=output.force)
+    if not output.quiet:
+        for message in notes:
+            note(message)
     if output.json:
         typer.echo(documents.as_json(document))
     else:
         prior_tables.show(f"{path} on {maps}", table, err=output.csv == report.STDOUT)
     _check_worth(table, path, maps)
+
+
+def _known(prior: Prior, maps: Path) -> list[str]:
+    """Return a note on maps that have the names of those that the prior was trained on."""
+    from softmorph_cli.pipeline.batch.plan import FileSelection, first_few, inputs
+
+    known = sorted(set(prior.subjects) & set(inputs(FileSelection(maps, maps))))
+    if not known:
+        return []
+    return [
+        f"the prior was trained on maps of the same names ({first_few(known)}): if they are the same maps, the figures "
+        "are too good."
+    ]
 
 
 def _check_worth(table: Sequence[Row], path: Path, maps: Path) -> None:

@@ -48,6 +48,9 @@ def test_evaluate_hides_what_is_asked_for_and_measures_each_method(prior: Path) 
     assert [row["dice"] for row in table] == [
         "" if row["dice"] is None else str(row["dice"]) for row in ended.json["rows"]
     ]
+    # Names alone do not tell that they are other maps.
+    names = ", ".join(sorted(set(read_prior(prior).subjects) & {"case_0.nii.gz", "case_1.nii.gz"}))
+    assert f"note: the prior was trained on maps of the same names ({names})" in ended.err
     found = evaluate_prior(prior, "others/maps", hide=["every:4", "end:3"])
     assert [row.dice for row in found] == [row["dice"] for row in ended.json["rows"]]
 

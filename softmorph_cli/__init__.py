@@ -23,9 +23,15 @@ _HOMES = {
     "SoftSkeletonizer": "filters.modules",
     "betti_numbers": "api.analysis",
     "evaluate": "api.analysis",
+    "evaluate_prior": "api.priors",
     "inspect": "api.analysis",
+    "interpolate": "api.interpolation",
+    "read_prior": "api.priors",
     "repair": "api.repairs",
+    "segment": "api.priors",
     "statistics": "api.analysis",
+    "train_prior": "api.priors",
+    "write_prior": "api.priors",
     "read": "io.reading",
     "write": "io.writing",
     "Volume": "volume",
@@ -41,6 +47,12 @@ if TYPE_CHECKING:
     from softmorph_cli.api.analysis import inspect as inspect
     from softmorph_cli.api.analysis import statistics as statistics
     from softmorph_cli.api.filters import *  # noqa: F403
+    from softmorph_cli.api.interpolation import interpolate as interpolate
+    from softmorph_cli.api.priors import evaluate_prior as evaluate_prior
+    from softmorph_cli.api.priors import read_prior as read_prior
+    from softmorph_cli.api.priors import segment as segment
+    from softmorph_cli.api.priors import train_prior as train_prior
+    from softmorph_cli.api.priors import write_prior as write_prior
     from softmorph_cli.api.repairs import repair as repair
     from softmorph_cli.errors import SoftmorphError as SoftmorphError
     from softmorph_cli.errors import SoftmorphWarning as SoftmorphWarning

@@ -6,6 +6,7 @@ import pytest
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system import lengths
+from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.system.units import MILLIMETRES, length, millimetres
 
 
@@ -65,6 +66,7 @@ def test_a_radius_in_voxels_and_one_without_a_unit() -> None:
 def test_a_radius_on_a_map_of_unknown_size(unit: str | None) -> None:
     with pytest.raises(InputError) as caught:
         lengths.in_unit((2.5, "mm"), unit)
-    assert str(caught.value) == (
-        "the file does not say how large its voxels are: give the length in voxels, such as 4vox."
-    )
+    unknown = "does not say how large its voxels are: give the length in voxels, such as 4vox."
+    assert str(caught.value) == f"the image {unknown}"
+    with named_as_options(), pytest.raises(InputError, match=f"the file {unknown}"):
+        lengths.in_unit((2.5, "mm"), unit)

@@ -26,7 +26,7 @@ from softmorph_cli.api.images import (
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.system import lengths
-from softmorph_cli.system.parameters import below_one, named
+from softmorph_cli.system.parameters import at_least, below_one, named
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -100,13 +100,13 @@ def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None
     >>> betti_numbers(0.6 * ring, threshold=0.7).numbers
     (0, 0)
     """
-    from softmorph_cli.skeleton import selection
+    from softmorph_cli.io import select
     from softmorph_cli.topology.betti import betti_numbers as count
 
     below_one("threshold", threshold)
     volume = as_volume(image)
     with named_after(volume):
-        volume = selection.single(volume)
+        volume = select.single(volume)
         cut, _ = at_level(threshold, volume)
         return count(volume.array > cut, connectivity)
 
@@ -172,6 +172,13 @@ def inspect(
         threads=threads,
     )
     volume = as_volume(image, spacing, unit)
+    sizeless = not is_placed(image) and None in (volume.spacing, volume.unit)
+    if sizeless and tracing.length is not None and tracing.length[1] != "vox":
+        sizes = (1.0,) * volume.spatial_dims
+        raise InputError(
+            f"prune={prune!r} is a length, and an array has no voxel size: pass spacing and unit, such as "
+            f"spacing={sizes}, unit='mm', or give the length in voxels, such as prune='4vox'."
+        )
     with named_after(volume):
         about = tracing.settle(volume)
         reference = None
@@ -215,9 +222,10 @@ class Tracing:
 
     def settle(self, volume: Volume) -> Sequence[str]:
         """Determine whether an image is a map or a skeleton, unless the user stated it; return notes on that."""
-        from softmorph_cli.skeleton import image_kind, selection
+        from softmorph_cli.io import select
+        from softmorph_cli.skeleton import image_kind
 
-        kind, notes = (self.kind, ()) if self.kind else image_kind.kind_of(selection.single(volume))
+        kind, notes = (self.kind, ()) if self.kind else image_kind.kind_of(select.single(volume))
         self.choices = replace(self.choices, kind=kind)
         if self.resample is not None and not self.of_map:
             raise UsageError(f"{named('resample', 'iso')} goes with a map: a skeleton would come out broken.")
@@ -248,15 +256,16 @@ class Tracing:
         """
         from softmorph_cli.filters.operations.skeletonize import uneven
         from softmorph_cli.filters.resample import isotropic
-        from softmorph_cli.skeleton import analyse, selection
+        from softmorph_cli.io import select
+        from softmorph_cli.skeleton import analyse
         from softmorph_cli.skeleton.frame import Frame
 
-        volume, choices = selection.single(volume), self.choices
+        volume, choices = select.single(volume), self.choices
         warnings = uneven(volume) if self.of_map and self.resample is None else []
         if self.resample is not None:
             if volume.spacing is None:
                 raise InputError(
-                    f"it does not say how large its voxels are: leave out {named('resample', 'iso')}."
+                    f"the image does not say how large its voxels are: leave out {named('resample', 'iso')}."
                 )
             made, source = isotropic(volume), volume.source
             # The header of the file is that of another grid.
@@ -279,6 +288,7 @@ def evaluate(
     threshold: float | None = None,
     tolerance: float | str | None = None,
     connectivity: int | None = None,
+    all_components: bool = False,
     method: str = "nested",
     iterations: int | None = None,
     expensive: bool = False,
@@ -301,9 +311,11 @@ def evaluate(
         label: Compare these classes only; None for all but 0.
         threshold: In [0, 1): a voxel of the prediction above it is foreground, the reference is cut at 0.5; None for
             0.5, and of classes that exclude each other the most probable one.
-        tolerance: How far apart surfaces still agree, for `nsd`: a number in the map's unit (in voxels where it has
-            none) or a length such as "2mm"; None for 1 mm, 1 voxel where the unit is smaller or unknown.
+        tolerance: How far apart surfaces and centrelines still agree: a number in the map's unit (in voxels where
+            it has none) or a length such as "2mm"; None for 1 mm, 1 voxel where the unit is smaller or unknown.
         connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        all_components: Whether `tree_length_detected`, `branches_detected` and `leakage` measure all of the prediction,
+            and not its largest component alone as the airway challenges do.
         method: How soft skeletons are made, for `soft_cldice`.
         iterations: Of soft skeletons; None until nothing changes.
         expensive: Whether the metrics that take long are computed too.
@@ -338,6 +350,7 @@ def evaluate(
         tolerance,
         same_grid=same_grid,
         connectivity=connectivity,
+        all_components=all_components,
         method=method,
         iterations=iterations,
         expensive=expensive,
@@ -362,6 +375,7 @@ def order_of(
     reading: ReadOptions = DEFAULT,
     strict: bool = True,
     error_map: bool = False,
+    keep_pair: bool = False,
     **settings: Any,
 ) -> evaluation.Evaluation:
     """Return the parameters of a comparison as an `Evaluation`, for `evaluate` and the command alike.
@@ -375,6 +389,7 @@ def order_of(
         reading: Options for reading the prediction.
         strict: Whether a label that neither file contains is an error.
         error_map: Whether a label map of the topological errors is made too.
+        keep_pair: Whether the two maps are kept in the result.
         **settings: Further fields of `MetricSettings`.
 
     Raises:
@@ -382,6 +397,8 @@ def order_of(
     """
     from softmorph_cli.metrics import evaluation
 
+    for one in label or ():
+        at_least(0)("label", one)
     return evaluation.Evaluation(
         settings=evaluation.MetricSettings(threshold=0.5 if threshold is None else threshold, **settings),
         tolerance=_tolerance(tolerance),
@@ -391,6 +408,7 @@ def order_of(
         reading=reading,
         strict=strict,
         error_map=error_map,
+        keep_pair=keep_pair,
         argmax=threshold is None,
     )
 

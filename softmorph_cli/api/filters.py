@@ -17,7 +17,6 @@ import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, Unpack, cast, overload
 
@@ -30,6 +29,7 @@ from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import MethodOptions
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.system.parameters import Declared, arguments, declared, keyword
+from softmorph_cli.system.printable import meant
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -63,8 +63,7 @@ def _function_of(make: Callable[P, SoftFilter], name: str) -> Function[P]:
 
     def run(image: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
         for wrong in kwargs.keys() - names:
-            meant = "".join(f"; did you mean {near!r}?" for near in get_close_matches(wrong, names, 1))
-            raise TypeError(f"{name}() got an unexpected keyword argument {wrong!r}{meant}")
+            raise TypeError(f"{name}() got an unexpected keyword argument {wrong!r}{meant(wrong, names)}")
         return _filtered(make(*args, **kwargs), image)
 
     image = inspect.Parameter("image", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Image)

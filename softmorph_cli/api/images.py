@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from softmorph_cli.errors import InputError, SoftmorphError, UsageError
+from softmorph_cli.system.units import MILLIMETRES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -102,7 +103,7 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
     Raises:
         FileError: If a file cannot be read.
         InputError: If the image is not a probability map, or the spacing does not fit the number of axes.
-        UsageError: If a spacing is given for a volume or a file.
+        UsageError: If a spacing is given for a volume or a file, or the unit is unknown.
     """
     import numpy as np
 
@@ -113,6 +114,8 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
     if volume is not None:
         refuse_grid(spacing=spacing, unit=unit)
         return volume
+    if unit is not None and unit not in MILLIMETRES:
+        raise UsageError(f"unit={unit!r}: a voxel size is in {', '.join(map(repr, MILLIMETRES))}.")
     array = numbers(image)
     if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 1:
         array = array.astype(bool)
@@ -147,3 +150,18 @@ def named_after(volume: Volume) -> Iterator[None]:
         if volume.source is None:
             raise
         raise InputError(f"{volume.source.path}: {error}") from error
+
+
+def as_given(array: npt.NDArray[Any], image: Any) -> Any:
+    """Return an array as a tensor or an array, like `image`, with the floating-point dtype of `image`."""
+    import numpy as np
+
+    from softmorph_cli.filters.arrays import is_tensor
+
+    if is_tensor(image):
+        import torch
+
+        kind = image.dtype if image.is_floating_point() else torch.float32
+        return torch.as_tensor(array, dtype=kind, device=image.device)
+    own = np.asarray(image).dtype
+    return array.astype(own if own.kind == "f" else np.float32, copy=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.parameters import named
@@ -29,32 +30,45 @@ _GAP: Final = re.compile(r"(every|gap|end):(\d{1,6})")
 Progress = Callable[[str, int, int], None]
 
 
+class TrainingKeywords(TypedDict, total=False):
+    """The settings that `train_prior` takes as keywords, for type checkers; `train_prior` documents them."""
+
+    steps: int
+    seed: int
+    width: int
+    layers: int
+    activation: str
+    box: tuple[float, ...] | str | None
+    validate: float
+    device: str
+
+
 def train_prior(
     maps: str | Path,
     *,
     images: str | Path | None = None,
     labels: Sequence[int] = (),
     voxels: bool = False,
-    options: TrainingOptions | None = None,
     reading: ReadOptions | None = None,
-    checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    **settings: Unpack[TrainingKeywords],
 ) -> Prior:
     """Learn a shape prior from complete maps of one kind of object.
 
     The method is that of NISF (Stolt-Anso et al., MICCAI 2023). The maps need not have equal grids, but their arrays
-    one orientation. Some are held out (`TrainingOptions.validate`): they choose how long a fit lasts, and make the
-    table `Prior.validation`.
+    one orientation. Some are held out (`validate`): they choose how long a fit lasts, and make the table
+    `Prior.validation`.
 
     Args:
         maps: A folder with at least 8 maps: of classes that exclude each other, of one class, or of labels.
         images: A folder with the image of each map, by the same names; then `segment` is possible.
         labels: The labels to take of label maps; empty for all but 0.
         voxels: Count lengths in voxels, where files do not state the size of voxels.
-        options: The settings of the training.
         reading: The options of reading the maps.
-        checkpoint: Where the state of the training is kept, and from where it goes on.
         progress: A function that is called with a text, and how much of how much is done.
+        **settings: `steps` (2400), `seed` (0), `width` (64) and `layers` (5) of the network, `activation` ("sine",
+            "wire" or "relu"), `box` (the sides in mm or voxels; None for the smallest box that holds all maps),
+            `validate` (the share of maps that is held out, 0.15), `device` ("auto", "cpu", "cuda" or "cuda:N").
 
     Returns:
         The prior, to be given to `write_prior`, `segment` or `evaluate_prior`.
@@ -63,15 +77,27 @@ def train_prior(
         FileError: If a file cannot be read.
         InputError: If the maps do not fit each other, or an image is missing.
         UsageError: If a setting is wrong for any maps.
+
+    >>> import numpy as np, pathlib
+    >>> pathlib.Path("maps").mkdir()
+    >>> for k in range(8):
+    ...     np.save(f"maps/{k}.npy", np.eye(6) * (1 - k / 20))
+    >>> prior = train_prior("maps", voxels=True, steps=2, width=4, layers=1, validate=0)
+    >>> prior.classes, prior.box.size, len(prior.subjects)
+    (('class 1',), (6.0, 6.0), 8)
     """
+    from softmorph_cli.completion.options import TrainingOptions
+
+    # The class parses the sides of a box that are a text.
+    options = TrainingOptions(**settings)  # type: ignore[arg-type]
     subjects = read_subjects_of(maps, labels, images, voxels, reading, progress)
-    return train_on(subjects, str(maps), options, checkpoint, progress)
+    return train_on(subjects, str(maps), options, None, progress)
 
 
 def train_on(
     subjects: Sequence[Subject],
     name: str,
-    options: TrainingOptions | None,
+    options: TrainingOptions,
     checkpoint: Checkpoint | None,
     progress: Progress | None,
 ) -> Prior:
@@ -108,6 +134,15 @@ def read_prior(path: str | Path) -> Prior:
 
     Raises:
         FileError: If the file is missing, no prior, or damaged.
+
+    >>> import numpy as np, pathlib
+    >>> pathlib.Path("maps").mkdir()
+    >>> for k in range(8):
+    ...     np.save(f"maps/{k}.npy", np.eye(6) * (1 - k / 20))
+    >>> prior = train_prior("maps", voxels=True, steps=2, width=4, layers=1, validate=0)
+    >>> write_prior(prior, "diagonal.safetensors")
+    >>> read_prior("diagonal.safetensors").network_hash() == prior.network_hash()
+    True
     """
     from softmorph_cli.completion import prior_file
 
@@ -124,6 +159,15 @@ def write_prior(prior: Prior, path: str | Path, *, force: bool = False) -> None:
 
     Raises:
         FileError: If the file cannot or may not be written.
+
+    >>> import numpy as np, pathlib
+    >>> pathlib.Path("maps").mkdir()
+    >>> for k in range(8):
+    ...     np.save(f"maps/{k}.npy", np.eye(6) * (1 - k / 20))
+    >>> prior = train_prior("maps", voxels=True, steps=2, width=4, layers=1, validate=0)
+    >>> write_prior(prior, "diagonal.safetensors")
+    >>> pathlib.Path("diagonal.safetensors").stat().st_size < 10_000
+    True
     """
     from softmorph_cli.completion import prior_file
 
@@ -166,16 +210,24 @@ def evaluate_prior(
         FileError: If a file cannot be read.
         InputError: If the maps do not fit the prior, or no map has a slice left.
         UsageError: If an argument is wrong for any maps.
+
+    >>> import numpy as np, pathlib
+    >>> pathlib.Path("maps").mkdir()
+    >>> for k in range(8):
+    ...     np.save(f"maps/{k}.npy", np.eye(6) * (1 - k / 20))
+    >>> prior = train_prior("maps", voxels=True, steps=2, width=4, layers=1, validate=0)
+    >>> rows = evaluate_prior(prior, "maps", hide=["every:2"], voxels=True)
+    >>> [(row.gap, row.label, row.method) for row in rows][:2]
+    [('every:2', 'class 1', 'prior'), ('every:2', 'class 1', 'logit')]
     """
     from softmorph_cli.completion.validation import table
 
     gaps = {one: gap(one) for one in hide}
     prior = read_prior(prior) if isinstance(prior, str | Path) else prior
     at = _axis(axis, prior)
-    subjects = [
-        _of_prior(one, prior, f"{maps}/{one.name}")
-        for one in read_subjects_of(maps, labels, None, voxels, reading, progress)
-    ]
+    with _in_lengths_of(prior):
+        read = read_subjects_of(maps, labels, None, voxels, reading, progress)
+    subjects = [_of_prior(one, prior, f"{maps}/{one.name}") for one in read]
 
     def fitted(done: int, total: int) -> None:
         if progress is not None:
@@ -233,6 +285,17 @@ def segment(
         FileError: If a file cannot be read.
         InputError: If the prior was trained without images, or the image does not fit it.
         UsageError: If an argument is wrong for any image.
+
+    >>> import numpy as np, pathlib
+    >>> for folder in ("maps", "images"):
+    ...     pathlib.Path(folder).mkdir()
+    >>> for k in range(8):
+    ...     np.save(f"maps/{k}.npy", np.eye(6) * (1 - k / 20))
+    ...     np.save(f"images/{k}.npy", 100 + 9 * np.eye(6))
+    >>> prior = train_prior("maps", images="images", voxels=True, steps=2, width=4, layers=1, validate=0)
+    >>> found = segment("images/0.npy", prior, voxels=True)
+    >>> found.volume, found.explained < 1
+    (<Volume YX 6 x 6 float32, from 'images/0.npy'>, True)
     """
     import numpy as np
 
@@ -248,7 +311,8 @@ def segment(
             f"{named('images', 'DIR')}."
         )
     values, like = read_image(image, reading or DEFAULT)
-    _, place = prior.place(Grid.of(like, voxels), str(image))
+    with _in_lengths_of(prior):
+        _, place = prior.place(Grid.of(like, voxels), str(image))
     try:
         fit = fit_intensities(prior, values, place, None, seed, device)
     except InputError as error:
@@ -272,6 +336,9 @@ def gap(text: str) -> Gap:
 
     Raises:
         UsageError: If the text is none of these.
+
+    >>> gap("every:4")(8).tolist()
+    [True, False, False, False, True, False, False, False]
     """
     match = _GAP.fullmatch(text)
     kind, number = (match[1], int(match[2])) if match else ("", 0)
@@ -324,8 +391,25 @@ def read_subjects_of(
     )
 
 
+@contextmanager
+def _in_lengths_of(prior: Prior) -> Iterator[None]:
+    """Refuse a file without the size of its voxels in other words where the prior does not count in voxels."""
+    from softmorph_cli.completion.box import VOXELS, SizelessError
+
+    try:
+        yield
+    except SizelessError as error:
+        if prior.box.unit == VOXELS:
+            raise
+        first, _, _ = str(error).rpartition(": add ")
+        raise InputError(
+            f"{first}, and the prior's box is one of lengths: write the size into the file."
+        ) from error
+
+
 def _of_prior(subject: Subject, prior: Prior, name: str) -> Subject:
-    """Return a subject with the classes of a prior in its order."""
+    """Return a subject with the classes of a prior in its order; refuse one that does not fit the prior."""
+    prior.place(subject.grid, name)
     if subject.classes == prior.classes:
         return replace(subject, name=name)
     found, _ = prior.exclusive(subject.probabilities, ("background", *subject.classes), name)

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack, overload
 
-from softmorph_cli.api.images import Array, Image, Placed, as_volume, at_level, is_placed, named_after
+from softmorph_cli.api.images import (
+    Array,
+    Image,
+    Placed,
+    as_given,
+    as_volume,
+    at_level,
+    is_placed,
+    named_after,
+)
 from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import below_one, in_shell, named
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Asked = Sequence[int] | Mapping[int | str | tuple[int | str, ...], Sequence[int]]
+Asked = Sequence[int | None] | Mapping[int | str | tuple[int | str, ...], Sequence[int | None]]
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,9 +135,9 @@ def repair(
     Args:
         image: Probabilities, (Y, X) or (Z, Y, X), as an array or a tensor; a `Volume`, which may have channels; or a
             path. It is never written to.
-        betti: The numbers of components, loops (in 2D holes) and in 3D cavities, such as (1, 0, 0) for one tree. Of
-            several channels a mapping from a channel's name or number, or several of them for their union, such as
-            {"artery": (1, 0, 0), ("artery", "vein"): (1, 0, 0)}.
+        betti: The numbers of components, loops (in 2D holes) and in 3D cavities, such as (1, 0, 0) for one tree; None
+            for any number. Of several channels a mapping from a channel's name or number, or several of them for their
+            union, such as {"artery": (1, 0, 0), ("artery", "vein"): (1, None, None)}.
         threshold: Between 0 and 1: a voxel above it is foreground.
         connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
         region: "z0:z1,y0:y1,x0:x1" in voxels, ends open at will: only this box changes, and the numbers are its own.
@@ -175,7 +184,7 @@ def repair(
         found = job.run()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     made: Repair[Any] = Repair(
-        result if is_placed(image) else _as_given(result.array, image),
+        result if is_placed(image) else as_given(result.array, image),
         found.stopped,
         found.steps,
         found.best_step,
@@ -184,7 +193,7 @@ def repair(
         job.certificate(found.array),
     )
     if not made.reached:
-        asked = "; ".join(",".join(map(str, prior.betti)) for prior in job.priors)
+        asked = "; ".join(prior.text for prior in job.priors)
         best = "; ".join(",".join(map(str, one.numbers)) for one in made.betti)
         warnings.warn(
             f"the Betti numbers {asked} were not reached ({found.stopped}): the best map has {best}.",
@@ -264,9 +273,8 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
 
     The relation is "apart", "complete" or "rest", as in `topology.repair.Repairer`.
     """
+    from softmorph_cli.io import select
     from softmorph_cli.io.nnunet import classes
-    from softmorph_cli.io.select import first_along
-    from softmorph_cli.skeleton import selection
 
     mapped = volume.array.shape[: -volume.spatial_dims]
     if sum(size > 1 for size in mapped) > 1:
@@ -274,7 +282,7 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
             f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
         )
         other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
-        advice = selection.how_to_select(volume, first_along(other))
+        advice = select.how_to_select(volume, select.first_along(other))
         raise InputError(f"it holds {held}, and one map of them is repaired: {advice}.")
     array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
     if len(array) == 1:
@@ -283,21 +291,20 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
     return array, kind if kind in ("complete", "rest") else "apart"
 
 
-def _one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, ...]:
-    from softmorph_cli.io.select import first_along
-    from softmorph_cli.skeleton import selection
+def _one_prior(betti: Sequence[int | None], volume: Volume, count: int) -> tuple[Prior, ...]:
+    from softmorph_cli.io import select
     from softmorph_cli.topology.prior import Prior
 
     if count > 1:
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
         # One of the mapped axes is longer than 1.
         axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
-        option = selection.class_option(volume)
+        option = select.class_option(volume)
         what = "channels" if option or axis == "C" else f"maps along {axis}"
         each = "or give each its prior as betti={0: (...), 1: (...)}"
         if in_shell():
             each = "or give each its prior with --priors FILE"
-        advice = selection.how_to_select(volume, option or first_along(axis))
+        advice = select.how_to_select(volume, option or select.first_along(axis))
         raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
     return (Prior.of((0,), betti, volume.spatial_dims),)
 
@@ -340,18 +347,3 @@ def _priors(betti: Asked, volume: Volume, count: int) -> tuple[Prior, ...]:
         )
         for one, asked in betti.items()
     )
-
-
-def _as_given(array: npt.NDArray[Any], image: Any) -> Any:
-    """Return an array as a tensor or an array, like `image`, with the floating-point dtype of `image`."""
-    import numpy as np
-
-    from softmorph_cli.filters.arrays import is_tensor
-
-    if is_tensor(image):
-        import torch
-
-        kind = image.dtype if image.is_floating_point() else torch.float32
-        return torch.as_tensor(array, dtype=kind, device=image.device)
-    own = np.asarray(image).dtype
-    return array.astype(own if own.kind == "f" else np.float32, copy=False)

@@ -12,7 +12,7 @@ from softmorph_cli.cli import report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
 from softmorph_cli.cli.options import Machines, Results
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
@@ -130,7 +130,8 @@ def batch(
 ) -> None:
     """Run the steps of a chain on every file of a folder, several at once; one that fails stops no other.
 
-    The exit status is 1 if any file failed. After an interruption the same command with --resume goes on.
+    The exit status is 1 if any file failed, 3 if all results are there and some are poorer than requested. After an
+    interruption the same command with --resume goes on.
     """
     chosen = chosen_steps(steps, pipeline, settings)
     order = _order(source, target, chosen, pipeline, files, running, reading, settings, results)
@@ -147,7 +148,8 @@ def batch(
             summary = carry_out(order, watcher) if where is None else _carry_out_on(where, order, watcher)
     _report(summary, order, results)
     if summary.bad:
-        raise typer.Exit(1)
+        short = all(entry.row.get("not_reached") for entry in summary.bad)
+        raise typer.Exit(NotReachedError.exit_code if short else 1)
 
 
 def _carry_out_on(where: ClusterOptions, order: BatchRequest, watcher: Watcher) -> BatchSummary:

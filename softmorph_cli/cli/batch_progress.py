@@ -49,7 +49,9 @@ class BatchProgress:
         self.started = self.last = time.monotonic()
         self.bars: _Bars | None = None
         self.repeats: Counter[str] = Counter()
-        self.first_warning: dict[str, str] = {}
+        # Of each kind the first, as it is and without the names of files.
+        self.first_warning: dict[str, tuple[str, str]] = {}
+        self.with_other_numbers: Counter[str] = Counter()
 
     def begin(self, files: int, workers: int) -> None:
         """Start the progress bars for a number of files and workers."""
@@ -79,13 +81,15 @@ class BatchProgress:
             if outcome.error is None:
                 note(f"{outcome.task.source} → {outcome.task.target} in {outcome.seconds:.2f} s")
         for message in outcome.warnings:
-            general = message.replace(str(outcome.task.source), "IN").replace(str(outcome.task.target), "OUT")
+            plain = message.replace(str(outcome.task.source), "IN").replace(str(outcome.task.target), "OUT")
             # Warnings that differ in numbers only are printed once.
-            general = re.sub(r"\d[\d.,]*", "N", general)
+            general = re.sub(r"\d[\d.,]*", "N", plain)
             self.repeats[general] += 1
             if self.repeats[general] == 1:
-                self.first_warning[general] = message
+                self.first_warning[general] = (message, plain)
                 warn(message if str(outcome.task.source) in message else f"{outcome.task.source}: {message}")
+            elif plain != self.first_warning[general][1]:
+                self.with_other_numbers[general] += 1
         if self.bars is not None:
             self.bars.advance(self.failed)
 
@@ -102,8 +106,11 @@ class BatchProgress:
         for general, count in self.repeats.items():
             if count > 1:
                 files = f"{count - 1} more file{'s' if count > 2 else ''}"
-                warn(f"{files} with such a warning: {self.first_warning[general]}")
+                other = self.with_other_numbers[general]
+                differ = f" ({other} with other numbers; the JSON summary lists them)" if other else ""
+                warn(f"{files} with such a warning{differ}: {self.first_warning[general][0]}")
         self.repeats.clear()
+        self.with_other_numbers.clear()
 
     def _line(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""

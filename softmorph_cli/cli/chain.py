@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from softmorph_cli.cli import filtering
-from softmorph_cli.cli.options import Input, Output, Writing
+from softmorph_cli.cli.options import Completing, Input, Output
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io.options import ReadOptions
@@ -46,7 +46,7 @@ def chain(
     ] = None,
     reading: ReadOptions,
     settings: Settings,
-    writing: Writing,
+    writing: Completing,
 ) -> None:
     """Run several steps in memory: one read, one write, statistics of every step."""
     from softmorph_cli.pipeline.chain import check

@@ -14,7 +14,7 @@ from softmorph_cli import __version__
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.evaluate_options import EvaluateOutput, Measurement, Selection
+from softmorph_cli.cli.evaluate_options import EvaluateOutput, Measurement, Pairing, Selection
 from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # POT imports these array libraries where they are installed, PyTorch in two seconds; here it gets NumPy arrays only.
 # Set for the command alone: in Python the process may use POT with them.
 _UNUSED = ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")
+# Metrics that the picture names, where they are computed.
+_SHOWN = ("dice", "cldice", "tree_length_detected")
 
 
 def evaluate(
@@ -48,6 +50,7 @@ def evaluate(
     ] = None,
     *,
     selection: Selection,
+    pairing: Pairing,
     measurement: Measurement,
     output: EvaluateOutput,
     opening: ReadBoth,
@@ -79,6 +82,8 @@ def evaluate(
         if not other.exists():
             raise FileError(f"{other} does not exist.")
         raise UsageError(f"{folder} is a folder and {other} is a file: give two files or two folders.")
+    if not all(folders) and pairing != Pairing():
+        raise UsageError("--suffix, --pattern and --strict go with two folders: leave them out.")
     _check_outputs(prediction, reference, opening, output, folder=all(folders))
     order = order_of(
         None if selection.metrics is None else [name.strip() for name in selection.metrics.split(",")],
@@ -86,6 +91,7 @@ def evaluate(
         reading=opening,
         strict=not any(folders),
         error_map=output.error_map is not None,
+        keep_pair=output.preview is not None,
         same_grid=selection.same_grid,
         expensive=selection.expensive,
         patches=selection.patches,
@@ -94,7 +100,7 @@ def evaluate(
     if all(folders):
         from softmorph_cli.cli.evaluate_folders import evaluate_folders
 
-        evaluate_folders(prediction, reference, order, opening.files, output)
+        evaluate_folders(prediction, reference, order, pairing, opening.files, output)
     else:
         _files(prediction, reference, order, output)
 
@@ -103,13 +109,18 @@ def _check_outputs(
     prediction: Path, reference: Path, opening: ReadBoth, output: EvaluateOutput, *, folder: bool
 ) -> None:
     """Refuse outputs that cannot be written, before anything is read."""
-    files = [path for path in (output.csv, output.stats) if path is not None and path != report.STDOUT]
+    files = [
+        path
+        for path in (output.csv, output.stats, output.preview)
+        if path is not None and path != report.STDOUT
+    ]
     images = [output.error_map] if output.error_map is not None else []
     filtering.check_side_outputs(
-        prediction, [reference, *opening.files], files, None, force=output.force, images=images
+        prediction, [reference, *opening.files], files, output.preview, force=output.force, images=images
     )
-    if folder and images:
-        raise UsageError("--error-map is for one pair: give two files with it, or leave it out.")
+    if folder and (images or output.preview is not None):
+        option = "--error-map" if images else "--preview"
+        raise UsageError(f"{option} is for one pair: give two files with it, or leave it out.")
     for path in images:
         from softmorph_cli.io.formats import check_target
 
@@ -138,6 +149,7 @@ def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, outp
 
         found = order.of_files(prediction, reference, stage)
     mapped, lost = _write_error_map(found, output.error_map, order, force=output.force)
+    _draw(found, f"softmorph evaluate {prediction} {reference}", output)
     seconds = time.perf_counter() - started
     warnings = [*lost, *(_of_class(row, found.rows, message) for row in found.rows for message in row.notes)]
     if not output.quiet:
@@ -162,6 +174,22 @@ def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, outp
     if mapped:
         lines = [[kind["what"], f"{kind['regions']:,}"] for kind in mapped["kinds"]]
         report.table(f"where topology is wrong → {output.error_map}", ("", "regions"), lines, err=False)
+
+
+def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput) -> None:
+    """Write the picture of where the two maps disagree, if one was requested."""
+    if found.pair is None or output.preview is None:
+        return
+    from softmorph_cli.plots.agreement import Compared, preview_agreement
+
+    pair = found.pair
+    mine, its = (Compared(*one) for one in zip((pair.predicted, pair.truth), pair.graphs, strict=True))
+    shown = {
+        name: value for name, value in found.rows[0].values.items() if name in _SHOWN and value is not None
+    }
+    words = " \u00b7 ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    picture = preview_agreement(mine, its, pair.prediction, title=title, subtitle=words)
+    picture.save(output.preview, force=output.force)
 
 
 def _of_class(row: evaluation.ClassMetrics, rows: Sequence[evaluation.ClassMetrics], message: str) -> str:

@@ -13,7 +13,7 @@ import typer
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import complain, complain_of, note, warn
-from softmorph_cli.cli.evaluate_options import EvaluateOutput
+from softmorph_cli.cli.evaluate_options import EvaluateOutput, Pairing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import SoftmorphError, UsageError
 
@@ -53,25 +53,31 @@ def evaluate_folders(
     prediction: Path,
     reference: Path,
     order: evaluation.Evaluation,
+    pairing: Pairing,
     apart: Sequence[Path],
     output: EvaluateOutput,
 ) -> None:
-    """Compare the files of two folders that have the same name, and print or write the results.
+    """Compare the files of two folders that belong to the same case, and print or write the results.
 
     `apart` are files that are read for every pair, such as a mask. Ends with exit status 1 if a pair could not be
     compared.
     """
     from softmorph_cli.io.nnunet import check_reference
-    from softmorph_cli.metrics import folders
+    from softmorph_cli.metrics import case_names, folders
     from softmorph_cli.pipeline.batch.plan import FileSelection, inputs
 
+    names = case_names.CaseNames(pairing.suffix, pairing.pattern)
     mine, its = (
         inputs(FileSelection(folder, folder, apart=tuple(apart))) for folder in (prediction, reference)
     )
-    matched = folders.match(prediction, reference, mine, its)
+    matched = folders.match(prediction, reference, mine, its, names)
+    if pairing.strict:
+        matched.check_complete()
     check_reference(order.reading.like, [path for _, path, _ in matched.pairs])
     for message in matched.unmatched:
         warn(message)
+    for message in () if output.quiet else matched.notes:
+        note(message)
     started = time.perf_counter()
     done = _evaluate_all(matched, order, output)
     seconds = time.perf_counter() - started

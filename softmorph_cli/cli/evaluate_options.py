@@ -53,6 +53,32 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Pairing:
+    """The options of `softmorph evaluate` that say which files of two folders belong together."""
+
+    panel: ClassVar = "Two folders"
+
+    suffix: Annotated[
+        str | None,
+        Parameter(
+            "Text after the names of cases in one of the folders: with _0000 case_0000.nii.gz goes with case.nii.gz.",
+            "TEXT",
+        ),
+    ] = None
+    pattern: Annotated[
+        str | None,
+        Parameter(
+            "Regular expression; what it matches in a file's name (its first group, if it has one) is the name "
+            r"of the case, as '\d+' for the first number.",
+            "REGEX",
+        ),
+    ] = None
+    strict: Annotated[
+        bool, Parameter("End with an error, before anything is compared, if a file has no partner.")
+    ] = False
+
+
+@dataclass(frozen=True)
 class Measurement:
     """The options of `softmorph evaluate` that affect the values of metrics."""
 
@@ -77,12 +103,19 @@ class Measurement:
     tolerance: Annotated[
         str | None,
         Parameter(
-            "Largest distance at which surfaces agree, for nsd, such as 1mm, 500um or 2vox. (default: "
+            "Largest distance at which surfaces and centrelines agree, such as 1mm, 500um or 2vox. (default: "
             "1mm; 1vox where the file is in um or nm, its voxels are smaller than 0.1 mm, or their size "
             "is unknown)",
             "LENGTH",
         ),
     ] = None
+    all_components: Annotated[
+        bool,
+        Parameter(
+            "Measure tree_length_detected, branches_detected and leakage on all of PRED, not on its largest "
+            "component alone as the airway challenges do."
+        ),
+    ] = False
     method: Annotated[
         str,
         Parameter(
@@ -119,6 +152,10 @@ class EvaluateOutput:
             " 3 false link, 4 gap, 5 filled hole, 6 false hole.",
             "OUT",
         ),
+    ] = None
+    preview: Annotated[
+        Path | None,
+        Parameter("Draw where PRED and REF (two files) disagree, with both centrelines.", "PATH.png"),
     ] = None
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False

@@ -13,7 +13,7 @@ from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.system.units import sign
@@ -167,6 +167,8 @@ def _report(
         _report_details(steps, processed)
     if writing.json:
         typer.echo(documents.as_json(processed.document))
+    if processed.shortfall is not None:
+        raise NotReachedError(processed.shortfall)
 
 
 def _report_details(steps: Sequence[Filter], processed: Processed) -> None:
@@ -228,12 +230,16 @@ def _check_outputs(
         if settings is None or find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
         check_target(outputs.standard_error, WriteOptions(force=may(outputs.standard_error)))
+    if outputs.filled is not None:
+        if not any(step.operation == "interpolate" for step in steps):
+            raise UsageError("--filled goes with a step interpolate: no other step invents slices.")
+        check_target(outputs.filled, WriteOptions(output_type="mask", force=may(outputs.filled)))
     beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
-    images = [path for path in (outputs.standard_error,) if path is not None]
+    images = [path for path in (outputs.standard_error, outputs.filled) if path is not None]
     paths = [] if stages is None else stage_paths(stages, steps, suffix_of(target))
     check_side_outputs(
         source,
-        reading.files,
+        [*reading.files, *(path for step in steps for path in step.files)],
         beside,
         outputs.preview,
         force=may,

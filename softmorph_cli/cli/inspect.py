@@ -117,11 +117,11 @@ def inspect(
 
 
 def _read(path: Path, reading: ReadOptions) -> Volume:
-    from softmorph_cli.skeleton import selection
+    from softmorph_cli.io import select
 
     volume = filtering.read_volume(path, reading)
     try:
-        return selection.single(volume)
+        return select.single(volume)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

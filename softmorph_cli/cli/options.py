@@ -71,6 +71,13 @@ class Writing(Results, OutputOptions):
     """The options of writing a single result, and further files beside it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Completing(Writing):
+    """The options of writing a result whose missing parts were interpolated."""
+
+    filled: Annotated[Path | None, replace(declared(OutputOptions)["filled"].about, shell=True)] = None
+
+
 @dataclass(frozen=True)
 class Machines:
     """The options that select the machines (a Dask cluster) that do the work."""

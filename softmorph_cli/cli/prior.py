@@ -41,7 +41,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 
 prior = typer.Typer(
     help="Shape priors learned from complete maps: they fill missing slices, and segment images.",
-    epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS),
+    epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS[::2]),
     no_args_is_help=True,
 )
 for _command in _COMMANDS:

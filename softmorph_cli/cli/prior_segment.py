@@ -73,7 +73,7 @@ def segment(
     if not output.quiet:
         counts = ", ".join(f"{name} {count:,} voxels" for name, count in document["voxels"].items())
         note(f"{target}: {counts}; the prior explains {found.explained:.0%} of the image's variance.")
-    if found.explained < fitting.min_fit:
+    if max(found.explained, 0) < fitting.min_fit:
         raise NotReachedError(
             f"{fitting.prior} explains {max(found.explained, 0):.0%} of the variance of {source}, and "
             f"--min-fit asks for {fitting.min_fit:.0%}: {target} is written and is no segmentation; the image is of "

@@ -72,9 +72,9 @@ def numbers(
         with reporting(quiet=output.quiet) as progress:
             parts = _named_parts(volume)
             if output.plot is not None and len(parts) > 1:
-                from softmorph_cli.skeleton import selection
+                from softmorph_cli.io import select
 
-                held, choose = selection.several(volume) or ("", "")
+                held, choose = select.several(volume) or ("", "")
                 raise InputError(f"it holds {held}, and --plot draws one: {choose}.")
             found = []
             for number, (name, array) in enumerate(parts):

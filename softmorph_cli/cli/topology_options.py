@@ -97,7 +97,8 @@ class Goal:
     betti: Annotated[
         str | None,
         Parameter(
-            "The Betti numbers that the mask should have: components, loops (in 2D holes), in 3D cavities.",
+            "The Betti numbers that the mask should have: components, loops (in 2D holes), in 3D cavities; "
+            "`any` for any number.",
             "B0,B1[,B2]",
         ),
     ] = None

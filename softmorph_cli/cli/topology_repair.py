@@ -193,8 +193,7 @@ def _write(
 
         many = any(size > 1 for size in before.array.shape[: -before.spatial_dims])
         words = "; ".join(
-            f"{_label(prior, before) + ': ' if many else ''}prior {','.join(map(str, prior.betti))}"
-            for prior in priors
+            f"{_label(prior, before) + ': ' if many else ''}prior {prior.text}" for prior in priors
         )
         if many:
             words += f"; shown is {_label(priors[0], before)}"
@@ -237,9 +236,10 @@ def _show(
     for scope in certificate.scopes:
         for k, prior in enumerate(priors):
             where = scope if len(priors) == 1 else f"{_label(prior, volume)}, {scope}"
-            asked = prior.betti if scope == certificate.scopes[0] else ()
-            cells = (certificate.before[scope][k].numbers, certificate.after[scope][k].numbers, asked)
-            lines.append([f"{where} ({numbers})", *(" ".join(map(str, cell)) or "any" for cell in cells)])
+            asked = prior.text.replace(",", " ") if scope == certificate.scopes[0] else "any"
+            counted = (certificate.before[scope][k].numbers, certificate.after[scope][k].numbers)
+            cells = [*(" ".join(map(str, found)) for found in counted), asked]
+            lines.append([f"{where} ({numbers})", *cells])
     steps = f"{found.steps} step{'s' if found.steps != 1 else ''}"
     flips = " + ".join(f"{count:,}" for count in changed["voxels_flipped"])
     flips += " voxel flipped" if flips == "1" else " voxels flipped"
@@ -260,10 +260,10 @@ def _excuse(
     volume: Volume,
 ) -> str:
     wrong = [
-        f"{','.join(map(str, prior.betti))}{' of ' + _label(prior, volume) if len(priors) > 1 else ''} was not "
+        f"{prior.text}{' of ' + _label(prior, volume) if len(priors) > 1 else ''} was not "
         f"reached, the best has {','.join(map(str, betti.numbers))}"
         for prior, betti in zip(priors, after, strict=True)
-        if prior.betti != betti.numbers
+        if prior.off(betti.numbers)
     ]
     advice = {
         "stuck": "nothing in the map is left that could become it; ask for other numbers, or take another --threshold",

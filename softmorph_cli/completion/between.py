@@ -153,7 +153,8 @@ class Scale:
             maps = np.concatenate([maps, np.clip(1 - maps.sum(axis=0, keepdims=True), 0, 1)])
         if self.method == "logit":
             kept = _LEAST + (1 - 2 * _LEAST) * maps
-            return np.asarray(_HALF + np.log(kept / (1 - kept)) / (2 * _LARGEST), maps.dtype)
+            scores = _HALF + np.log(kept / (1 - kept)) / (2 * _LARGEST)
+            return np.asarray(np.clip(scores, 0, 1), maps.dtype)
         numbers = np.arange(len(maps)).reshape(-1, *[1] * (maps.ndim - 1))
         inside = np.argmax(maps, axis=0) == numbers if self.exclusive else maps > _HALF
         distances = np.stack([self._distances(mask) for mask in inside])

@@ -28,6 +28,10 @@ _TOLERANCE = 1e-3
 Matrix = npt.NDArray[np.float64]
 
 
+class SizelessError(InputError):
+    """A map that does not say how large its voxels are."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """The voxels of a map: how many, and where each lies in the world.
@@ -70,7 +74,7 @@ class Grid:
             in_mm = MILLIMETRES.get(volume.unit or "", 1.0)
             return cls(shape, _upright([size * in_mm for size in volume.spacing]), False, unit)
         name = "the map" if volume.source is None else str(volume.source.path)
-        raise InputError(
+        raise SizelessError(
             f"{name} does not say how large its voxels are: add {named('voxels', True)} to count lengths in voxels, "
             "which have to be of one size in all maps of a prior."
         )

@@ -102,8 +102,8 @@ def parse(text: str) -> Document:
     schema, checksum = document.pop("schema"), document.pop(CHECKSUM, None)
     if type(schema) is not int or schema != SCHEMA:
         raise RefusedError(
-            f"has the schema {str(schema)[:20]}, and this version of softmorph reads {SCHEMA}: a later version "
-            "wrote it, so install that version."
+            f"has the schema {str(schema)[:20]}, and {SCHEMA} is read here: a later version of softmorph wrote it, so "
+            "install that version."
         )
     if not isinstance(checksum, str):
         raise RefusedError("is damaged: it states no checksum.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Protocol, Self
 
 from softmorph_cli.filters.settings import Progress, Result, Settings
@@ -75,13 +76,18 @@ class Filter:
     def keys(cls) -> dict[str, Declared]:
         """Return the parameters of a step of a chain by name: those of the operation, then those of its method."""
         found = {name: one for name, one in declared(cls).items() if one.about.shell and name not in _MACHINE}
-        own = {name: one for name, one in found.items() if name not in _SETTINGS}
-        return own | found
+        return cls._own(found) | found
 
     @classmethod
     def own_keys(cls) -> dict[str, Declared]:
         """Return the parameters of the operation, without those of its method."""
-        return {name: one for name, one in cls.keys().items() if name not in _SETTINGS}
+        return cls._own(cls.keys())
+
+    @classmethod
+    def _own(cls, keys: Mapping[str, Declared]) -> dict[str, Declared]:
+        # An operation that has no settings may have a parameter of the same name.
+        shared = _SETTINGS if issubclass(cls, Settings) else ()
+        return {name: one for name, one in keys.items() if name not in shared}
 
     @classmethod
     def make(cls, given: Mapping[str, Any], settings: Settings | None = None) -> Self:
@@ -170,8 +176,17 @@ class Filter:
         changes: dict[str, Any] = {"threshold": used} if notes else {}
         return replace(self, **changes), notes
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that the filter reads beside the map."""
+        return []
+
     def on_grid(self, grid: Grid) -> Self:
         """Return the filter with its lengths in the unit of a grid."""
+        return self
+
+    def opened(self, grid_of: Callable[[Path], Volume]) -> Self:
+        """Return the filter with the files that it names read; `grid_of` returns the grid of an image as a map."""
         return self
 
     def prepare(self, volume: Volume) -> Volume:

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.system.printable import meant
 
 if TYPE_CHECKING:
     from softmorph_cli.kernels.level_sets import Levels
@@ -81,7 +82,8 @@ def find(name: str | None) -> Method:
     """
     method = None if name is None else METHODS.get(ALIASES.get(name, name))
     if method is None:
-        raise UsageError(f"unknown method {name!r}: use one of {', '.join((*METHODS, *ALIASES))}.")
+        known = (*METHODS, *ALIASES)
+        raise UsageError(f"unknown method {name!r}{meant(str(name), known)}: use one of {', '.join(known)}.")
     return method
 
 

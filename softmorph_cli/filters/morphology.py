@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import floor, isfinite
 from typing import NamedTuple
@@ -76,8 +77,13 @@ def reach(shape: tuple[int, ...], element: Morphology) -> Reach:
     # A larger radius changes nothing more.
     if any(radius / s > 2 * size for s, size in zip(spacing, shape, strict=True)):
         raise InputError(f"{asked} is larger than the image (voxel size {sizes}): choose a smaller one.")
-    # Three voxels are three iterations, even if a header's float32 makes the quotient 2.9999998.
-    steps = tuple(floor(radius / s * (1 + 1e-5)) for s in spacing)
+    steps = steps_of(radius, spacing)
     if not any(steps):
         raise InputError(f"{asked} is smaller than one voxel (voxel size {sizes}): choose a larger one.")
     return Reach(steps, tuple(n * float(s) for n, s in zip(steps, spacing, strict=True)))
+
+
+def steps_of(radius: float, spacing: Sequence[float]) -> tuple[int, ...]:
+    """Return the iterations along each axis that a radius in the unit of the spacing gives."""
+    # Three voxels are three iterations, even if a header's float32 makes the quotient 2.9999998.
+    return tuple(floor(radius / s * (1 + 1e-5)) for s in spacing)

@@ -1,4 +1,4 @@
-"""Resampling of a map to another voxel size, by linear interpolation or means."""
+"""Resampling of a map to another voxel size: linear interpolation; means or maxima where voxels become coarser."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.system import machine
-from softmorph_cli.system.units import MILLIMETRES
+from softmorph_cli.system import lengths, machine
+from softmorph_cli.system.parameters import named
+from softmorph_cli.system.units import MILLIMETRES, millimetres
 from softmorph_cli.volume import Volume, rectangular
+
+# 1 for linear interpolation, 0 for the nearest voxel.
+Order: TypeAlias = Literal[0, 1]
 
 
 def isotropic(volume: Volume) -> Volume:
@@ -22,17 +26,47 @@ def isotropic(volume: Volume) -> Volume:
     return resampled(volume, (min(volume.spacing or (1.0,)),) * volume.spatial_dims)
 
 
-def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
-    """Return the map resampled to another spacing by linear interpolation.
+def requested(volume: Volume, text: str) -> tuple[float, ...]:
+    """Return the voxel size along each spatial axis that --spacing asks for, in the unit of the map.
+
+    Args:
+        volume: The map.
+        text: "iso" for the smallest spacing of the map's axes, a length such as "0.5mm", or one for each axis.
+
+    Raises:
+        InputError: If the unit of the map's voxel size is unknown, or the number of lengths does not fit its axes.
+    """
+    if text == "iso" or volume.spacing is None:  # refused by `resampled`
+        return (min(volume.spacing or (1.0,)),) * volume.spatial_dims
+    if millimetres(volume.unit) is None:
+        raise InputError(
+            "the file does not say in which unit its voxel size is; only "
+            f"{named('spacing', 'iso')} does without."
+        )
+    sizes = [lengths.parse(part, named("spacing")) for part in text.split(",")]
+    if len(sizes) not in (1, volume.spatial_dims):
+        raise InputError(
+            f"{named('spacing')} {text}: give one length, or one for each of {', '.join(volume.spatial_axes)}."
+        )
+    wanted = tuple(lengths.in_unit(size, volume.unit) for size in sizes)
+    return wanted * volume.spatial_dims if len(wanted) == 1 else wanted
+
+
+def resampled(volume: Volume, spacing: Sequence[float], *, pool: str = "mean", order: Order = 1) -> Volume:
+    """Return the map resampled to another spacing by linear interpolation, and pooling along axes that become coarser.
 
     The corners of the grid are kept; if the extent along an axis is no multiple of the spacing, the new spacing differs
     from the requested one by less than half a voxel over the whole extent, and the result states it exactly. Coarser
-    voxels are means of the voxels that they cover, so that thin lines fade but do not vanish by chance. Sheared voxels
-    become rectangular: the grid is then a box around the map, with 0 outside the map.
+    voxels are means of the voxels that they cover, so that thin lines fade but do not vanish by chance; or maxima of
+    all voxels that they overlap, so that at every threshold the mask of the result is that of the map on larger voxels:
+    a flat dilation, then fewer voxels. Sheared voxels become rectangular: the grid is then a box around the map, with 0
+    outside the map; for maxima the map is interpolated to such a grid first.
 
     Args:
         volume: A map whose spacing is known.
         spacing: The requested voxel size along each spatial axis, in the map's unit.
+        pool: What a coarser voxel is of the voxels it covers, "mean" or "max".
+        order: 1; or 0 for the value of the nearest voxel instead of interpolation and means.
 
     Returns:
         The new map with its spacing and affine, without the header of its file.
@@ -44,21 +78,23 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
 
     if volume.spacing is None:
         raise InputError("the file does not say how large its voxels are, so the map cannot be resampled.")
+    if pool == "max" and not _is_rectangular(volume):
+        return resampled(resampled(volume, volume.spacing), spacing, pool=pool)
     shape = volume.array.shape[-volume.spatial_dims :]
     new_shape = tuple(
         max(1, round(n * s / new)) for n, s, new in zip(shape, volume.spacing, spacing, strict=True)
     )
-    _check_room(volume, new_shape)
+    check_room(volume, new_shape)
     factors = np.array(new_shape) / np.array(shape)
     mapped = volume.array.shape[: -volume.spatial_dims]
     array = np.empty((*mapped, *new_shape), volume.array.dtype)
     for index in np.ndindex(mapped):
         image = volume.array[index]
         for axis, size in enumerate(new_shape):
-            if size < shape[axis]:
-                image = _means(image, size, axis)
+            if order and size < shape[axis]:
+                image = _maxima(image, size, axis) if pool == "max" else _means(image, size, axis)
         finer = np.array(new_shape) / np.array(image.shape)
-        ndimage.zoom(image, finer, output=array[index], order=1, mode="nearest", grid_mode=True)
+        ndimage.zoom(image, finer, output=array[index], order=order, mode="nearest", grid_mode=True)
     affine = None
     if volume.affine is not None:
         # The new index i is at (i + 1/2) / factor - 1/2 of the old grid. In 2D the affine keeps its z column.
@@ -70,12 +106,16 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
     exact = tuple(float(s / f) for s, f in zip(volume.spacing, factors, strict=True))
     clipped = np.clip(array, 0, 1, out=array)
     found = replace(volume, array=clipped, spacing=exact, affine=affine, source=None)
-    if affine is None or rectangular(affine[:3, 3 - volume.spatial_dims : 3]):
+    if affine is None or _is_rectangular(found):
         return found
-    return _straightened(found, affine, spacing)
+    return _straightened(found, affine, spacing, order)
 
 
-def _check_room(volume: Volume, shape: tuple[int, ...]) -> None:
+def _is_rectangular(volume: Volume) -> bool:
+    return volume.affine is None or rectangular(volume.affine[:3, 3 - volume.spatial_dims : 3])
+
+
+def check_room(volume: Volume, shape: tuple[int, ...]) -> None:
     """Refuse a grid whose map does not fit into memory.
 
     Raises:
@@ -90,8 +130,37 @@ def _check_room(volume: Volume, shape: tuple[int, ...]) -> None:
         )
 
 
-def _straightened(volume: Volume, affine: npt.NDArray[np.float64], spacing: Sequence[float]) -> Volume:
-    """Return a map of sheared voxels resampled to a rectangular grid around it by linear interpolation.
+def at_places(
+    images: npt.NDArray[Any],
+    matrix: npt.NDArray[np.float64],
+    offset: npt.NDArray[np.float64],
+    shape: tuple[int, ...],
+    order: Order = 1,
+) -> npt.NDArray[Any]:
+    """Return images on another grid; beyond the outermost voxel centres their values continue.
+
+    Args:
+        images: Images of shape (..., Z, Y, X) or (..., Y, X), with as many spatial axes as the matrix has rows.
+        matrix: The matrix that maps an index of the new grid, less the offset, to an index of the images.
+        offset: The index of the images where the first voxel of the new grid lies.
+        shape: The shape of the new grid.
+        order: 1 for linear interpolation, 0 for the nearest voxel.
+    """
+    from scipy import ndimage
+
+    mapped = images.shape[: -len(shape)]
+    array = np.empty((*mapped, *shape), images.dtype)
+    for index in np.ndindex(mapped):
+        ndimage.affine_transform(
+            images[index], matrix, offset, output=array[index], order=order, mode="nearest"
+        )
+    return array
+
+
+def _straightened(
+    volume: Volume, affine: npt.NDArray[np.float64], spacing: Sequence[float], order: Order
+) -> Volume:
+    """Return a map of sheared voxels resampled to a rectangular grid around it.
 
     The direction of x is kept, and y stays in the plane of x and y.
     """
@@ -107,19 +176,14 @@ def _straightened(volume: Volume, affine: npt.NDArray[np.float64], spacing: Sequ
     low, extent = corners.min(axis=0), np.ptp(corners, axis=0)
     sizes = np.asarray(spacing, dtype=np.float64)
     new_shape = tuple(max(1, math.ceil(length - 1e-6)) for length in extent / sizes)
-    _check_room(volume, new_shape)
+    check_room(volume, new_shape)
     first = low + (extent - np.array(new_shape) * sizes) / 2 + sizes / 2
     to_old = np.linalg.inv(steps)
     matrix, offset = to_old * sizes, to_old @ first
-    mapped = volume.array.shape[:-dims]
-    array = np.empty((*mapped, *new_shape), volume.array.dtype)
-    inside = ndimage.affine_transform(
+    array = at_places(volume.array, matrix, offset, new_shape, order)
+    array *= ndimage.affine_transform(
         np.ones(shape, np.uint8), matrix, offset, new_shape, order=0, mode="grid-constant"
     )
-    for index in np.ndindex(mapped):
-        image = volume.array[index]
-        ndimage.affine_transform(image, matrix, offset, output=array[index], order=1, mode="nearest")
-        array[index] *= inside
     placed = affine.copy()
     placed[:3, 3 - dims : 3] = turned * sizes * in_mm
     placed[:3, 3] = affine[:3, 3] + turned @ first * in_mm
@@ -149,3 +213,14 @@ def _means(image: npt.NDArray[Any], size: int, axis: int) -> npt.NDArray[Any]:
     flat = np.moveaxis(image, axis, 0).reshape(count, -1)
     means = (weights @ flat).reshape(size, *np.delete(image.shape, axis))
     return np.ascontiguousarray(np.moveaxis(means, 0, axis))
+
+
+def _maxima(image: npt.NDArray[Any], size: int, axis: int) -> npt.NDArray[Any]:
+    """Return the maxima over `size` equal intervals along an axis, each of all voxels that overlap the interval."""
+    count, steps = image.shape[axis], np.arange(size + 1)
+    first = steps[:-1] * count // size
+    last = -(-steps[1:] * count // size) - 1
+    # `reduceat` ends before the first voxel of the next interval, which a split voxel at the end is too.
+    reduced = np.maximum.reduceat(image, first, axis)
+    maxima: npt.NDArray[Any] = np.maximum(reduced, np.take(image, last, axis), out=reduced)
+    return maxima

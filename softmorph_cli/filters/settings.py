@@ -10,6 +10,7 @@ from softmorph_cli.filters.method import Method, Scheme, find
 from softmorph_cli.system.parameters import Parameter, at_least, below_one, check_all, named, positive
 
 if TYPE_CHECKING:
+    from softmorph_cli.filters.interpolation import Completion
     from softmorph_cli.kernels.level_sets import Levels, LevelSets
 
 # Default methods of every command and function. They take voxels as comonotone, rising and falling together: a
@@ -331,6 +332,7 @@ class Result:
         device: The device: "cpu", "cuda:0", ...
         finished: For `nested` skeletons: whether the level sets were reduced to a width of one voxel.
         warnings: Warnings for the user.
+        completed: For `interpolate`: the map on its grid, and which voxels are invented.
     """
 
     image: Any
@@ -342,6 +344,7 @@ class Result:
     device: str = "cpu"
     finished: bool | None = None
     warnings: tuple[str, ...] = ()
+    completed: Completion | None = None
 
 
 def warn_if_capped(result: Result, settings: Settings) -> Result:

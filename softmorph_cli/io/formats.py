@@ -212,6 +212,11 @@ def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
             f"{path}: {named('pyramid', True)} goes with OME-Zarr, not with {family.title}: end its name with .zarr, "
             f"or leave out {named('pyramid', True)}."
         )
+    if options.pyramid_pool is not None and output_type == "labels":
+        raise UsageError(
+            f"{path}: of labels a coarser resolution has every second one, not a mean or maximum: leave out "
+            f"{named('pyramid_pool')}."
+        )
     return family
 
 

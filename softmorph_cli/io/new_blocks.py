@@ -18,7 +18,7 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io.boxes import Box, chunk_numbers, clipped, extent, part_in_chunk, relative
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import OmeZarr, filed_order, group_attributes, stem
-from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.io.options import Pooling, WriteOptions
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import Array, Encoding, Provenance, kept_native, time_step_of
 from softmorph_cli.io.writing import as_filed, coarser_lost, encode
@@ -48,11 +48,13 @@ class _Pyramid:
     Attributes:
         attributes: The metadata of the OME-Zarr group.
         letters: The letters of the stored axes.
+        pooling: What a coarser voxel is of those that it covers.
         memory: The number of bytes that may be used, or None.
     """
 
     attributes: Mapping[str, Any]
     letters: str
+    pooling: Pooling
     memory: int | None
 
 
@@ -205,6 +207,7 @@ class BlockWriter:
                 self._pyramid.attributes,
                 open_array(found, str(self._path)),
                 self._pyramid.letters,
+                pooling=self._pyramid.pooling,
                 memory=self._pyramid.memory,
                 progress=progress,
             )
@@ -255,7 +258,7 @@ def create_blocks(
     force: bool = False,
     keep: bool = False,
     resume: bool = False,
-    pyramid: bool = False,
+    pyramid: Pooling | None = None,
     memory: int | None = None,
     provenance: Provenance | None = None,
 ) -> Iterator[BlockWriter]:
@@ -270,7 +273,9 @@ def create_blocks(
         keep: Whether to keep the unfinished store beside `path` for a later run if the `with` block raises.
         resume: Whether to continue the unfinished store of an earlier run, which must have the same shape, type, chunks
             and provenance; implies `keep`. `BlockWriter.has` tells which blocks are already written.
-        pyramid: Whether to write coarser resolutions, in `BlockWriter.complete` or when the `with` block ends.
+        pyramid: What a voxel of a coarser resolution is of those that it covers, "mean" or "max"; None if only the
+            finest resolution is written. Coarser ones are written in `BlockWriter.complete` or when the `with` block
+            ends.
         memory: The number of bytes that may be used for the coarser resolutions, or None.
         provenance: The record of how the map was made, stored in the metadata; None for no record.
 
@@ -298,15 +303,15 @@ def create_blocks(
         place,
         kept_native(place, family.name),
         pyramid_shapes(shape, letters) if pyramid else [shape],
-        Encoding(one, provenance=provenance or {}),
+        Encoding(one, provenance=provenance or {}, pyramid=pyramid),
         name=stem(path),
         step=time_step_of(place),
     )
     levels = nested_levels(provenance or {})
     if isinstance(levels, LevelSets) and dtype != "mask":
         levels.bounds(dtype)  # before anything is written
-    lost += coarser_lost(levels) if pyramid else []
-    coarser = _Pyramid(attributes, letters, memory) if pyramid else None
+    lost += coarser_lost(levels, pyramid)
+    coarser = _Pyramid(attributes, letters, pyramid, memory) if pyramid else None
     with replacing_store(path, force=force, keep=keep, resume=resume) as folder:
         found = node(folder / "0") if resume else None
         if found is None:

@@ -9,10 +9,17 @@ from typing import Any, Final
 import numpy as np
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.io.options import Pooling
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, in_one_unit, length
 
 VERSIONS: Final = ("0.4", "0.5")
+# How a coarser resolution is made of the one before, for the metadata of an image.
+_METHODS: Final[Mapping[Pooling, str]] = {
+    "mean": "mean of blocks of 2 voxels along each spatial axis",
+    "max": "maximum of blocks of 2 voxels along each spatial axis",
+    "nearest": "every second voxel along each spatial axis, from the first",
+}
 
 _UNITS = {"mm": "millimeter", "um": "micrometer", "nm": "nanometer"}
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
@@ -151,6 +158,7 @@ def compose(
     channels: Sequence[str] | None = None,
     omero: Mapping[str, Any] | None = None,
     labels: bool = False,
+    pooling: Pooling | None = None,
     top: float = 1.0,
 ) -> dict[str, Any]:
     """Return the attributes of a Zarr group that make the group an OME-Zarr image.
@@ -165,6 +173,7 @@ def compose(
         channels: The names of the channels, or None.
         omero: The "omero" entry of the source's metadata, from which colours of channels are taken, or None.
         labels: Whether the image is a label image.
+        pooling: How each coarser resolution was made of the one before.
         top: The stored number that means 1, which viewers show brightest.
     """
     described: list[dict[str, Any]] = []
@@ -195,8 +204,8 @@ def compose(
     told: dict[str, Any] = {"multiscales": [image]}
     tag = {"version": version} if version == "0.4" else {}
     image |= tag
-    if len(levels) > 1:
-        image["type"] = "nearest" if labels else "mean"
+    if len(levels) > 1 and pooling is not None:
+        image |= {"type": pooling, "metadata": {"method": _METHODS[pooling]}}
     if channels:
         told["omero"] = {"channels": _shown(channels, omero or {}, top), **tag}
     if labels:

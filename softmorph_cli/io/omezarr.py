@@ -129,7 +129,7 @@ class OmeZarr(Format):
         target = create_array(path / "0", attributes, finest.shape, finest.dtype, chunks, letters.lower())
         store(target, finest, chunks)
         if encoding.pyramid:
-            create_coarser(path, attributes, finest, letters, labels=encoding.labels)
+            create_coarser(path, attributes, finest, letters, pooling=encoding.pyramid)
         return lost
 
 
@@ -189,6 +189,7 @@ def group_attributes(
         channels=place.channels if "C" in letters else None,
         omero=native.omero,
         labels=encoding.labels,
+        pooling=encoding.pyramid,
         top=encoding.one,
     )
     if encoding.provenance:

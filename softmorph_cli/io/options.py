@@ -22,11 +22,15 @@ from softmorph_cli.system.parameters import (
     check_all,
     declared,
     named,
+    one_of,
     positive,
 )
 
 # What an option is about. Those about axes and space also apply to a reference or a mask of the same grid.
 AXES, SPACE, FILE, VALUES, RESULT = "axes", "space", "file", "values", "result"
+
+# What a voxel of a coarser resolution is of the voxels that it covers: of labels the first ("nearest").
+Pooling = Literal["mean", "max", "nearest"]
 
 _READ: Final = "Reading IN"
 OUTPUT: Final = "Output"
@@ -84,11 +88,6 @@ def _letters(name: str, value: str) -> None:
 def _axis(name: str, value: int | str) -> None:
     if value == "":
         raise UsageError(f"{named(name)} '' must be a letter, such as C, or the number of an axis.")
-
-
-def _logits(name: str, value: str) -> None:
-    if value not in ("sigmoid", "softmax"):
-        raise UsageError(f"{named(name)} is sigmoid or softmax, not {value!r}.")
 
 
 def _float(name: str, value: Any) -> None:
@@ -184,7 +183,7 @@ class ReadOptions:
         Option(
             "The file holds logits: turn them into probabilities first.",
             "sigmoid|softmax",
-            check=_logits,
+            check=one_of("sigmoid", "softmax"),
             about=VALUES,
         ),
     ] = None
@@ -300,12 +299,44 @@ class WriteOptions:
             group=OUTPUT,
         ),
     ] = False
+    pyramid_pool: Annotated[
+        str | None,
+        Parameter(
+            "With --pyramid, what a coarser voxel is of those it covers: max keeps thin vessels. (default: mean)",
+            "max|mean",
+            check=one_of("max", "mean"),
+            group=OUTPUT,
+        ),
+    ] = None
     provenance: Annotated[
         Mapping[str, Any] | None,
         Parameter(
             "What made the map: command, version, parameters, as far as the format holds it.", shell=False
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Check the values of all options.
+
+        Raises:
+            UsageError: If an option is malformed, or has no effect without another one.
+        """
+        check_all(self)
+        if self.pyramid_pool is not None and not self.pyramid:
+            raise UsageError(
+                f"{named('pyramid_pool', self.pyramid_pool)} says how coarser resolutions are made, and none is "
+                f"written: add {named('pyramid', True)}, or leave out {named('pyramid_pool')}."
+            )
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """What a voxel of a coarser resolution is of those that it covers; None if only the finest is written."""
+        return ("max" if self.pyramid_pool == "max" else "mean") if self.pyramid else None
+
+    @property
+    def pooling_stated(self) -> dict[str, str]:
+        """The parameter `pyramid_pool` as provenance states it; empty if coarser resolutions are means, or none."""
+        return {"pyramid_pool": "max"} if self.pooling == "max" else {}
 
     @classmethod
     def of(cls, chosen: WriteOptions, **more: Any) -> Self:

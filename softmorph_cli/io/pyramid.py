@@ -1,4 +1,9 @@
-"""Writes the coarser resolutions of an OME-Zarr image, each calculated chunk by chunk from the next finer one."""
+"""Writes the coarser resolutions of an OME-Zarr image, each calculated chunk by chunk from the next finer one.
+
+A coarser voxel is of the up to 8 voxels that it covers their mean, which fades thin vessels; or their maximum: a flat
+dilation by the block of these voxels, of which one voxel in 8 is kept. As a maximum commutes with every threshold,
+each threshold set of a coarser resolution has the voxels whose block meets that of the finest one.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from softmorph_cli.io.boxes import chunk_numbers, extent, part_in_chunk
+from softmorph_cli.io.options import Pooling
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.zarr_reading import node, open_array, says_whole
 from softmorph_cli.io.zarr_writing import chunk_shape, create_array, readable, reopen_array, workers
@@ -43,7 +49,7 @@ def create_coarser(
     finest: Any,
     letters: str,
     *,
-    labels: bool = False,
+    pooling: Pooling = "mean",
     memory: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> None:
@@ -54,7 +60,7 @@ def create_coarser(
         attributes: The attributes of the group.
         finest: The stored numbers of the finest resolution, in memory or in the store.
         letters: One letter for each axis of `finest`.
-        labels: Whether the stored numbers are labels.
+        pooling: What a coarser voxel is of those that it covers: their mean, maximum or, for labels, the first.
         memory: The number of bytes that may be used; None does not limit the number of threads.
         progress: Called after every chunk with the number of finished chunks and the total.
 
@@ -78,7 +84,7 @@ def create_coarser(
         larger = max(prod(chunks), prod(getattr(source, "chunks", None) or chunks))
         threads = max(1, memory // (_HELD * 4 * larger)) if memory else None
         with workers(threads) as pool:
-            for _ in pool.map(partial(_make, source, target, letters, labels), left):
+            for _ in pool.map(partial(_make, source, target, letters, pooling), left):
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -87,22 +93,23 @@ def create_coarser(
         source = open_array(found, str(place))
 
 
-def halved(array: Array, letters: str, labels: bool) -> Array:
-    """Return an array halved along spatial axes: each voxel is a mean of up to 8 voxels, or of labels the first."""
-    if labels:
+def halved(array: Array, letters: str, pooling: Pooling) -> Array:
+    """Return an array halved along spatial axes: each voxel is the mean, maximum or first of up to 8 voxels."""
+    if pooling == "nearest":
         return np.ascontiguousarray(array[tuple(slice(None, None, 2 if a in "ZYX" else 1) for a in letters)])
-    values = array.astype(np.float32, copy=False)
+    values = array if pooling == "max" else array.astype(np.float32, copy=False)
     for axis, letter in enumerate(letters):
         if letter in "ZYX" and array.shape[axis] > 1:
             first = values[(slice(None),) * axis + (slice(None, None, 2),)]
             second = values[(slice(None),) * axis + (slice(1, None, 2),)]
             if first.shape != second.shape:  # of an odd number the last one stays as it is
                 second = np.concatenate([second, values[(slice(None),) * axis + (slice(-1, None),)]], axis)
-            values = (first + second) * np.float32(0.5)
-    return values if array.dtype.kind == "f" else np.floor(values + np.float32(0.5)).astype(array.dtype)
+            values = np.maximum(first, second) if pooling == "max" else (first + second) * np.float32(0.5)
+    rounded = pooling == "mean" and array.dtype.kind != "f"
+    return np.floor(values + np.float32(0.5)).astype(array.dtype) if rounded else values
 
 
-def _make(source: Any, target: Any, letters: str, labels: bool, number: tuple[int, ...]) -> None:
+def _make(source: Any, target: Any, letters: str, pooling: Pooling, number: tuple[int, ...]) -> None:
     """Calculate and write the chunk at grid position `number`; about one chunk of the source is in memory at a time."""
     box = part_in_chunk(number, target.chunks, tuple(slice(0, size) for size in target.shape))
     by = [2 if letter in "ZYX" else 1 for letter in letters]
@@ -115,7 +122,7 @@ def _make(source: Any, target: Any, letters: str, labels: bool, number: tuple[in
             slice(two * (cut.start + one.start), two * (cut.start + one.stop))
             for cut, one, two in zip(box, part, by, strict=True)
         )
-        made[tuple(part)] = halved(np.asarray(source[read]), letters, labels)
+        made[tuple(part)] = halved(np.asarray(source[read]), letters, pooling)
     target[box] = made
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.io.format_names import FAMILIES
+from softmorph_cli.io.options import Pooling
 from softmorph_cli.system.units import TimeStep
 from softmorph_cli.volume import Volume
 
@@ -104,13 +105,14 @@ class Encoding:
         one: The stored number that represents probability 1.
         labels: Whether the numbers are labels instead of probabilities; `one` is then 1.
         provenance: The record of how the numbers were made: command, version, parameters.
-        pyramid: Whether coarser resolutions are written too.
+        pyramid: What a voxel of a coarser resolution is of those that it covers, "nearest" for labels; None if only the
+            finest resolution is written.
     """
 
     one: int = 1
     labels: bool = False
     provenance: Provenance = field(default_factory=dict)
-    pyramid: bool = False
+    pyramid: Pooling | None = None
 
 
 class Format(ABC):

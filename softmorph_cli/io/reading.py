@@ -124,6 +124,21 @@ def _by_keywords(make: Callable[P, ReadOptions]) -> Callable[Concatenate[str | P
 read = _by_keywords(ReadOptions)
 
 
+def read_grid(path: str | Path) -> Volume:
+    """Return the grid of an image of any kind, its spatial shape, voxel size and position, as a map of zeros.
+
+    Raises:
+        FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
+        InputError: If the axes are unclear.
+    """
+    file = _open(Path(path), DEFAULT)
+    letters = select.spatial(file.raw)
+    shape = file.raw.array.shape[-len(letters) :]
+    check_room(shape, 4, str(path))
+    raw = replace(file.raw, array=np.zeros(shape, np.float32), axes=letters)
+    return _volume(raw, raw.array, file, DEFAULT, notes=())
+
+
 def read_labels(
     path: str | Path, options: ReadOptions = DEFAULT, *, surely: bool = False
 ) -> tuple[Array, Volume] | None:

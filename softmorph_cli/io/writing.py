@@ -10,10 +10,10 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.omezarr import OmeZarr, is_plain
-from softmorph_cli.io.options import WRITE_DEFAULT, WriteOptions
+from softmorph_cli.io.options import WRITE_DEFAULT, Pooling, WriteOptions
 from softmorph_cli.io.raw import Array, Encoding, Format, Kept, time_step_of
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
@@ -39,8 +39,8 @@ def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DE
         path: The path of the file, whose suffix states the format: .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha,
             .npy or .zarr (OME-Zarr).
         options: How it is written; the output type may also be "mask", for a map of 0 and 1 that is stored as such.
-            Coarser resolutions are means. If the provenance states the levels of a nested skeleton, thresholds at
-            these levels select the same voxels in the file as in the map.
+            If the provenance states the levels of a nested skeleton, thresholds at these levels select the same
+            voxels in the file as in the map.
 
     Returns:
         Notes on data and metadata that the file cannot hold, one sentence each.
@@ -48,9 +48,14 @@ def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DE
     Raises:
         FileError: If the file cannot or may not be written.
         InputError: If the format cannot hold this map.
-        UsageError: If the suffix is unknown, or the format cannot store the output type, or this type cannot
-            distinguish so many levels.
+        UsageError: If `volume` is no `Volume`, the suffix is unknown, the format cannot store the output type, or this
+            type cannot distinguish so many levels.
     """
+    if not isinstance(volume, Volume):
+        raise UsageError(
+            f"what is written is a Volume, which has axes and a voxel size, not {type(volume).__name__}: pass "
+            'Volume(array, "YX"), of a 3D array "ZYX", with spacing=(...) and unit="mm" where they are known.'
+        )
     path = Path(path)
     family = target_format(path, options)
     kind = _kind(family, options.output_type, volume.array)
@@ -58,7 +63,7 @@ def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DE
     lost = _store(
         volume, volume.array, path, family, options, lambda array: encode(array, kind, levels), labels=False
     )
-    return [*rounding_lost(kind, levels), *lost, *(coarser_lost(levels) if options.pyramid else [])]
+    return [*rounding_lost(kind, levels), *lost, *coarser_lost(levels, options.pooling)]
 
 
 def _by_keywords(
@@ -155,7 +160,8 @@ def _store(
     replace_it = replacing_store if isinstance(family, OmeZarr) else replacing
     with replace_it(path, force=options.force) as temporary:
         stored, one = encode(array)
-        encoding = Encoding(one, labels, options.provenance or {}, options.pyramid)
+        pooling: Pooling | None = "nearest" if labels and options.pyramid else options.pooling
+        encoding = Encoding(one, labels, options.provenance or {}, pooling)
         lost = family.write(volume, stored, temporary, encoding)
     return [*_lost(volume, family), *lost]
 
@@ -266,9 +272,13 @@ def rounding_lost(output_type: str, levels: LevelSets | Literal["exact"] | None)
     ]
 
 
-def coarser_lost(levels: LevelSets | Literal["exact"] | None) -> list[str]:
-    """Return a list with a note that coarser resolutions are no nested skeletons; empty without levels."""
-    if levels is None:
+def coarser_lost(levels: LevelSets | Literal["exact"] | None, pooling: Pooling | None) -> list[str]:
+    """Return a list with a note that coarser resolutions are no nested skeletons; empty without levels.
+
+    A maximum commutes with every threshold: a level of the coarser resolution is the level of the skeleton on larger
+    voxels, whose lines are whole.
+    """
+    if levels is None or pooling != "mean":
         return []
     return [
         "only resolution 0 is the nested skeleton: coarser ones are means, and a threshold breaks their lines."

@@ -24,11 +24,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+import softmorph_cli as sm
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.operations.skeletonize import Skeleton
-from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
+from softmorph_cli.losses.channels import SkeletonLoss
+from softmorph_cli.losses.cldice import SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
-from softmorph_cli.topology.betti import betti_numbers
+from softmorph_cli.losses.training_data import batched, vessels
 
 # By the number of dimensions.
 SIZE: Final = {2: 64, 3: 32}
@@ -41,9 +42,13 @@ RATE: Final = {2: 3e-3, 3: 2e-2}
 RADIUS: Final = {2: (0.8, 1.5), 3: (1.0, 1.8)}
 # Enough for predictions that are thicker than the vessels.
 ITERATIONS: Final = 3
-MEASURES: Final = ("Dice", "clDice", "b0 error", "b1 error")
-
-Map = npt.NDArray[np.float32]
+# Titles of the columns, and the names of their metrics.
+MEASURES: Final = {
+    "Dice": "dice",
+    "clDice": "cldice",
+    "b0 error": "betti_0_error",
+    "b1 error": "betti_1_error",
+}
 
 
 def _dice_and_cldice(
@@ -70,51 +75,36 @@ def draw(count: int, rng: np.random.Generator, dimensions: int = 2) -> tuple[Ten
     Returns:
         The images, and the masks of 0 and 1, each of shape (count, 1, [D,] H, W).
     """
-    images, masks = zip(*(_draw_one(rng, dimensions) for _ in range(count)), strict=True)
-    return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None]
+    shape = (SIZE[dimensions],) * dimensions
+    return batched(vessels(rng, shape, RADIUS[dimensions]) for _ in range(count))
 
 
-def _draw_one(rng: np.random.Generator, dimensions: int) -> tuple[Map, Map]:
-    from scipy.ndimage import distance_transform_edt, gaussian_filter
-
-    size = SIZE[dimensions]
-    shape = (size,) * dimensions
-    contrast = np.full(shape, np.nan)
-    for _ in range(rng.integers(2, 5)):
-        start, bend, end = rng.uniform(0, size - 1, (3, dimensions))
-        t = np.linspace(0, 1, 4 * size)[:, None]
-        line = np.rint((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end).astype(int)
-        along = np.full(len(line), rng.uniform(0.4, 0.9))
-        for _ in range(rng.integers(1, 5)):  # gaps of 4 to 12 % of its length
-            gap = rng.integers(0, len(line))
-            along[gap : gap + rng.integers(len(line) // 25, len(line) // 8)] = 0.05
-        contrast[tuple(line.T)] = along
-    distance, nearest = distance_transform_edt(np.isnan(contrast), return_indices=True)
-    mask = distance <= rng.uniform(*RADIUS[dimensions])
-    vessels = gaussian_filter(mask * contrast[tuple(nearest)], 0.5)
-    uneven = gaussian_filter(rng.normal(size=shape), 6) * 3
-    image = vessels + uneven + 0.3 * rng.normal(size=shape)
-    return image.astype(np.float32), mask.astype(np.float32)
+def conv_block(channels: int, width: int, dimensions: int = 2) -> nn.Sequential:
+    """Return two convolutions, each with batch normalisation and ReLU, from `channels` to `width` channels."""
+    conv: Any = nn.Conv2d if dimensions == 2 else nn.Conv3d
+    norm: Any = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
+    layers: list[nn.Module] = []
+    for given in (channels, width):
+        layers += [conv(given, width, 3, padding=1), norm(width), nn.ReLU()]
+    return nn.Sequential(*layers)
 
 
 class SmallUNet(nn.Module):
-    """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights, whose output are logits."""
+    """A U-Net with two downsamplings and 30,000 (3D: 50,000) weights, whose output are logits."""
 
-    def __init__(self, dimensions: int = 2) -> None:
+    def __init__(self, dimensions: int = 2, outputs: int = 1) -> None:
         super().__init__()
         width = WIDTH[dimensions]
-        self.conv: Any = nn.Conv2d if dimensions == 2 else nn.Conv3d
-        self.norm: Any = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
-        self.down = nn.ModuleList(
-            [self._block(*pair) for pair in itertools.pairwise((1, width, 2 * width, 4 * width))]
-        )
-        self.up = nn.ModuleList([self._block(6 * width, 2 * width), self._block(3 * width, width)])
-        self.last = self.conv(width, 1, 1)
+        widths = (1, width, 2 * width, 4 * width)
+        self.down = nn.ModuleList([conv_block(*pair, dimensions) for pair in itertools.pairwise(widths)])
+        pairs = ((6 * width, 2 * width), (3 * width, width))
+        self.up = nn.ModuleList([conv_block(*pair, dimensions) for pair in pairs])
+        self.last = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(width, outputs, 1)
         self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
         self.mode = "bilinear" if dimensions == 2 else "trilinear"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of a batch of images, in a tensor of the same shape."""
+        """Return the logits (B, outputs, [D,] H, W) of a batch of images (B, 1, [D,] H, W)."""
         kept = [self.down[0](images)]
         for block in list(self.down)[1:]:
             kept.append(block(self.pool(kept[-1])))
@@ -125,47 +115,69 @@ class SmallUNet(nn.Module):
         logits: Tensor = self.last(values)
         return logits
 
-    def _block(self, channels: int, width: int) -> nn.Module:
-        layers: list[nn.Module] = []
-        for given in (channels, width):
-            layers += [self.conv(given, width, 3, padding=1), self.norm(width), nn.ReLU()]
-        return nn.Sequential(*layers)
 
+def train(
+    loss: nn.Module,
+    seed: int,
+    steps: int,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    layers: Sequence[nn.Module] = (),
+    batch: int | None = None,
+    rate: float | None = None,
+) -> nn.Module:
+    """Return a network that `steps` steps of Adam on random batches have trained to minimise a loss.
 
-def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> SmallUNet:
-    """Return a network that `steps` steps of Adam on random batches have trained to minimise a loss."""
+    Args:
+        loss: Loss of the network's output and the masks.
+        seed: Seed of the weights and the batches.
+        steps: Number of steps.
+        images: Images (N, 1, [D,] H, W).
+        masks: Their masks, of the same shape.
+        layers: Layers that follow the U-Net's logits.
+        batch: Number of images of a step; default 8, in 3D 2.
+        rate: Learning rate at the beginning; default 0.003, in 3D 0.02.
+    """
     torch.manual_seed(seed)
     dimensions = images.ndim - 2
-    network = SmallUNet(dimensions).train()
-    optimizer = torch.optim.Adam(network.parameters(), RATE[dimensions])
+    network = nn.Sequential(SmallUNet(dimensions), *layers).train()
+    optimizer = torch.optim.Adam(network.parameters(), rate or RATE[dimensions])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    skeletons = loss.skeleton(masks) if isinstance(loss, SoftCLDiceLoss) else None
+    skeletons = loss.skeleton(masks) if isinstance(loss, SkeletonLoss) else None
     for _ in range(steps):
-        batch = torch.randint(len(images), (BATCH[dimensions],))
-        more = () if skeletons is None else (skeletons[batch],)
+        chosen = torch.randint(len(images), (batch or BATCH[dimensions],))
+        more = () if skeletons is None else (skeletons[chosen],)
         optimizer.zero_grad()
-        loss(network(images[batch]), masks[batch], *more).backward()
+        loss(network(images[chosen]), masks[chosen], *more).backward()
         optimizer.step()
         schedule.step()
     return network.eval()
 
 
-def measure(network: nn.Module, images: Tensor, masks: Tensor) -> tuple[float, ...]:
-    """Return the means of `MEASURES` over the images, for predictions at the threshold one half."""
+def measure(
+    network: nn.Module,
+    images: Tensor,
+    masks: Tensor,
+    metrics: Sequence[str] = tuple(MEASURES.values()),
+    threshold: float = 0.0,
+) -> tuple[float, ...]:
+    """Return the means over the images of metrics between predictions and masks.
+
+    Args:
+        network: Network that returns logits or probabilities.
+        images: Images (N, 1, [D,] H, W).
+        masks: Their masks, of the same shape.
+        metrics: Names of metrics of `softmorph evaluate`. A mean leaves out the images for which one is not defined.
+        threshold: The prediction is where the network's output is above this value: 0 for logits.
+    """
     with torch.no_grad():
-        found = (network(images) > 0).numpy()[:, 0]
-    each = [_measure_one(p, g) for p, g in zip(found, masks.numpy()[:, 0] > 0, strict=True)]
-    return tuple(np.mean(each, axis=0).tolist())
-
-
-def _measure_one(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> tuple[float, ...]:
-    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
-    of_found, of_truth = (Skeleton(hard=True)(mask.astype(np.float32)).image > 0 for mask in (found, truth))
-    precision = truth[of_found].mean() if of_found.any() else 0.0
-    sensitivity = found[of_truth].mean()
-    cldice = 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
-    ours, theirs = betti_numbers(found), betti_numbers(truth)
-    return dice, cldice, abs(ours.b0 - theirs.b0), abs(ours.b1 - theirs.b1)
+        found = (network(images) > threshold).numpy()[:, 0]
+    each = [
+        [*sm.evaluate(p, g, metrics=list(metrics)).metrics().values()]
+        for p, g in zip(found, masks.numpy()[:, 0] > 0.5, strict=True)
+    ]
+    return tuple(np.nanmean(np.array(each, float), axis=0).tolist())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -211,20 +223,29 @@ def verdict(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> list[str]:
     for name, found in others:
         gains = np.asarray(found) - np.asarray(alone)
         changes = (f"{measure} {interval(gains[:, k])}" for k, measure in enumerate(MEASURES))
-        better = (gains[:, MEASURES.index("clDice")] > 0).sum()
+        better = (gains[:, list(MEASURES).index("clDice")] > 0).sum()
         lines.append(
             f"{name} minus {baseline}: {', '.join(changes)}; clDice is above on {better} of {len(gains)} seeds."
         )
     return lines
 
 
-def interval(gains: npt.NDArray[np.float64]) -> str:
-    """Return the mean of differences as text, with half the width of its 95 % confidence interval if several."""
+def confidence(gains: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the 95 % confidence interval of the mean of differences; of one, twice the difference."""
+    mean = float(gains.mean())
     if len(gains) == 1:
-        return f"{gains[0]:+.3f}"
+        return mean, mean
     from scipy.stats import sem, t
 
-    return f"{gains.mean():+.3f} ± {t.ppf(0.975, len(gains) - 1) * sem(gains):.3f}"
+    half = float(t.ppf(0.975, len(gains) - 1) * sem(gains))
+    return mean - half, mean + half
+
+
+def interval(gains: npt.NDArray[np.float64], decimals: int = 3) -> str:
+    """Return the mean of differences as text, with half the width of its 95 % confidence interval if several."""
+    low, high = confidence(gains)
+    mean = f"{(low + high) / 2:+.{decimals}f}"
+    return mean if len(gains) == 1 else f"{mean} ± {(high - low) / 2:.{decimals}f}"
 
 
 def _print_row(seed: str, name: str, *cells: str | float) -> None:

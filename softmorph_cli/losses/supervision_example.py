@@ -32,8 +32,9 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from softmorph_cli.losses.deep_supervision import MultiLabelDeepSupervisionLoss
-from softmorph_cli.losses.example import interval, positive
+from softmorph_cli.losses.example import conv_block, interval, positive
 from softmorph_cli.losses.label_pyramid import label_pyramid
+from softmorph_cli.losses.training_data import batched, bent, gapped, thickened, uneven
 from softmorph_cli.losses.weak_labels import boxes_to_target, pseudo_labels
 
 SIZE = 64
@@ -84,32 +85,21 @@ ARMS: Final = {
 
 def draw(count: int, rng: np.random.Generator) -> Images:
     """Return images with vessels of two kinds, drawn at random on an uneven, noisy background."""
-    images, labels = zip(
-        *(_draw_one(KINDS[number % len(KINDS)], rng) for number in range(count)), strict=True
-    )
-    return Images(torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(labels))[:, None])
+    return Images(*batched(_draw_one(KINDS[number % len(KINDS)], rng) for number in range(count)))
 
 
 def _draw_one(kinds: tuple[int, ...], rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], Labels]:
-    from scipy.ndimage import distance_transform_edt, gaussian_filter
-
-    contrast, kind = np.full((SIZE, SIZE), np.nan), np.zeros((SIZE, SIZE), int)
+    shape = (SIZE, SIZE)
+    contrast, kind = np.full(shape, np.nan), np.zeros(shape, int)
     for number in range(rng.integers(2, 5)):
-        start, bend, end = rng.uniform(0, SIZE - 1, (3, 2))
-        t = np.linspace(0, 1, 4 * SIZE)[:, None]
-        rows, columns = np.rint((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end).astype(int).T
-        kind[rows, columns] = kinds[number % len(kinds)]
-        along = np.full(len(rows), rng.uniform(*CONTRAST[kinds[number % len(kinds)]]))
-        for _ in range(rng.integers(1, 4)):  # gaps of 4 to 12 % of its length
-            gap = rng.integers(0, len(along))
-            along[gap : gap + rng.integers(len(along) // 25, len(along) // 8)] = 0.1
-        contrast[rows, columns] = along
-    distance, (rows, columns) = distance_transform_edt(np.isnan(contrast), return_indices=True)
-    mask = distance <= rng.uniform(*RADIUS)
-    vessels = gaussian_filter(mask * contrast[rows, columns], 0.5)
-    uneven = gaussian_filter(rng.normal(size=mask.shape), 6) * 3
-    image = rng.uniform(0.8, 1.25) * vessels + uneven + 0.25 * rng.normal(size=mask.shape)
-    return image.astype(np.float32), mask * kind[rows, columns]
+        name = kinds[number % len(kinds)]
+        line = bent(rng, shape)
+        kind[tuple(line.T)] = name
+        contrast[tuple(line.T)] = gapped(rng, len(line), rng.uniform(*CONTRAST[name]), (1, 4), 0.1)
+    drawn = thickened(contrast, rng.uniform(*RADIUS))
+    background = uneven(rng, shape)
+    image = rng.uniform(0.8, 1.25) * drawn.contrast + background + 0.25 * rng.normal(size=shape)
+    return image.astype(np.float32), kind[drawn.nearest] * drawn.mask
 
 
 def boxed(labels: Tensor) -> Tensor:
@@ -143,8 +133,10 @@ class HeadedUNet(nn.Module):
         """Make the layers of the network."""
         super().__init__()
         widths = [WIDTH, 2 * WIDTH, 4 * WIDTH, 4 * WIDTH]
-        self.down = nn.ModuleList(_block(a, b) for a, b in zip([1, *widths], widths, strict=False))
-        self.up = nn.ModuleList(_block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.down = nn.ModuleList(conv_block(a, b) for a, b in zip([1, *widths], widths, strict=False))
+        self.up = nn.ModuleList(
+            conv_block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
         self.last = nn.Conv2d(WIDTH, CLASSES, 1)
         self.heads = nn.ModuleList(nn.Conv2d(width, CLASSES, 1) for width in widths[1:])
 
@@ -159,13 +151,6 @@ class HeadedUNet(nn.Module):
             levels.append(block(torch.cat([wider, kept.pop()], 1)))
         output: Tensor = self.last(levels.pop())
         return output, [head(values) for head, values in zip(self.heads, levels[::-1], strict=True)]
-
-
-def _block(channels: int, width: int) -> nn.Module:
-    layers: list[nn.Module] = []
-    for given in (channels, width):
-        layers += [nn.Conv2d(given, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-    return nn.Sequential(*layers)
 
 
 def train(arm: Arm, seed: int, steps: int, average: float, masked: Images, further: Images) -> nn.Module:

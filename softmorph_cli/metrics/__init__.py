@@ -1,6 +1,7 @@
 """Metrics that compare a predicted map with a reference map, and maps of the topological errors between the two."""
 
 __all__ = [
+    "case_names",
     "certificate",
     "evaluation",
     "evaluation_inputs",

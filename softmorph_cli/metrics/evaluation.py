@@ -31,6 +31,7 @@ from softmorph_cli.metrics.registry import METRICS
 from softmorph_cli.metrics.street_mover import POINTS, sides
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system.parameters import named
+from softmorph_cli.system.printable import meant
 
 if TYPE_CHECKING:
     import pandas
@@ -84,6 +85,7 @@ class Evaluated:
         notes: Remarks on how the files were read, each with the path of the file, or None if it concerns both files.
         held: Labels that the prediction or the reference contains.
         error_map: Label map of the topological errors; None if it was not requested.
+        pair: The two maps that were compared, with their masks and centrelines; None if it was not requested.
     """
 
     prediction: Mapping[str, Any]
@@ -93,6 +95,7 @@ class Evaluated:
     notes: tuple[tuple[Path | str | None, str], ...]
     held: frozenset[int]
     error_map: ErrorMap | None = None
+    pair: Pair | None = None
 
     def __repr__(self) -> str:
         """Return a short text: the metric values of a single class, or the number of classes and the metric names."""
@@ -153,12 +156,14 @@ class Evaluation:
         tolerance: Tolerance of the normalised surface Dice (nsd) as a number and a unit, where the unit None means the
             unit of the prediction; None for the default tolerance.
         names: JSON names of the metrics to compute; None for all metrics that the settings include. A name that ends in
-            "mm" stands for the length in the prediction's unit; another unit must be the prediction's own.
+            "mm" stands for the length in um or nm too; another unit must be the prediction's own, and a metric that
+            the prediction cannot have is an error.
         labels: Labels of the classes to compare; empty for all classes.
         same_grid: Whether maps of equal shape are compared even if their headers state different positions.
         reading: Options for reading the files.
         strict: Whether a label that neither file contains is an error.
         error_map: Whether a label map of the topological errors is made too; possible for a single class only.
+        keep_pair: Whether the two maps are kept in the result, for a picture; possible for a single class only.
         argmax: Whether the mask of a class that excludes the others is where that class is the most probable one,
             rather than where its probability is above the threshold.
     """
@@ -171,6 +176,7 @@ class Evaluation:
     reading: ReadOptions = DEFAULT
     strict: bool = True
     error_map: bool = False
+    keep_pair: bool = False
     argmax: bool = True
 
     def __post_init__(self) -> None:
@@ -182,9 +188,10 @@ class Evaluation:
         spellings = {one for metric in METRICS for one in metric.spellings}
         for name in self.names or ():
             if name not in spellings:
-                known = ", ".join(name for metric in METRICS for name in metric.names)
+                known = [name for metric in METRICS for name in metric.names]
                 raise UsageError(
-                    f"{named('metrics')} {name!r}: there is no such metric; choose from {known}."
+                    f"{named('metrics')} {name!r}: there is no such metric{meant(name, known)}; choose from "
+                    f"{', '.join(known)}."
                 )
 
     @property
@@ -234,34 +241,38 @@ class Evaluation:
         if self.strict:
             check_held(mine, its, self.labels)
         classes = compared_labels(mine, its, self.labels)
-        if self.error_map and len(classes) > 1:
+        if (self.error_map or self.keep_pair) and len(classes) > 1:
             how = "keep one" if self.labels else "add one"
+            what = "an error map" if self.error_map else "a preview"
             raise InputError(
-                f"an error map is of one class, and these are {', '.join(map(str, classes))}: {how}, such as "
+                f"{what} is of one class, and these are {', '.join(map(str, classes))}: {how}, such as "
                 f"{named('label', classes[0])}."
             )
         rows: list[ClassMetrics] = []
         notes: list[tuple[Path | str | None, str]] = [
             (side.path, note) for side in (mine, its) for note in side.notes
         ]
+        notes += [(side.path, _most_probable()) for side in (mine, its) if side.exclusive is not None]
         notes += [(None, note) for note in unrelated(mine, its) if not self.labels]
         parameters: dict[str, Any] = {}
-        located = None
+        located, kept = None, None
         for each in compared(mine, its, self.labels, same_grid=self.same_grid):
             pair = Pair(each.prediction, each.reference, self.settings, each.decided)
             threshold, nearest = at_level(self.settings.threshold, image_kind.exact_levels(each.prediction))
             settings = replace(self.settings, tolerance=self._tolerance(pair), threshold=threshold)
             pair = replace(pair, settings=settings)
             self._check_unit(pair.frame.suffix, mine.path)
+            notes += [note for note in self._left_out(pair, mine.path) if note not in notes]
             parameters = parameters or self._parameters(pair)
             located = error_map(pair) if self.error_map else None
+            kept = pair if self.keep_pair else None
             prefix = f"class {each.name or each.label}, " if len(classes) > 1 else ""
             rows.append(self._measured(each, pair, stage, prefix))
             more = [*((None, note) for note in each.notes), *((mine.path, note) for note in nearest)]
             notes += [note for note in more if note not in notes]
         held = frozenset(mine.labels) | frozenset(its.labels)
         return Evaluated(
-            _described(mine), _described(its), parameters, tuple(rows), tuple(notes), held, located
+            _described(mine), _described(its), parameters, tuple(rows), tuple(notes), held, located, kept
         )
 
     def _measured(
@@ -272,15 +283,40 @@ class Evaluation:
         for metric in self.metrics:
             stage(prefix + metric.title)
             reading = metric.compute(pair)
-            values |= {name: value for name, value in reading.values.items() if name in metric.spellings}
+            absent = metric.solid if pair.dims == 2 else ()
+            values |= {
+                name: value
+                for name, value in reading.values.items()
+                if name in metric.spellings and name not in absent
+            }
             notes += [note for note in reading.notes if note not in notes]
         return ClassMetrics(each.label, each.name, values, tuple(notes), each.region)
 
+    def _left_out(self, pair: Pair, path: Path | str) -> list[tuple[Path | str | None, str]]:
+        """Return a note on the metrics that images in 2D do not have; none in 3D.
+
+        Raises:
+            InputError: If the user asked for such a metric by name.
+        """
+        absent = [name for metric in self.metrics for name in metric.solid if name in metric.names]
+        if pair.dims == 3 or not absent:
+            return []
+        if self.names is not None:
+            raise InputError(
+                f"{named('metrics')} {absent[0]}: {path} is 2D, and cavities are those of volumes: leave it out."
+            )
+        are = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'}"
+        return [(None, f"{are} left out: the images are 2D, and cavities are those of volumes.")]
+
     def _check_unit(self, unit: str, path: Path | str) -> None:
-        """Raise InputError if a metric name ends in a unit of length other than "mm" and the prediction's unit."""
+        """Raise InputError if a metric name ends in a unit that the prediction does not have.
+
+        "mm" stands for um and nm too; a prediction without a unit has lengths in voxels.
+        """
         names = self.names or ()
         for spelled in [metric.spelled(name) for metric in self.metrics for name in metric.names]:
-            wrong = [one for one in spelled[1:] if one in names and not one.endswith(f"_{unit}")]
+            others = spelled if unit == "voxels" and len(spelled) > 1 else spelled[1:]
+            wrong = [one for one in others if one in names and not one.endswith(f"_{unit}")]
             if wrong:
                 has = "has no unit of length" if unit == "voxels" else f"is in {unit}"
                 own = next(one for one in spelled if one.endswith(f"_{unit}"))
@@ -330,6 +366,13 @@ class Evaluation:
             ),
             "opt_j_matching": "one to one, the cheapest pair first; of equal ones the first node",
         }
+
+
+def _most_probable() -> str:
+    return (
+        "its classes exclude each other, and at each voxel the most probable one counts, as in nnU-Net; "
+        f"{named('threshold', 0.5)} decides each separately."
+    )
 
 
 def _described(side: Opened) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import exclusive
+from softmorph_cli.io import exclusive, select
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.nnunet import classes as classes_of
@@ -20,7 +20,6 @@ from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read_either, read_map
 from softmorph_cli.metrics.grid import on_one_grid
 from softmorph_cli.metrics.pair import UNDECIDED, Both, Mask
-from softmorph_cli.skeleton import selection
 from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.system.printable import typed
 from softmorph_cli.volume import SLICE, Volume
@@ -302,14 +301,14 @@ def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None
         often = f", the most probable at {decided.mask(0).mean():.1%} of the voxels,"
     return (
         f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared; to "
-        f"compare it, {selection.how_to_select(volume, f'--channel {channel}')}.",
+        f"compare it, {select.how_to_select(volume, f'--channel {channel}')}.",
     )
 
 
 def _single(path: Path | str, volume: Volume) -> Volume:
     """Return the single image of a volume; raise InputError, with the path, if a mapped axis is longer than 1."""
     try:
-        return selection.single(volume)
+        return select.single(volume)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -343,7 +342,11 @@ def unrelated(prediction: Opened, reference: Opened) -> tuple[str, ...]:
         {one for label in source.labels for one in (source.regions.get(label) or (label,))}
         for source in (prediction, reference)
     )
-    if not mine or not its or mine & its:
+    # A chosen channel of the background is compared with what a label map labels 0.
+    background = (0 in mine and reference.label_image is not None) or (
+        0 in its and prediction.label_image is not None
+    )
+    if not mine or not its or mine & its or background:
         return ()
     masks = "make masks of them first: labels == K, or read(LABELS, label=K)"
     if in_shell():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.metrics.case_names import SAME_NAMES, CaseNames, proposal
+from softmorph_cli.system.printable import typed
 
 _SHOWN: Final = 3
 CONFIDENCE: Final = 0.95
@@ -23,17 +24,19 @@ class Matched:
     """The files of a folder of predictions and a folder of references, matched by name.
 
     Attributes:
-        pairs: For each pair the name without the suffix, the path of the prediction and the path of the reference,
-            sorted by name.
+        pairs: For each pair the name of the case, the path of the prediction and the path of the reference, sorted by
+            name.
         predictions: Paths of the predictions without a reference.
         references: Paths of the references without a prediction.
-        ambiguous: Names without the suffix that several files of one folder share, each with an error message.
+        ambiguous: Names of cases that several files of one folder share, each with an error message.
+        aside: Paths of the files whose names are not those of a case.
     """
 
     pairs: tuple[tuple[str, Path, Path], ...]
     predictions: tuple[Path, ...]
     references: tuple[Path, ...]
     ambiguous: tuple[tuple[str, str], ...]
+    aside: tuple[Path, ...] = ()
 
     @property
     def unmatched(self) -> tuple[str, ...]:
@@ -48,27 +51,52 @@ class Matched:
                 warnings.append(f"{has} no {lacks} of that name: {listed(alone)}.")
         return tuple(warnings)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A note on the files whose names are not those of a case; empty if there are none."""
+        if not self.aside:
+            return ()
+        return (f"left aside, as their names are not those of a case: {listed(self.aside)}.",)
+
+    def check_complete(self) -> None:
+        """Check that every file has a partner.
+
+        Raises:
+            FileError: If a prediction has no reference, or a reference no prediction.
+        """
+        if self.unmatched:
+            missing = "; ".join(text.removesuffix(".") for text in self.unmatched)
+            raise FileError(f"{missing}: leave out --strict to compare the other pairs.")
+
 
 def match(
-    prediction: Path, reference: Path, predictions: Sequence[str], references: Sequence[str]
+    prediction: Path,
+    reference: Path,
+    predictions: Sequence[str],
+    references: Sequence[str],
+    rule: CaseNames = SAME_NAMES,
 ) -> Matched:
-    """Match the files of two folders by their names without the suffix: case.npz matches case.nii.gz.
+    """Match the files of two folders by the names of their cases: case.npz matches case.nii.gz.
 
     Args:
         prediction: Folder of the predictions.
         reference: Folder of the references.
         predictions: Paths of the predictions, relative to their folder.
         references: Paths of the references, relative to their folder.
+        rule: The rule that finds the name of a case in the name of a file.
 
     Raises:
         FileError: If no name occurs in both folders.
     """
-    mine, its = _by_stem(prediction, predictions), _by_stem(reference, references)
+    (mine, not_mine), (its, not_its) = (
+        rule.sorted_out(prediction, predictions),
+        rule.sorted_out(reference, references),
+    )
     both = sorted(mine.keys() & its.keys())
     if not both:
         raise FileError(
-            f"no name is in both folders: {prediction} holds {_names(mine)}; {reference} holds {_names(its)}. Give a "
-            "prediction the name of its reference, up to the format."
+            f"no name is in both folders: {prediction} holds {listed(predictions)}; {reference} holds "
+            f"{listed(references)}. {_advice(predictions, references, rule)}"
         )
     pairs, ambiguous = [], []
     for stem in both:
@@ -86,24 +114,27 @@ def match(
         tuple(path for stem in sorted(mine.keys() - its.keys()) for path in mine[stem]),
         tuple(path for stem in sorted(its.keys() - mine.keys()) for path in its[stem]),
         tuple(ambiguous),
+        (*not_mine, *not_its),
     )
+
+
+def _advice(predictions: Sequence[str], references: Sequence[str], tried: CaseNames) -> str:
+    """Return what to do about two folders without a case in common."""
+    stems = [
+        [name[: len(name) - len(suffix_of(Path(name)))] for name in one] for one in (predictions, references)
+    ]
+    rule = proposal(*stems) if tried == SAME_NAMES else None
+    otherwise = "give a prediction the name of its reference, up to the format."
+    if rule is None:
+        return otherwise.capitalize()
+    option = ("--suffix", rule.suffix) if rule.suffix else ("--pattern", rule.pattern or "")
+    return f"Add {typed(*option)}, or {otherwise}"
 
 
 def listed(items: Sequence[object]) -> str:
     """Return the first three items of a list as text, followed by how many more items the list has."""
     more = len(items) - _SHOWN
     return ", ".join(map(str, items[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
-
-
-def _by_stem(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = defaultdict(list)
-    for name in names:
-        found[name[: len(name) - len(suffix_of(Path(name)))]].append(folder / name)
-    return dict(found)
-
-
-def _names(found: dict[str, list[Path]]) -> str:
-    return listed([path.name for stem in sorted(found) for path in found[stem]])
 
 
 @dataclass(frozen=True)

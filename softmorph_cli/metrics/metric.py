@@ -42,6 +42,7 @@ class Metric:
         compute: Function that computes the values for a pair of a prediction and a reference.
         asked_by: Names of settings, at least one of which must be given for the metric to be computed; empty for a
             metric that is always computed.
+        solid: Those of `names` that exist for volumes only, as the number of cavities does.
     """
 
     names: tuple[str, ...]
@@ -53,6 +54,7 @@ class Metric:
     cost: str
     compute: Callable[[Pair], Reading] = field(compare=False)
     asked_by: tuple[str, ...] = ()
+    solid: tuple[str, ...] = ()
 
     def wanted(self, settings: MetricSettings) -> bool:
         """Return whether the metric is computed with the given settings."""

@@ -22,6 +22,7 @@ from softmorph_cli.metrics.curves import Curves
 from softmorph_cli.skeleton import curve
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph
+from softmorph_cli.skeleton.links import Voxels
 from softmorph_cli.system.parameters import below_one, named
 from softmorph_cli.topology import components
 from softmorph_cli.topology.betti import Betti, betti_numbers
@@ -61,7 +62,10 @@ class MetricSettings:
             None for 8 in 2D and 26 in 3D.
         method: Name of the method that makes soft skeletons.
         iterations: Number of iterations of soft skeletons; None to iterate until nothing changes (method `cldice`: 10).
-        tolerance: Tolerance of the normalised surface Dice in the unit of the voxel size; in voxels if that is unknown.
+        tolerance: Largest distance at which surfaces and centrelines agree, in the unit of the voxel size; in voxels if
+            that is unknown.
+        all_components: Whether the metrics of the airway challenges measure all of the prediction, rather than its
+            largest component.
         expensive: Whether slow metrics are computed too.
         patches: Number of random patches over which Betti errors are averaged; None for 100 if `expensive`, else none.
         seed: Seed of the random generator that places the patches.
@@ -73,6 +77,7 @@ class MetricSettings:
     method: str = THINNING
     iterations: int | None = None
     tolerance: float = 1.0
+    all_components: bool = False
     expensive: bool = False
     patches: int | None = None
     seed: int = 0
@@ -128,6 +133,7 @@ class MetricSettings:
             "soft_skeleton": self.method,
             "soft_skeleton_iterations": self.iterations or self._until,
             "nsd_tolerance": self.tolerance,
+            "all_components": self.all_components,
             "expensive": self.expensive,
             "patches": self.patch_count if self.expensive or self.patches else None,
             "patch_shape": [PATCH[dims]] * dims,
@@ -220,10 +226,15 @@ class Pair:
         return Both(*(soft(volume.array).image for volume in (self.prediction, self.reference)))
 
     @cached_property
+    def lines(self) -> Both[Voxels]:
+        """The voxels of both centrelines, shape (N, d), of the masks with their cavities filled."""
+        threads = self.settings.threads
+        return Both(*(curve.centreline_voxels(volume, cut, threads) for volume, cut in self._cut))
+
+    @cached_property
     def graphs(self) -> Both[SkeletonGraph]:
         """The graphs of both centrelines, traced as by `softmorph inspect` with cavities filled and nothing pruned."""
-        frame, threads = self.frame, self.settings.threads
-        return Both(*(curve.centreline_graph(volume, cut, frame, threads) for volume, cut in self._cut))
+        return Both(*(curve.graph_of(voxels, self.frame, self.shape) for voxels in self.lines))
 
     @cached_property
     def curves(self) -> Both[Curves]:

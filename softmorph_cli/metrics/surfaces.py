@@ -18,8 +18,8 @@ from softmorph_cli.volume import rectangular
 PERCENT: Final = 95.0
 # Equal notes are shown once, so these name all metrics.
 _NO_SIZE: Final = (
-    "the size of a voxel is unknown: distances between surfaces (hd95_voxels, assd_voxels) and the tolerance of nsd "
-    "are in {counted}."
+    "the size of a voxel is unknown: distances (hd95_voxels, assd_voxels, centreline_hd_voxels) and the tolerance of "
+    "nsd and of centrelines are in {counted}."
 )
 _SHEARED: Final = (
     "the voxels are sheared, so distances between surfaces are not computed: make both maps rectangular first, with "
@@ -40,11 +40,11 @@ def _distance(name: str, measure: Callable[[Distances], float]) -> Callable[[Pai
         key = f"{name}_{unit}"
         if not rectangular(pair.frame.matrix):
             return Reading({key: None}, (_SHEARED,))
-        empty = _empty(pair)
+        empty = empty_masks(pair)
         if len(empty) == 1:
             why = f"the {empty[0]} is empty: distances between surfaces (hd95_{unit}, assd_{unit}) are not defined."
             return Reading({key: None}, (why,))
-        return Reading({key: 0.0 if empty else measure(pair.surfaces)}, _unknown_size(pair))
+        return Reading({key: 0.0 if empty else measure(pair.surfaces)}, unknown_size(pair))
 
     return compute
 
@@ -62,27 +62,32 @@ def _average(distances: Distances) -> float:
     return float(np.average(away, weights=areas))
 
 
+def within(pair: Pair) -> float:
+    """Return the largest distance that is within the tolerance."""
+    # In floating point three voxels of 0.1 are more than 0.3.
+    return pair.settings.tolerance * (1 + 1e-9)
+
+
 def _surface_dice(pair: Pair) -> Reading:
     if not rectangular(pair.frame.matrix):
         return Reading({"nsd": None}, (_SHEARED,))
-    empty = _empty(pair)
+    empty = empty_masks(pair)
     if empty:
         return Reading({"nsd": float(len(empty) == 2)})
     import surface_distance
 
-    # In floating point three voxels of 0.1 are more than 0.3.
-    tolerance = pair.settings.tolerance * (1 + 1e-9)
-    value = float(surface_distance.compute_surface_dice_at_tolerance(pair.surfaces, tolerance))
-    return Reading({"nsd": value}, _unknown_size(pair))
+    value = float(surface_distance.compute_surface_dice_at_tolerance(pair.surfaces, within(pair)))
+    return Reading({"nsd": value}, unknown_size(pair))
 
 
-def _empty(pair: Pair) -> list[str]:
+def empty_masks(pair: Pair) -> list[str]:
     """Return "prediction" and "reference" for those of the two masks that are empty."""
     masks = {"prediction": pair.predicted, "reference": pair.truth}
     return [name for name, mask in masks.items() if not mask.any()]
 
 
-def _unknown_size(pair: Pair) -> tuple[str, ...]:
+def unknown_size(pair: Pair) -> tuple[str, ...]:
+    """Return a note that lengths are in voxels, if the size of a voxel is unknown; otherwise an empty tuple."""
     return () if pair.unit else (_NO_SIZE.format(counted=pair.frame.counted),)
 
 
@@ -93,7 +98,7 @@ _SURFACES: Final = (
 )
 _EMPTY: Final = (
     "Both masks empty: 0; one of them: null. In mm, or as {name}_um or {name}_nm where that is the prediction's unit, "
-    "as {name}_voxels where the size of a voxel is unknown; asked for as {name}_mm it is given in any of them."
+    "as {name}_voxels where the size of a voxel is unknown; asked for as {name}_mm it is given in um and nm too."
 )
 _SOURCE: Final = "Nikolov et al., 2018 (arXiv:1809.04430); surface-distance 0.1 by DeepMind"
 

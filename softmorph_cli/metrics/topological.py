@@ -94,7 +94,7 @@ METRICS: Final = (
         title="Betti errors",
         definition=(
             "betti_k_error = |b_k(P) - b_k(G)| of the whole masks: b_0 counts connected components, b_1 loops (in 2D "
-            "holes), b_2 cavities (3D only, null in 2D). euler_error is the same of the Euler characteristic chi = b_0 "
+            "holes), b_2 cavities (in 3D only). euler_error is the same of the Euler characteristic chi = b_0 "
             "- b_1 + b_2. Outside of the map is background. Equal numbers do not mean equal places: see diu. An empty "
             "mask has only zeros."
         ),
@@ -103,6 +103,7 @@ METRICS: Final = (
         better="lower",
         cost="0.1 s",
         compute=_whole,
+        solid=_NAMES[2:],
     ),
     Metric(
         names=("euler_ratio",),
@@ -131,6 +132,7 @@ METRICS: Final = (
         cost="0.7 s for 100 patches",
         compute=_patches,
         asked_by=("expensive", "patches"),
+        solid=(f"{_NAMES[2]}_patches",),
     ),
     Metric(
         names=_MATCHING,
@@ -141,7 +143,7 @@ METRICS: Final = (
             "m_k is the dimension of the common part of the images of H_k(P) and H_k(G) in H_k(P or G). A component "
             "that only P has and another one that only G has are two errors here and none for betti_0_error. The "
             "published algorithm orders the voxels of equal value and matches a little more where that order lets it; "
-            "what is counted here depends on no order. null for k = 2 in 2D; an empty mask has nothing to match."
+            "what is counted here depends on no order. k = 2 is left out in 2D; an empty mask has nothing to match."
         ),
         source=(
             "Stucki et al., Topologically faithful image segmentation via induced matching of persistence barcodes, "
@@ -153,5 +155,6 @@ METRICS: Final = (
         cost="3 s; of noise a minute or more",
         compute=_matching,
         asked_by=("expensive",),
+        solid=_MATCHING[2:],
     ),
 )

@@ -9,6 +9,7 @@ from math import prod
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import COMMAND, LABELS, Filter
 from softmorph_cli.filters.settings import Progress, Result, Settings
+from softmorph_cli.io.reading import read_grid
 from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import in_shell, named, take_a_part
 from softmorph_cli.volume import Volume
@@ -45,6 +46,7 @@ def perform(
     """
     settings = step.settings or Settings()
     try:
+        step = step.opened(read_grid)
         prepared = step.prepare(volume)
         tiled = step.operation if step.takes_tiles else None
         check_memory(prepared, settings, memory, tiled=tiled)
@@ -52,6 +54,8 @@ def perform(
     except InputError as error:
         # A filter does not know which file its image is from.
         raise InputError(f"{name}: {error}") from error
+    if result.completed is not None:
+        return result.completed.volume, prepared, result
     image = result.image > 0 if step.gives == LABELS else result.image
     warnings = (*step.ineffective(), *step.concerns(volume, place), *result.warnings)
     filtered = prepared.with_array(image.astype(prepared.array.dtype, copy=False))

@@ -12,6 +12,7 @@ from softmorph_cli.filters.operations import OPERATIONS, find
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.system.files import read_toml
 from softmorph_cli.system.parameters import Declared
+from softmorph_cli.system.printable import meant
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -149,6 +150,9 @@ def _operation(name: str, where: str) -> type[Filter]:
 def _key(keys: Mapping[str, Declared], key: str, where: str) -> Declared:
     if key not in keys:
         # As README spells them: the long options.
-        right = ", ".join(name.replace("_", "-") for name in keys) or "no parameters"
-        raise UsageError(f"step {where!r}: there is no {key!r}; it takes {right}.")
+        right = [name.replace("_", "-") for name in keys]
+        near = meant(key.replace("_", "-"), right)
+        raise UsageError(
+            f"step {where!r}: there is no {key!r}{near}; it takes {', '.join(right) or 'no parameters'}."
+        )
     return keys[key]

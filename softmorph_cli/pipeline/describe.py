@@ -29,6 +29,8 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
     if "finish" in chosen and result.finished is not None:
         # A skeletonization that the cap has ended is not finished, whatever was asked for.
         chosen["finish"] = result.finished
+    if result.completed is not None:
+        chosen |= result.completed.settled
     return {
         "operation": step.operation,
         "method": step.method_in_force,
@@ -38,6 +40,7 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
         "radius_reached": list(result.radius) if result.radius else None,
         "radius_unit": (step.radius_unit or unit or "voxels") if result.radius else None,
         "seconds": seconds,
+        **({} if result.completed is None else {"interpolation": result.completed.document}),
     }
 
 

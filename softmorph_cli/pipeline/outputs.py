@@ -47,7 +47,19 @@ class OutputOptions(ResultOptions):
         Parameter("With --method sampled: write each voxel's standard error.", "PATH", group=OUTPUT),
     ] = None
 
+    filled: Annotated[
+        Path | None,
+        Parameter(
+            "Of interpolate: write the invented voxels as a mask, 1 where no observed slice passes through the voxel.",
+            "MASK",
+            group=OUTPUT,
+            shell=False,
+        ),
+    ] = None
+
     @property
     def beside(self) -> list[Path]:
         """The paths of the output files that are written in addition to the result."""
-        return [path for path in (self.stats, self.preview, self.standard_error) if path is not None]
+        return [
+            path for path in (self.stats, self.preview, self.standard_error, self.filled) if path is not None
+        ]

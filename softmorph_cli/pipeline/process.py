@@ -44,6 +44,7 @@ class Processed:
         results: The result of each step, without the image.
         notes: Notes for the user, one sentence each.
         warnings: Warnings for the user, one sentence each.
+        shortfall: If a step fell short of what was requested, the sentence that says so; the result is written.
     """
 
     document: dict[str, Any]
@@ -52,6 +53,7 @@ class Processed:
     results: tuple[Result, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    shortfall: str | None = None
 
 
 def process(
@@ -111,6 +113,8 @@ def process(
     reports: list[dict[str, Any]] = []
     warnings: list[str] = []
     notes: list[str] = []
+    completed = None
+    shortfall: str | None = None
     paths = stage_paths(stages, steps, suffix_of(target)) if stages is not None else [None] * len(steps)
     for unsettled, path in zip(steps, paths, strict=True):
         step, about_level = unsettled.settled(levels)
@@ -122,13 +126,19 @@ def process(
             filtered, prepared, result = perform(
                 step, volume, name=str(source), progress=progress, memory=memory, place=place
             )
-        if outputs.renormalize and prepared.array.shape != volume.array.shape:
+        if outputs.renormalize and result.completed is not None:
+            # The sums of the channels are interpolated too.
+            unfiltered = perform(step, unfiltered, name=str(source))[0]
+        elif outputs.renormalize and prepared.array.shape != volume.array.shape:
             unfiltered = step.prepare(unfiltered)
         seconds = time.perf_counter() - started
         volume, labels = filtered, result.image if step.gives == LABELS else None
         after = _measured(volume)
         warnings += result.warnings
-        results.append(replace(result, image=None))
+        if result.completed is not None:
+            completed, shortfall = result.completed, result.completed.shortfall or shortfall
+            notes += completed.notes
+        results.append(replace(result, image=None, completed=None))
         reports.append(describe.step(step, result, prepared.unit, seconds))
         if len(steps) > 1:
             reports[-1]["after"] = after.as_dict()
@@ -151,22 +161,26 @@ def process(
             "(that for comonotone voxels and the quantiles hold), and its voxel counts are of the new grid."
         )
     combined = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
-    provenance = describe.provenance(command, reports, read_with | combined)
+    provenance = describe.provenance(command, reports, read_with | combined | outputs.pooling_stated)
     warnings += _store(volume, labels, target, replace(outputs, output_type=stored, provenance=provenance))
     if outputs.standard_error is not None:
         errors = prepared.with_array(result.standard_error)
         how = WriteOptions(force=outputs.force, provenance=provenance)
         warnings += write_map(errors, outputs.standard_error, how)
+    if outputs.filled is not None and completed is not None:
+        how = WriteOptions(output_type="mask", force=outputs.force, provenance=provenance)
+        warnings += write_map(completed.mask, outputs.filled, how)
     first = prepared if len(steps) == 1 else original
     if outputs.preview is not None:
         from softmorph_cli.plots.preview import preview
 
         title = f"softmorph {command} {source.name}{describe.which(original, reading.time)}"
         words = describe.words(steps)
-        preview(first, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
+        shown = completed.seen(first) if completed is not None and completed.moved else first
+        preview(shown, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
     write_seconds = time.perf_counter() - started
 
-    comparable = first.array.shape == volume.array.shape
+    same_grid = first.array.shape == volume.array.shape and not (completed and completed.moved)
     document = {
         **documents.head(),
         "input": documents.described(original) | {"read_with": read_with},
@@ -174,7 +188,7 @@ def process(
         "steps": reports,
         "before": before.as_dict(),
         "after": after.as_dict(),
-        "change": change(first.array, volume.array) if comparable else None,
+        "change": change(first.array, volume.array) if same_grid else None,
         "device": result.device,
         "seconds": {
             "read": read_seconds,
@@ -187,7 +201,7 @@ def process(
         documents.save(document, outputs.stats, force=outputs.force)
     if nested_levels(provenance) is None:
         notes += steps[-1].remarks(before.components_above_half, after.components_above_half)
-    return Processed(document, before, after, tuple(results), tuple(notes), tuple(warnings))
+    return Processed(document, before, after, tuple(results), tuple(notes), tuple(warnings), shortfall)
 
 
 def _combined(

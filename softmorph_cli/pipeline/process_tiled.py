@@ -201,7 +201,9 @@ class TiledProcess:
 
     def _provenance(self, step: Filter) -> dict[str, Any]:
         made_by = {"operation": step.operation, "method": step.method_in_force, "parameters": step.in_force}
-        return describe.provenance(self.command, [made_by], self.reading.as_json)
+        return describe.provenance(
+            self.command, [made_by], self.reading.as_json | self.outputs.pooling_stated
+        )
 
     def _fingerprint(self) -> str:
         """Return a hash that changes when an input file, a file in an input store or an option for reading changes."""
@@ -319,7 +321,7 @@ class TiledProcess:
                     self.target,
                     blocks,
                     dtype=ready.stored,
-                    pyramid=self.outputs.pyramid,
+                    pyramid=self.outputs.pooling,
                     memory=max(1, self.memory - BASE) if self.memory else None,
                     **create,
                 )

@@ -1,3 +1,13 @@
 """Pictures of maps: previews, pictures in the terminal, charts and HTML reports."""
 
-__all__ = ["curves", "graph_preview", "graphics", "html", "persistence", "preview", "prior_sheet", "terminal"]
+__all__ = [
+    "agreement",
+    "curves",
+    "graph_preview",
+    "graphics",
+    "html",
+    "persistence",
+    "preview",
+    "prior_sheet",
+    "terminal",
+]

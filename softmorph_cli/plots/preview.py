@@ -204,10 +204,8 @@ def draw_scales(
 
     `scale` is the number of pixels for one `unit` of length; `colors` maps shares of `top` to colours.
     """
+    draw_scale_bar(canvas, scale, unit)
     y = canvas.height - MARGIN - 32
-    length = round_length(LONGEST_SCALE_BAR / scale)
-    canvas.bar(MARGIN, y + 3, round(length * scale), 5)
-    canvas.text(MARGIN, y + 31, f"{length:g} {unit}", size=15)
     height, width = COLOR_BAR
     left = canvas.width - MARGIN - width
     canvas.text(left - 14, y + 11, quantity, size=15, align="right")
@@ -216,6 +214,14 @@ def draw_scales(
     canvas.text(left, y + 31, "0", size=14)
     canvas.text(left + width / 2, y + 31, f"{top / 2:g}", size=14, align="center")
     canvas.text(left + width, y + 31, f"{top:g}", size=14, align="right")
+
+
+def draw_scale_bar(canvas: Canvas, scale: float, unit: str) -> None:
+    """Draw the scale bar at the lower left; `scale` is the number of pixels for one `unit` of length."""
+    y = canvas.height - MARGIN - 32
+    length = round_length(LONGEST_SCALE_BAR / scale)
+    canvas.bar(MARGIN, y + 3, round(length * scale), 5)
+    canvas.text(MARGIN, y + 31, f"{length:g} {unit}", size=15)
 
 
 def size_words(shape: Sequence[int], spacing: tuple[float, ...] | None, unit: str | None) -> str:

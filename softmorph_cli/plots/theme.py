@@ -42,6 +42,9 @@ class Theme:
         ring: Colour of rings around changes, which is not in the colour map.
         curve: Positions in the colour map for soft values 0 and 1 of curves; both stand out from the backdrop.
         backdrop: Greys for the values 0 and 1 of a map that curves are drawn over.
+        agreement: Colours of voxels in both of two masks ("both"), in the prediction only ("extra") and in the
+            reference only ("missed").
+        agreement_lines: Colours of the pieces of centrelines of the same kinds, over these voxels.
         marks: Marks by kind of node; distinct in shape, and in colour for all kinds of colour vision.
     """
 
@@ -52,6 +55,8 @@ class Theme:
     ring: str
     curve: tuple[float, float]
     backdrop: tuple[int, int]
+    agreement: Mapping[str, str]
+    agreement_lines: Mapping[str, str]
     marks: Mapping[str, Mark]
 
     def map_colors(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -88,6 +93,8 @@ DARK: Final = Theme(
     ring="#4fd1ff",
     curve=(0.4, 1.0),
     backdrop=(0, 100),
+    agreement={"both": "#646a73", "extra": "#d98300", "missed": "#2f86c4"},
+    agreement_lines={"both": "#f4f4f4", "extra": "#ffe08a", "missed": "#a8e1ff"},
     marks=_marks("#56b4e9", "#2fe0a5", "#ffffff"),
 )
 LIGHT: Final = Theme(
@@ -98,6 +105,8 @@ LIGHT: Final = Theme(
     ring="#0072b2",
     curve=(0.9, 0.06),  # darker where the map is more certain
     backdrop=(252, 204),
+    agreement={"both": "#c3c7cc", "extra": "#e69f00", "missed": "#56b4e9"},
+    agreement_lines={"both": "#222222", "extra": "#8a2f00", "missed": "#003fa3"},
     marks=_marks("#0072b2", "#009e73", "#000000"),
 )
 THEMES: Final = {"light": LIGHT, "dark": DARK}

@@ -10,6 +10,7 @@ from softmorph_cli.errors import RuleError
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.rules.rulefile import load, loads, named_file
 from softmorph_cli.rules.simple_points import SUFFIX, with_simple
+from softmorph_cli.system.printable import meant
 
 _FOLDER = resources.files("softmorph_cli.rules") / "bundled"
 
@@ -40,7 +41,9 @@ def bundled(name: str, dimensions: int | None = None) -> Rule:
         if candidate in names():
             text = (_FOLDER / f"{candidate}.toml").read_text(encoding="utf-8")
             return loads(text, name=candidate, origin=candidate)
-    raise RuleError(f"there is no rule {name!r}; the bundled ones are {', '.join(names())}.")
+    short = dict.fromkeys(one.removesuffix("-2d").removesuffix("-3d") for one in names())
+    near = meant(name, [*short, *names()])
+    raise RuleError(f"there is no rule {name!r}{near}; the bundled ones are {', '.join(names())}.")
 
 
 def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:

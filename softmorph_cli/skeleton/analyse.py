@@ -13,6 +13,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import Progress, Settings
 from softmorph_cli.io.documents import data_frame
+from softmorph_cli.io.select import single
 from softmorph_cli.kernels.level_sets import LevelSets, at_level
 from softmorph_cli.skeleton.cavities import filled
 from softmorph_cli.skeleton.curve import CurveVoxels, of_map, of_skeleton
@@ -23,7 +24,6 @@ from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph, measure, path_
 from softmorph_cli.skeleton.image_kind import MAP, SKELETON, THRESHOLDS, exact_levels
 from softmorph_cli.skeleton.prune import prune_cycles, prune_spurs
 from softmorph_cli.skeleton.radii import radii
-from softmorph_cli.skeleton.selection import single
 from softmorph_cli.skeleton.trace import Graph, Sample, Voxels, trace
 from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import below_one, in_shell, named, take_a_part

@@ -14,7 +14,7 @@ from softmorph_cli.filters.filter import Report
 from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.kernels.level_sets import LevelSets, nested_finished
 from softmorph_cli.rules import catalog
-from softmorph_cli.skeleton.cavities import filled
+from softmorph_cli.skeleton.cavities import filled as filled
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph, measure
 from softmorph_cli.skeleton.image_kind import MAP, SKELETON, exact_levels
@@ -57,13 +57,15 @@ def centreline_mask(volume: Volume, threshold: float, threads: int | None = None
     return _thinned(volume.array, threshold, threads) if level is None else level
 
 
-def centreline_graph(
-    volume: Volume, threshold: float, frame: Frame, threads: int | None = None
-) -> SkeletonGraph:
-    """Return the graph of the exact centreline of {p > threshold}, with cavities filled first and without pruning."""
+def centreline_voxels(volume: Volume, threshold: float, threads: int | None = None) -> Voxels:
+    """Return the voxels of the exact centreline of {p > threshold}, shape (N, d), with cavities filled first."""
     level = nested_curve(volume, threshold)
-    voxels = of_map(volume, threshold, threads).voxels if level is None else np.argwhere(level)
-    return measure(trace(voxels), frame, volume.array.shape, {})
+    return of_map(volume, threshold, threads).voxels if level is None else np.argwhere(level)
+
+
+def graph_of(voxels: Voxels, frame: Frame, shape: tuple[int, ...]) -> SkeletonGraph:
+    """Return the graph of the voxels of a centreline, shape (N, d), without pruning."""
+    return measure(trace(voxels), frame, shape, {})
 
 
 def _thinned(

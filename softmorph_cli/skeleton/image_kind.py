@@ -40,6 +40,9 @@ def made_as_skeleton(provenance: Mapping[str, Any]) -> bool:
     parameters = parameters if isinstance(parameters, Mapping) else {}
     if parameters.get("argmax"):
         return False  # labels of several classes
+    changed = provenance.get("read_with")
+    if isinstance(changed, Mapping) and "resolution" in changed:
+        return False  # a coarser one, whose voxels are means, or maxima in lines that may be wider than one voxel
     if command in ("softmorph chain", "softmorph batch"):
         steps = parameters.get("steps")
         last = steps[-1] if isinstance(steps, list) and steps else None

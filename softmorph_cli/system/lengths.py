@@ -8,7 +8,7 @@ from math import ceil, inf, prod
 from typing import Final
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.system.parameters import named
+from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.system.units import TYPED, millimetres
 
 _UNITS: Final = (*TYPED, "vox")
@@ -82,7 +82,7 @@ def in_voxels(
         raise InputError(f"the map is {dims}D: give the size in {own}{dims} or in vox.")
     if spacing is None or millimetres(unit) is None:
         raise InputError(
-            "the file does not say how large its voxels are: give the size in voxels, such as 30vox."
+            f"{_whose()} does not say how large its voxels are: give the size in voxels, such as 30vox."
         )
     one = prod(in_unit((side, unit or ""), own) for side in spacing)
     # Three voxels stay three where the float32 of a header makes them 3.0000002.
@@ -103,6 +103,11 @@ def in_unit(length: tuple[float, str], unit: str | None) -> float:
     ours, theirs = millimetres(own), millimetres(unit)
     if ours is None or theirs is None:
         raise InputError(
-            "the file does not say how large its voxels are: give the length in voxels, such as 4vox."
+            f"{_whose()} does not say how large its voxels are: give the length in voxels, such as 4vox."
         )
     return number * (ours / theirs)
+
+
+def _whose() -> str:
+    # In Python it may be an array.
+    return "the file" if in_shell() else "the image"

@@ -32,7 +32,13 @@ _UPPER_CASE: Final = ("axes", "channel", "channel_axis")
 
 _YES: Final = {"true": True, "yes": True, "on": True, "1": True}
 _NO: Final = {"false": False, "no": False, "off": False, "0": False}
-_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_KINDS: Final = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class Declared:
         """
         if self.about.parse is not None and self.kind is not str:
             return self.about.parse(value)
-        right = (int, float) if self.kind is float else self.kind
+        right: Any = {float: (int, float), Path: str}.get(self.kind, self.kind)
         if isinstance(value, bool) != (self.kind is bool) or not isinstance(value, right):
             raise UsageError(f"{self.name} is {_KINDS[self.kind]}, not {value!r}.")
         return self.kind(value)
@@ -281,6 +287,16 @@ def below_one(name: str, value: float) -> None:
     """Raise `UsageError` unless a value, such as a threshold, is at least 0 and below 1."""
     if not 0 <= value < 1:
         raise UsageError(f"{named(name)} {value:g}: it must be at least 0 and below 1.")
+
+
+def one_of(*words: str) -> Check:
+    """Return a check that raises `UsageError` for a text that is none of some words."""
+
+    def check(name: str, value: str) -> None:
+        if value not in words:
+            raise UsageError(f"{named(name)} is {' or '.join(words)}, not {value!r}.")
+
+    return check
 
 
 def positive(name: str, value: float) -> None:

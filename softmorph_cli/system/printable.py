@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -84,3 +84,10 @@ def plural(number: int, name: str) -> str:
     """Return a number with its noun: "1 branch", "3 branches"."""
     ending = "" if number == 1 else "es" if name.endswith("ch") else "s"
     return f"{number:,} {name}{ending}"
+
+
+def meant(wrong: str, known: Iterable[str]) -> str:
+    """Return text such as " (did you mean 'close'?)" on the known name most like a wrong one; "" if none is like it."""
+    from difflib import get_close_matches
+
+    return "".join(f" (did you mean {near!r}?)" for near in get_close_matches(wrong, [*known], 1))

@@ -13,6 +13,10 @@ from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.components import CONNECTIVITIES
 
 NAMES: Final = ("b0", "b1", "b2")
+# In texts and in TOML, which has no None, for a Betti number that may be any.
+ANY: Final = "any"
+# The Betti numbers that are asked for, None for any number.
+BettiPrior = Sequence[int | None]
 _EXAMPLE: Final = 'channels = ["artery", "vein"] and betti = [1, 0, 0]'
 
 
@@ -22,38 +26,48 @@ class Prior:
 
     Attributes:
         channels: Indices of the channels of the union, ascending.
-        betti: The Betti numbers b0, b1 and, in 3D, b2.
+        betti: The Betti numbers b0, b1 and, in 3D, b2; None for any number.
     """
 
     channels: tuple[int, ...]
-    betti: tuple[int, ...]
+    betti: tuple[int | None, ...]
+
+    @property
+    def text(self) -> str:
+        """The Betti numbers as a text, such as "1,any,0"."""
+        return ",".join(ANY if number is None else str(number) for number in self.betti)
+
+    def off(self, numbers: Sequence[int]) -> int:
+        """Return the sum of the absolute differences between Betti numbers and the prior's, without those of any."""
+        pairs = zip(numbers, self.betti, strict=True)
+        return sum(abs(number - asked) for number, asked in pairs if asked is not None)
 
     @staticmethod
-    def parse_betti(text: str) -> tuple[int, ...]:
-        """Parse Betti numbers from a text such as "1,0,0".
+    def parse_betti(text: str) -> tuple[int | None, ...]:
+        """Parse Betti numbers from a text such as "1,0,0" or, for any number of loops, "1,any,0".
 
         Raises:
-            UsageError: If the text is not two or three integers of at least 0.
+            UsageError: If the text is not two or three integers of at least 0, or "any".
         """
         try:
-            numbers = tuple(int(part) for part in text.split(","))
+            numbers = tuple(None if part.strip() == ANY else int(part) for part in text.split(","))
         except ValueError:
             raise UsageError(
-                f"{named('betti')} {text!r}: give integers with commas between, such as 1,0 or 1,0,0."
+                f"{named('betti')} {text!r}: give integers with commas between, such as 1,0 or 1,0,0, or {ANY}."
             ) from None
         if len(numbers) not in CONNECTIVITIES:
             raise UsageError(
                 f"{named('betti')} {text}: give two numbers for a map in 2D, such as 1,0, or three in 3D, such as "
                 "1,0,0."
             )
-        if min(numbers) < 0:
+        if min(number or 0 for number in numbers) < 0:
             raise UsageError(
                 f"{named('betti')} {text}: Betti numbers count things, and none is negative; such as 1,0 or 1,0,0."
             )
         return numbers
 
     @classmethod
-    def of(cls, channels: tuple[int, ...], betti: Sequence[int], dims: int) -> Prior:
+    def of(cls, channels: tuple[int, ...], betti: BettiPrior, dims: int) -> Prior:
         """Return the prior of a union of channels of a map with `dims` (2 or 3) spatial axes.
 
         Raises:
@@ -67,7 +81,7 @@ class Prior:
 
         Args:
             table: A dict with the keys `channels`, a list of names or of indices from 0, and `betti`, a list of
-                integers.
+                integers, or "any" for any number.
             names: Names of the map's channels; None if the channels have no names.
             count: Number of channels of the map.
             dims: Number of spatial axes of the map: 2 or 3.
@@ -83,10 +97,11 @@ class Prior:
         channels, betti = table["channels"], table["betti"]
         if not isinstance(channels, list) or not channels:
             raise InputError(f"channels = {channels!r} is no list of names or numbers.")
-        if not isinstance(betti, list) or any(type(number) is not int for number in betti):
-            raise InputError(f"betti = {betti!r} is no list of integers.")
+        numbers = [None if number == ANY else number for number in betti] if isinstance(betti, list) else None
+        if numbers is None or any(type(number) not in (int, type(None)) for number in numbers):
+            raise InputError(f'betti = {betti!r} is no list of integers, or "{ANY}" for any number.')
         members = {_channel_index(channel, names, count) for channel in channels}
-        return cls.of(tuple(sorted(members)), betti, dims)
+        return cls.of(tuple(sorted(members)), numbers, dims)
 
     @classmethod
     def read_all(cls, path: Path, names: Sequence[str] | None, count: int, dims: int) -> tuple[Prior, ...]:
@@ -115,11 +130,11 @@ class Prior:
         return priors
 
 
-def check_betti(betti: Sequence[int], dims: int) -> tuple[int, ...]:
+def check_betti(betti: BettiPrior, dims: int) -> tuple[int | None, ...]:
     """Check the Betti numbers that a prior asks for and return them as a tuple.
 
     Args:
-        betti: The Betti numbers b0, b1 and, in 3D, b2.
+        betti: The Betti numbers b0, b1 and, in 3D, b2; None for any number.
         dims: Number of spatial axes of the map: 2 or 3.
 
     Raises:
@@ -133,7 +148,7 @@ def check_betti(betti: Sequence[int], dims: int) -> tuple[int, ...]:
             f"the prior {asked} has {len(betti)} Betti numbers, and a map of {dims} axes has {dims} ({names}): "
             f"write for example {example}."
         )
-    if min(betti) < 0:
+    if min(number or 0 for number in betti) < 0:
         raise InputError(f"the prior {asked} has a negative number; Betti numbers count things: 0, 1, 2, ...")
     return tuple(betti)
 

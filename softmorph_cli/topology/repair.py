@@ -170,7 +170,8 @@ class Repairer:
         dims = array.ndim - 1
         connectivities(dims, self.connectivity)
         for prior in priors:
-            check_betti(prior.betti, dims)
+            if all(number is None for number in check_betti(prior.betti, dims)):
+                raise InputError(f"the prior {prior.text} asks for nothing: give a number, such as 1,any.")
             if self.kind == "complete" and len(prior.channels) == len(array):
                 raise InputError("the union of all classes is everywhere; give a prior for fewer of them.")
         if not _NEAREST < self.threshold < 1 - _NEAREST:
@@ -231,11 +232,7 @@ class _Descent:
 
     def missing(self, found: Sequence[Betti]) -> int:
         """Return the sum of the absolute differences between the Betti numbers found and those the priors ask for."""
-        return sum(
-            abs(number - asked)
-            for betti, prior in zip(found, self.priors, strict=True)
-            for number, asked in zip(betti.numbers, prior.betti, strict=True)
-        )
+        return sum(prior.off(betti.numbers) for betti, prior in zip(found, self.priors, strict=True))
 
     def move(self, p: Array, found: Sequence[Betti]) -> bool:
         """Take a step: change the logits so that wrong bars move across the threshold.
@@ -250,7 +247,7 @@ class _Descent:
         self._pull_back()
         alone, spread = np.zeros_like(self.change), np.zeros_like(self.change)
         for number, (prior, betti) in enumerate(zip(self.priors, found, strict=True)):
-            for aim in self._aims(number, p, betti) if betti.numbers != prior.betti else ():
+            for aim in self._aims(number, p, betti) if prior.off(betti.numbers) else ():
                 at = tuple(aim.at.T)
                 if aim.spread:
                     self.tried[number].add(aim)
@@ -285,7 +282,7 @@ class _Descent:
         snapshot = Snapshot(height, mask, original_mask, self.foreground, self.sigma, self.tried[number])
         aims: list[Aim] = []
         for dimension, asked in enumerate(prior.betti):
-            if betti.numbers[dimension] == asked:
+            if asked is None or asked == betti.numbers[dimension]:
                 continue
             moves: list[Aim] = []
             if snapshot.needs_complex(dimension) and (number, dimension) in self.kept:

@@ -219,6 +219,31 @@ def test_a_repair_gives_back_the_kind_that_it_was_given() -> None:
     assert broken[3, 6] == np.float32(0.125)
 
 
+def test_an_interpolation_gives_back_the_kind_that_it_was_given() -> None:
+    rows = np.linspace(0, 1, 15, dtype=np.float32) * np.ones((7, 1), np.float32)
+    for name, image in every_kind(rows).items():
+        found = sm.interpolate(image, missing=[2, 3])
+        assert (found.axis, found.missing, found.document["invented_voxels"]) == ("y", (2, 3), 30)
+        kind = (
+            torch.Tensor
+            if name == "tensor"
+            else np.ndarray
+            if name in ("array", "list", "half")
+            else sm.Volume
+        )
+        assert isinstance(found.image, kind)
+        assert isinstance(found.filled, kind)
+        if name in ("half", "tensor"):
+            assert getattr(found.image, "dtype", None) == image.dtype
+        shown = getattr(found.image, "array", found.image)
+        np.testing.assert_allclose(np.asarray(shown, np.float32), rows, atol=2e-3)
+    assert repr(found) == "<Interpolation along y, missing 2:4, invented voxels 30>"
+    assert found.reached
+    document = told("interpolate", "map.nii.gz", "out.nii.gz", "--missing", "2:4", "--json")
+    made = sm.interpolate("map.nii.gz", missing="2:4").as_dict()
+    assert document["steps"][0]["interpolation"] == made
+
+
 def test_a_repair_of_channels_and_unions() -> None:
     one = np.full((7, 15), 0.125, np.float32)
     other = one.copy()
@@ -261,6 +286,12 @@ def test_types() -> None:
     assert assert_type(sm.repair(image, (1, 0)), Repair[npt.NDArray[Any]]).reached
     assert assert_type(sm.repair(torch.from_numpy(image), (1, 0)).image, torch.Tensor).shape == (5, 5)
     assert assert_type(sm.repair(sm.Volume(image, "YX"), (1, 0)).image, sm.Volume).axes == "YX"
+    assert assert_type(sm.interpolate(image, missing="1").image, npt.NDArray[Any]).shape == (5, 5)
+    assert assert_type(sm.interpolate(torch.from_numpy(image), missing="1").image, torch.Tensor).shape == (
+        5,
+        5,
+    )
+    assert assert_type(sm.interpolate(sm.Volume(image, "YX"), missing="1").image, sm.Volume).axes == "YX"
     assert isinstance(assert_type(sm.betti_numbers(image).b0, int), int)
     assert isinstance(assert_type(sm.statistics(image).mean, float), float)
     assert isinstance(assert_type(sm.inspect(image, levels=0).graph.length, float), float)

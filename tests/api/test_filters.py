@@ -115,7 +115,7 @@ def test_the_image_may_be_named() -> None:
 
 def test_a_misspelt_keyword_is_named_with_the_one_that_was_meant() -> None:
     image = np.zeros((3, 3))
-    expected = r"^skeletonize\(\) got an unexpected keyword argument 'methd'; did you mean 'method'\?$"
+    expected = r"^skeletonize\(\) got an unexpected keyword argument 'methd' \(did you mean 'method'\?\)$"
     with pytest.raises(TypeError, match=expected):
         sm.skeletonize(image, methd="nested")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=r"^erosion\(\) got an unexpected keyword argument 'zzz'$"):

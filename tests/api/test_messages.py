@@ -133,6 +133,7 @@ WRONG: dict[str, list[Call]] = {
         lambda: sm.inspect(HERE, kind="skeleton", resample="iso"),
         lambda: sm.inspect(CLASSES),
         lambda: sm.inspect("classes.nii.gz"),
+        lambda: sm.inspect(SOFT, unit="cm", spacing=(1.0, 1.0)),
     ],
     "evaluate": [
         lambda: sm.evaluate(SOFT, MASK, metrics="accuracies"),
@@ -156,6 +157,9 @@ WRONG: dict[str, list[Call]] = {
         lambda: sm.evaluate(HERE, HERE, spacing=(1.0, 1.0)),
         lambda: sm.evaluate(SOFT, LABELS),
         lambda: sm.evaluate(LABELS, LABELS, label=7),
+        lambda: sm.evaluate(LABELS, LABELS, label=(1, -1)),
+        lambda: sm.evaluate(SOFT, MASK, label=-1),
+        lambda: sm.evaluate(SOFT, MASK, spacing=(1.0, 1.0), unit="x"),
         lambda: sm.evaluate(SOFT, SOFT, label=(1, 2)),
         lambda: sm.evaluate(LABELS.astype(np.int8) - 1, LABELS),
         lambda: sm.evaluate("classes.nii.gz", SOFT),
@@ -270,6 +274,40 @@ def test_what_python_is_advised_to_do_works() -> None:
     advised = said.partition("such as ")[2].rstrip(".")
     assert advised == "read('classes.nii.gz', channel=0)"
     assert sm.betti_numbers(sm.read("classes.nii.gz", channel=0)).numbers == (1, 0)
+
+
+def test_the_nearest_metric_is_named() -> None:
+    said = message(lambda: sm.evaluate(SOFT, MASK, metrics="hd95"))
+    assert said.startswith(
+        "metrics 'hd95': there is no such metric (did you mean 'hd95_mm'?); choose from dice, "
+    )
+    assert "did you mean" not in message(lambda: sm.evaluate(SOFT, MASK, metrics="walrus"))
+
+
+def test_what_arrays_lack_is_named_and_given(tmp_path: Path) -> None:
+    """The unit and the size of an array's voxels, its axes; a label below 0 is none."""
+    assert message(lambda: sm.evaluate(SOFT, MASK, label=-1)) == "label -1: at least 0 is needed."
+    sizes = (1.0, 1.0)
+    said = message(lambda: sm.evaluate(SOFT, MASK, spacing=sizes, unit="x"))
+    assert said == "unit='x': a voxel size is in 'mm', 'um', 'nm'."
+    for unit in ("mm", "um", "nm"):
+        assert f"hd95_{unit}" in sm.evaluate(SOFT, MASK, spacing=sizes, unit=unit).metrics()
+    line = np.zeros((9, 30))
+    line[4, 2:28] = line[:4, 15] = 0.75  # a line with a spur
+    said = message(lambda: sm.inspect(line, prune="6mm", levels=0))
+    assert said.startswith("prune='6mm' is a length, and an array has no voxel size: pass spacing and unit,")
+    assert said.endswith(
+        "such as spacing=(1.0, 1.0), unit='mm', or give the length in voxels, such as prune='4vox'."
+    )
+    for more in ({"prune": "6mm", "spacing": sizes, "unit": "mm"}, {"prune": "6vox"}):
+        assert len(sm.inspect(line, levels=0, **more).graph.branches) == 1
+    assert len(sm.inspect(line, levels=0, prune="1vox").graph.branches) == 3
+    said = message(lambda: sm.inspect(line, resample="iso"))
+    assert said == "the image does not say how large its voxels are: leave out resample='iso'."
+    said = message(lambda: sm.write(line, tmp_path / "out.npy"))  # type: ignore[arg-type]
+    assert 'is a Volume, which has axes and a voxel size, not ndarray: pass Volume(array, "YX")' in said
+    sm.write(sm.Volume(line, "YX"), tmp_path / "out.npy")
+    assert np.array_equal(sm.read(tmp_path / "out.npy").array, line)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 _TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(_TESTS), str(_TESTS / "evaluation")]
+sys.path[:0] = [str(_TESTS), str(_TESTS / "metrics")]
 
 from helpers_drawn import CHANGES, is_moved, responses  # noqa: E402
 
@@ -30,7 +30,7 @@ def main() -> None:
 def cell(name: str, perfect: float | None, value: float | None) -> str:
     if value is None:
         return "-"
-    text = f"{value:.2g}" if name in ("smd", "hd95_mm") else f"{round(value, 2):g}"
+    text = f"{value:.2g}" if name == "smd" or "hd" in name else f"{round(value, 2):g}"
     return f"**{text}**" if is_moved(name, perfect, value) else text
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from helpers_cli import random_map, run, save
 from helpers_evaluate import SHAPE, dice, mask, tube
 from helpers_folders import GOOD, blob
 from helpers_inspect import OUTPUTS, SPACING, drawn, flags
+from helpers_learned import QUICK, write_hearts
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +83,27 @@ def skeleton(kept: Path) -> Path:
 @pytest.fixture(scope="module")
 def document(kept: Path) -> Any:
     return json.loads((kept / "j.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ten hearts, and the prior of eight of them with all that its training writes."""
+    folder = tmp_path_factory.mktemp("learned")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        write_hearts(10, 1)
+        beside = ("--preview", "sheet.png", "--stats", "prior.json")
+        ended = run("prior", "train", "maps", "p.safetensors", "--images", "images", *QUICK, *beside)
+        Path("out.txt").write_text(ended.out, encoding="utf-8")
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def prior(learned: Path) -> Path:
+    """The prior, and two other hearts, in the folder of the test."""
+    shutil.copy(learned / "p.safetensors", "p.safetensors")
+    write_hearts(2, 2, folder="others")
+    return Path("p.safetensors")

@@ -18,6 +18,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from softmorph_cli.cli.app import app
+from softmorph_cli.io.reading import read
 
 # Half of them has types, which know little of the classes that are read.
 nibabel: Any = import_module("nibabel")
@@ -165,3 +166,10 @@ def load(path: str | Path) -> np.ndarray:
     if name.endswith(".tif"):
         return np.asarray(tifffile.imread(path))
     return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))))
+
+
+def provenance(path: str | Path) -> dict[str, Any]:
+    """Return what a file says of how it was made."""
+    source = read(path).source
+    assert source is not None
+    return dict(source.provenance)

@@ -16,7 +16,8 @@ from helpers_cli import (
 KEYS = [
     "dice", "accuracy", "iou", "precision", "recall", "soft_dice", "cldice", "soft_cldice", "betti_0_error",
     "betti_1_error", "betti_2_error", "euler_error", "euler_ratio", "smd", "opt_j_f1", "hd95_mm", "assd_mm", "nsd",
-    "diu",
+    "diu", "tree_length_detected", "branches_detected", "leakage", "centreline_precision", "centreline_recall",
+    "centreline_f1", "centreline_hd_mm", "centreline_hd95_mm",
 ]  # fmt: skip
 PATCHES = ["betti_0_error_patches", "betti_1_error_patches", "betti_2_error_patches"]
 MATCHING = ["betti_matching_0_error", "betti_matching_1_error", "betti_matching_2_error"]

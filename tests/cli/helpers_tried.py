@@ -6,6 +6,12 @@ from __future__ import annotations
 # A part of each message, as it stands in the source ({} is filled in), and the row of the table that tries it.
 ROWS = {
     "which takes the first one's size": "two sizes of voxels",
+    "nothing is missing and no grid is asked for: name": "nothing to interpolate",
+    "; name slices, such as --missing": "nothing empty to interpolate",
+    "give either --spacing or --like": "two grids",
+    "at the ends of the stack, are empty too": "empty slices at the ends",
+    " (the first axis; --axis names another)": "empty slices at the ends",
+    "; a grid of its own is made with --spacing iso": "the grid of an image for a map without a place",
     "is stored as with --divide-by": "labels",
     ": say which of them it is, such as --label": "labels behind a slope, compared with one map",
     "cut them to [0, 1] with --clip.": "overshoot",
@@ -16,7 +22,7 @@ ROWS = {
     "the same grid with --reference FILE, or of several cases the": "a network without labels beside it",
     "only the geometry with --reference": "a network and other labels",
     "its axes are in the opposite order: add --axes CXYZ.": "a network with its axes turned",
-    "an error map is of one class, and these are": "an error map of several classes",
+    "{} is of one class, and these are": "an error map of several classes",
     "all the same, add --same-grid, which takes the first one's": "two places",
     ": cut out the slice it goes with, such as:": "an image against a stack",
     "softmorph threshold LABELS MASK --label K": "no label in common",
@@ -85,6 +91,9 @@ ROWS = {
     ": use --from-logits ": "logits that are turned by the other function",
     "leave --renormalize out": "overlapping classes made to sum to 1",
     "--pyramid goes with OME-Zarr": "a pyramid in another format",
+    "written: add --pyramid, or leave out --pyramid-pool": "a pool without a pyramid",
+    "not a mean or maximum: leave out": "a pool of labels",
+    "or leave out --pool.": "a pool of voxels that get no larger",
     "cannot hold --output-type": "a type that the format does not hold",
     "letter for each, for example --axes": "axes of another number",
     "axis T as time, and its channels": "a time chosen as a channel",
@@ -112,6 +121,10 @@ ROWS = {
     "names no file: --json prints": "statistics on the terminal",
     "explain says what each metric is": "a table of one pair",
     "--csv has every pair": "a table of pairs",
+    "leave out --strict to compare": "a file without a partner",
+    "both say how files are matched": "two rules of names",
+    "--suffix, --pattern and --strict go": "rules of names without folders",
+    "--threshold 0.5 decides each separately": "exclusive classes",
     "is one map, which has no labels": "a mask that may be one label only",
     "compare what they share: add --region": "two parts of an image",
     "--map takes the map that this skeleton": "a map that a skeleton is not of",
@@ -149,6 +162,15 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",
+    "softmorph prior ": "cli/test_cli_prior.py::test_the_examples_of_help_work",
+    "labels, which have a type of their own: leave": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "of the variance of {}, and --min-fit asks for": "cli/test_cli_prior_use.py::test_an_image_of_another_kind_exits_3_and_is_written",
+    "segments the image is not said: add --prior FILE": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "a training of these settings and maps made it.": "cli/test_cli_prior.py::test_an_interrupted_training_goes_on_with_the_same_result",
+    "Choose it with --channel N or --time N.": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
+    "for each map, or leave --images out": "cli/test_cli_prior.py::test_the_image_of_each_map_is_found_or_missed",
+    "is no label map: leave --label out": "cli/test_cli_prior.py::test_a_file_that_is_no_label_map_is_named",
     "to count lengths in voxels, which have to": "completion/test_box.py::test_a_map_without_geometry_is_refused_with_advice",
     "the prior counts in": "completion/test_box.py::test_a_map_counted_in_other_lengths_is_refused_with_advice",
     "which is larger than the prior's box": "completion/test_training.py::test_a_box_may_be_larger_than_the_maps",
@@ -186,9 +208,11 @@ ELSEWHERE = {
 
 # Those that no test follows, and why.
 UNTRIED = {
+    "without --validate nothing is known about": "says what is, advises nothing",
     "still changing, by less than --tolerance": "says what is, advises nothing",
     "count from the corner of --region": "says what is, advises nothing",
     "stopped at --max-steps": "says what is, advises nothing",
+    "with --all-components all of it": "a part of a definition",
     "of the thresholded map": "says what is, advises nothing",
     "(--clip is for small overshoot": "says what is, advises nothing: these numbers are no probabilities",
     "as with --iterations and --no-finish": "says what is, advises nothing",

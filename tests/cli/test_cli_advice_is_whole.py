@@ -10,6 +10,7 @@ import pytest
 from helpers_messages import messages, options_and_commands
 from helpers_tried import ELSEWHERE, ROWS, UNTRIED
 from test_cli_advice import TABLE as FILES
+from test_cli_advice_interpolate import TABLE as INTERPOLATE
 from test_cli_advice_machines import TABLE as MACHINES
 from test_cli_advice_options import TABLE as OPTIONS
 from test_cli_advice_reading import TABLE as READING
@@ -34,7 +35,7 @@ def test_what_is_known_is_still_said() -> None:
 
 
 def test_rows_and_tests_are_there() -> None:
-    assert set(ROWS.values()) <= {*FILES, *MACHINES, *OPTIONS, *READING}
+    assert set(ROWS.values()) <= {*FILES, *INTERPOLATE, *MACHINES, *OPTIONS, *READING}
     for named in ELSEWHERE.values():
         path, _, name = named.partition("::")
         tree = ast.parse((TESTS / path).read_text())

@@ -25,6 +25,7 @@ from helpers_advice import (
     pair,
     regions,
     soft,
+    softmax,
     sponge,
     stack,
     strange_axes,
@@ -86,6 +87,34 @@ TABLE = {
         then={
             "end its name with .zarr": "erode map.npy out.zarr --pyramid",
             "leave out --pyramid": "erode map.npy out.tif",
+        },
+    ),
+    "a pool without a pyramid": Row(
+        without_size,
+        "erode map.npy out.zarr --pyramid-pool max",
+        ("add --pyramid", "leave out --pyramid-pool"),
+        code=2,
+        then={
+            "add --pyramid": "erode map.npy out.zarr --pyramid-pool max --pyramid",
+            "leave out --pyramid-pool": "erode map.npy out.zarr",
+        },
+    ),
+    "a pool of labels": Row(
+        without_size,
+        "threshold map.npy out.zarr --labels --pyramid --pyramid-pool max",
+        ("leave out --pyramid-pool",),
+        "--pyramid-pool max",
+        code=2,
+    ),
+    "a pool of voxels that get no larger": Row(
+        lambda: save("map.nii.gz", soft()[0]),
+        "resample map.nii.gz out.nii.gz --pool max",
+        ("--spacing 1mm", "leave out --pool"),
+        mentions=("--spacing iso",),
+        code=2,
+        then={
+            "--spacing 1mm": "resample map.nii.gz out.nii.gz --pool max --spacing 1mm",
+            "leave out --pool": "resample map.nii.gz out.nii.gz",
         },
     ),
     "a type that the format does not hold": Row(
@@ -292,6 +321,41 @@ TABLE = {
         ("--csv", "--explain"),
         code=0,
         then={"--csv": "evaluate pred ref --metrics dice --csv pairs.csv", "--explain": "evaluate --explain"},
+    ),
+    "folders without a name in common": Row(
+        after(
+            folders_of_pairs, lambda: [Path(f"pred/{k}.nii.gz").rename(f"pred/{k}_line.nii.gz") for k in "01"]
+        ),
+        "evaluate pred ref --metrics dice",
+        ("--suffix _line",),
+    ),
+    "a file without a partner": Row(
+        after(folders_of_pairs, lambda: save("pred/extra.nii.gz", soft())),
+        "evaluate pred ref --metrics dice --strict",
+        ("leave out --strict",),
+        "--strict",
+    ),
+    "two rules of names": Row(
+        folders_of_pairs,
+        "evaluate pred ref --metrics dice --pattern . --suffix _line",
+        ("leave one",),
+        "--suffix _line",
+        mentions=("--suffix", "--pattern"),
+        code=2,
+    ),
+    "rules of names without folders": Row(
+        lambda: pair(labels(), labels()),
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --strict",
+        ("leave them out",),
+        "--strict",
+        mentions=("--suffix", "--pattern", "--strict"),
+        code=2,
+    ),
+    "exclusive classes": Row(
+        after(network, lambda: save("ref.nii.gz", softmax().argmax(axis=0).astype(np.uint8))),
+        "evaluate case.npz ref.nii.gz --metrics dice",
+        ("--threshold 0.5",),
+        code=0,
     ),
     "a mask that may be one label only": Row(
         lambda: pair(soft(), labels()),

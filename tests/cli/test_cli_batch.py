@@ -13,6 +13,8 @@ import pytest
 from helpers_cli import complaint, everything, load, run, save
 from helpers_folders import GOOD, batch, blob, break_one, counts, results, times
 
+import softmorph_cli
+
 
 def test_six_good_files_beside_a_broken_one(source: Path) -> None:
     break_one(source)
@@ -138,7 +140,11 @@ def test_a_summary_of_another_program(source: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["in", "out", "eroed"], 2, "there is no operation 'eroed'; use skeletonize, erode"),
+        (
+            ["in", "out", "eroed"],
+            2,
+            "there is no operation 'eroed' (did you mean 'erode'?); use skeletonize, erode",
+        ),
         (["in", "out", "erode:iteration=2"], 2, "it takes connectivity, iterations"),
         (["in", "out"], 2, "a chain needs a step"),
         (["in", "in", "erode"], 2, "is the folder that is read"),
@@ -237,6 +243,31 @@ def test_a_warning_common_to_all_files_is_printed_once(source: Path) -> None:
     said = [line for line in ended.err.splitlines() if "orientation" in line]
     assert len(said) == 2
     assert "5 more files" in said[1]
+
+
+def test_a_radius_below_one_voxel_is_told_and_so_are_other_sizes() -> None:
+    for name, size in (("a", 5.0), ("b", 5.0), ("c", 1.0), ("d", 3.0)):
+        Path("in").mkdir(exist_ok=True)
+        save(f"in/{name}.nii.gz", blob(1, (4, 9, 9)), spacing=(size, 1.0, 1.0))
+    along = "the radius 2 mm is less than one voxel along z ({} mm): nothing is done along this axis."
+    ended = batch("dilate:radius=2mm", "--workers", 1)
+    assert ended.err.splitlines() == [
+        f"warning: in/a.nii.gz: {along.format(5)}",
+        "warning: 2 more files with such a warning (1 with other numbers; the JSON summary lists them): "
+        + along.format(5),
+    ]
+    files = json.loads(Path("out/summary.json").read_text())["files"]
+    assert [one["warnings"] for one in files] == [[along.format(n)] if n != 1 else [] for n in (5, 5, 1, 3)]
+    # The command, in tiles too, and a chain tell it as well; the middle slice takes nothing from its neighbours.
+    for words in (
+        ("dilate", "in/a.nii.gz", "a.nii.gz", "--radius", "2mm"),
+        ("dilate", "in/a.nii.gz", "a.zarr", "--radius", "2mm", "--memory", "1GB"),
+        ("chain", "in/a.nii.gz", "b.nii.gz", "dilate:radius=2mm"),
+    ):
+        assert f"warning: {along.format(5)}" in run(*words).err
+    for index in range(4):
+        alone = softmorph_cli.dilation(load("in/a.nii.gz")[index], radius=2, spacing=(1, 1))
+        np.testing.assert_array_equal(load("a.nii.gz")[index], alone)
 
 
 def test_parts_and_their_summary(source: Path) -> None:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 from helpers_cli import (
     complaint,
@@ -86,11 +87,30 @@ def test_what_an_error_map_cannot_hold_is_in_the_json(pair: tuple[Path, Path]) -
 def test_an_unknown_voxel_size_is_warned_of_once() -> None:
     save("pred.npy", tube())
     save("ref.npy", mask(tube(shift=1)))
-    ended = run("evaluate", "pred.npy", "ref.npy", "--metrics", "hd95_mm,assd_mm,nsd", "--json")
+    ended = run("evaluate", "pred.npy", "ref.npy", "--metrics", "hd95_voxels,assd_voxels,nsd", "--json")
     assert ended.err.count("the size of a voxel is unknown") == 1
     assert ended.json["parameters"]["nsd_tolerance_unit"] == "voxels"
     assert list(ended.json["metrics"]) == ["hd95_voxels", "assd_voxels", "nsd"]
     assert ended.json["metrics"]["hd95_voxels"] > 0
+    refused(
+        "evaluate", "pred.npy", "ref.npy", "--metrics", "hd95_mm", says="this is called hd95_voxels there"
+    )
+
+
+def test_images_in_2d_have_no_cavities() -> None:
+    for name in ("pred.npy", "ref.npy"):
+        save(name, mask(tube((16, 18))))
+    ended = run("evaluate", "pred.npy", "ref.npy", "--json")
+    assert not {"betti_2_error", "hd95_mm"} & set(ended.json["metrics"])
+    assert ended.json["metrics"]["betti_1_error"] == ended.json["metrics"]["hd95_voxels"] == 0
+    note = "betti_2_error is left out: the images are 2D, and cavities are those of volumes."
+    assert ended.err.count("left out") == ended.err.count(note) == 1
+    assert note in ended.json["notes"]
+    shown = run("evaluate", "pred.npy", "ref.npy", "--expensive", "--patches", 1)
+    assert "_2_" not in shown.out
+    assert "betti_2_error and betti_2_error_patches and betti_matching_2_error are left out" in shown.err
+    says = "--metrics betti_2_error: pred.npy is 2D"
+    refused("evaluate", "pred.npy", "ref.npy", "--metrics", "dice,betti_2_error", says=says)
 
 
 def test_pot_leaves_what_it_does_not_need() -> None:
@@ -128,6 +148,24 @@ def test_the_error_map(pair: tuple[Path, Path]) -> None:
     save("pred.nii.gz", labelled(1))
     save("ref.nii.gz", labelled(2))
     refused("evaluate", *pair, "--error-map", "new.nii.gz", says=("of one class", "--label 1"))
+
+
+def test_the_preview(pair: tuple[Path, Path]) -> None:
+    ended = run("evaluate", *pair, "--metrics", "dice", "--preview", "wrong.png")
+    with PIL.Image.open("wrong.png") as picture:
+        assert picture.info["Title"] == "softmorph evaluate pred.nii.gz ref.nii.gz"
+        assert picture.info["Description"] == f"dice {dice(tube(shift=1), tube()):.3f}"
+        assert min(picture.size) > 300
+    assert ended.err == ""
+    refused("evaluate", *pair, "--preview", "wrong.png", says="--force")
+    refused("evaluate", *pair, "--preview", "wrong.jpg", code=2, says="wrong.jpg")
+    for name in ("pred.nii.gz", "ref.nii.gz"):
+        save(name, labelled(1))
+    says = ("a preview is of one class", "--label 1")
+    refused("evaluate", *pair, "--preview", "new.png", says=says)
+    run("evaluate", *pair, "--metrics", "dice", "--preview", "new.png", "--label", 1)
+    Path("folder").mkdir()
+    refused("evaluate", "folder", "folder", "--preview", "x.png", code=2, says="--preview is for one pair")
 
 
 def test_affines_that_differ_are_shown(pair: tuple[Path, Path]) -> None:

@@ -110,6 +110,36 @@ def test_names_that_several_files_have(folders: dict[str, float]) -> None:
     assert "pairs 3" in ended.out
 
 
+def test_a_missing_partner_is_an_error_if_strict(folders: dict[str, float]) -> None:
+    says = ("1 prediction has no reference", "predictions/extra.nii.gz", "references/lost.nii.gz", "--strict")
+    ended = run("evaluate", "predictions", "references", "--metrics", "dice", "--strict", "--json", code=1)
+    assert ended.out == ""
+    assert all(part in ended.err for part in says)
+    Path("predictions/extra.nii.gz").unlink()
+    Path("references/lost.nii.gz").unlink()
+    ended = run("evaluate", "predictions", "references", "--metrics", "dice", "--strict", "--json")
+    assert len(ended.json["pairs"]) == 4
+
+
+@pytest.mark.parametrize("rule", [("--suffix", "_skeleton"), ("--pattern", "case_[0-9]")])
+def test_names_of_results_are_matched(folders: dict[str, float], rule: tuple[str, str]) -> None:
+    for path in Path("predictions").glob("case_*"):
+        path.rename(path.with_name(path.name.replace(".", "_skeleton.", 1)))
+    refused("evaluate", "predictions", "references", says="Add --suffix _skeleton, or give a prediction")
+    ended = run("evaluate", "predictions", "references", *rule, "--metrics", "dice", "--json")
+    found = {one["name"]: one["metrics"]["dice"] for one in ended.json["pairs"]}
+    assert found == pytest.approx(folders)
+    assert "left aside, as their names are not those of a case: predictions/extra.nii.gz" in ended.err
+
+
+def test_rules_of_names_that_cannot_be(folders: dict[str, float], pair: tuple[Path, Path]) -> None:
+    both = ("--suffix", "_a", "--pattern", "b")
+    refused("evaluate", "predictions", "references", *both, code=2, says="leave one of them out")
+    refused("evaluate", "predictions", "references", "--pattern", "(", code=2, says=r"'\d+'")
+    refused("evaluate", "predictions", "references", "--suffix", "", code=2, says="such as _0000")
+    refused("evaluate", *pair, "--strict", code=2, says="go with two folders")
+
+
 def test_folders_without_a_name_in_common() -> None:
     for folder, name in (("predictions", "a.nii.gz"), ("references", "b.nii.gz")):
         Path(folder).mkdir()

@@ -57,6 +57,10 @@ def test_classes_of_a_network_against_labels() -> None:
     vein = ("evaluate", "predicted/case.npz", "ref.nii.gz", "--metrics", "dice", "--json")
     for chosen in (("--channel", "vein"), ("--label", 2)):
         assert run(*vein, *chosen).json["metrics"]["dice"] == pytest.approx(expected[2])
+    # The background is in both, though no label of a label map is 0.
+    background = run(*vein, "--channel", 0)
+    assert background.json["metrics"]["dice"] == pytest.approx(dice(p.argmax(axis=0) == 0, its == 0))
+    assert "no label is in both files" not in background.err
     # A NIfTI has the classes along its fourth axis.
     image = nibabel.Nifti1Image(p.T, np.diag([1.5, 2.0, 3.0, 1.0]))
     image.header.set_xyzt_units("mm")

@@ -95,6 +95,21 @@ def test_the_fourth_axis_of_nifti_is_mapped_over() -> None:
         np.testing.assert_array_equal(result.get_fdata(dtype=np.float32).T[time], wanted)
 
 
+def test_the_fourth_axis_of_nifti_may_hold_classes() -> None:
+    """Tables call it time, as NIfTI does; what concerns classes takes it as that."""
+    image = random_map((3, 6, 7, 8))
+    image /= image.sum(axis=0)
+    nibabel.Nifti1Image(image.T, np.eye(4)).to_filename("in.nii.gz")
+    wanted = np.stack([softmorph_cli.erosion(one) for one in image])
+    assert "T2" in run("stats", "in.nii.gz").out
+    run("erode", "in.nii.gz", "one.nii.gz", "--channel", 1)
+    np.testing.assert_array_equal(load("one.nii.gz"), wanted[1])
+    run("erode", "in.nii.gz", "sum.nii.gz", "--renormalize")
+    np.testing.assert_allclose(load("sum.nii.gz").sum(axis=0), 1, atol=1e-6)
+    run("erode", "in.nii.gz", "labels.nii.gz", "--argmax")
+    np.testing.assert_array_equal(load("labels.nii.gz"), wanted.argmax(axis=0))
+
+
 @pytest.mark.parametrize("name", ["erode", "skeletonize", "tophat"])
 @pytest.mark.parametrize("extra", [(1,), (1, 1), (3, 1), (1, 2)])
 def test_a_mapped_axis_of_one(name: str, extra: tuple[int, ...]) -> None:

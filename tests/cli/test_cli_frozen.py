@@ -64,6 +64,7 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "threshold": ("threshold", "--threshold", "0.4", "--largest", "1"),
     "threshold_labels": ("threshold", "--labels", "--min-size", "1mm3"),
     "resample": ("resample", "--spacing", "1mm"),
+    "interpolate": ("interpolate", "--missing", "3:5", "--spacing", "iso"),
     "chain": ("chain", "close:iterations=1,connectivity=26", "despeckle:min-size=3vox", "skeletonize:hard"),
 }
 

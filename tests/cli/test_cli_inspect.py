@@ -297,7 +297,7 @@ def test_pruning_is_reported_in_table_and_json(tree: Path) -> None:
 def test_a_length_needs_voxels_of_a_known_size() -> None:
     np.save("bare.npy", drawn())
     refused("inspect", "bare.npy", "--prune", "2mm", says=("does not say how large its voxels are", "4vox"))
-    says = ("bare.npy: it does not say how large its voxels are", "leave out --resample iso")
+    says = ("bare.npy: the image does not say how large its voxels are", "leave out --resample iso")
     refused("inspect", "bare.npy", "--resample", "iso", says=says)
 
 

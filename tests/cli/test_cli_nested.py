@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from helpers_cli import load, nibabel, refused, run, save
+from helpers_cli import load, nibabel, provenance, refused, run, save
 from helpers_maps import tree
 from helpers_nested import nested_reference
 from helpers_topology import broken_ring, noisy, vessels
@@ -43,12 +42,6 @@ def _map(probabilities: np.ndarray) -> None:
 def skeleton(*more: object, target: str = "s.nii.gz") -> str:
     run("skeletonize", "in.nii.gz", target, "--method", "nested", "--levels", 8, *more)
     return target
-
-
-def provenance(path: str) -> dict[str, Any]:
-    source = read(path).source
-    assert source is not None
-    return dict(source.provenance)
 
 
 @pytest.mark.parametrize("output_type", ["float32", "uint8", "uint16"])
@@ -272,6 +265,19 @@ def test_a_coarser_resolution_is_no_nested_skeleton() -> None:
     for resolution, used in ((0, 0.375), (1, 0.4)):
         words = ("inspect", "s.zarr", "--resolution", resolution, "--threshold", 0.4, "--json", "-")
         assert run(*words).json["parameters"]["threshold"] == used
+
+
+def test_a_coarser_resolution_is_no_skeleton_and_what_info_advises_works() -> None:
+    save("big.nii.gz", np.pad(load("in.nii.gz"), ((30, 30),) * 3))
+    run("skeletonize", "big.nii.gz", "s.zarr", "--levels", 8, "--pyramid", "--pyramid-pool", "max")
+    assert "try next: softmorph inspect s.zarr" in run("info", "s.zarr").out.splitlines()[-2]
+    (advised,) = [line for line in run("info", "s.zarr/1").out.splitlines() if "try next" in line]
+    words = advised.split("softmorph ")[1].split()
+    assert words[:2] == ["skeletonize", "s.zarr/1"]
+    run(*words)
+    assert read(words[2]).array.shape == read("s.zarr/1").array.shape
+    assert "taken as one" in run("inspect", "s.zarr").err
+    assert "taken as one" not in run("inspect", "s.zarr/1", "--threshold", 0.1).err
 
 
 def test_classes_that_are_renormalized_are_no_nested_skeletons_any_more(probabilities: np.ndarray) -> None:

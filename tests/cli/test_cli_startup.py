@@ -38,7 +38,7 @@ UNUSED = COMPILER | {
     "softmorph_cli.kernels.torch_eager", "softmorph_cli.filters.modules",
 }  # fmt: skip
 COMMANDS = {
-    *OPERATIONS, "chain", "batch", "inspect", "stats", "evaluate", "rules", "info", "bench", "topology",
+    *OPERATIONS, "chain", "batch", "inspect", "stats", "evaluate", "rules", "info", "bench", "topology", "prior",
 }  # fmt: skip
 GROUP = typer.main.get_command(app)
 

@@ -98,6 +98,23 @@ def test_a_prior_that_is_not_reached_ends_with_3_and_the_best_map() -> None:
     assert Path("r.nii.gz").exists()
 
 
+def test_one_piece_with_any_number_of_loops() -> None:
+    p = broken_ring()
+    save("ring.nii.gz", p)
+    ended = run("topology", "repair", "ring.nii.gz", "o.nii.gz", "--betti", "1,any", "--json")
+    assert ended.json["reached"]
+    (certificate,) = ended.json["certificate"]["priors"]
+    assert certificate["betti"] == [1, None]
+    assert certificate["whole_map"]["after"][0] == 1
+    assert betti_numbers(load("o.nii.gz").reshape(p.shape) > 0.5).b0 == 1
+    assert "prior 1 any" in ended.err
+    assert run("info", "o.nii.gz", "--json").json
+    Path("any.toml").write_text('[[prior]]\nchannels = [0]\nbetti = [1, "any"]\n', encoding="utf-8")
+    again = run("topology", "repair", "ring.nii.gz", "p.nii.gz", "--priors", "any.toml", "--json")
+    assert again.json["certificate"]["priors"] == [certificate]
+    np.testing.assert_array_equal(load("p.nii.gz"), load("o.nii.gz"))
+
+
 def test_classes_with_priors_for_each_and_for_their_union() -> None:
     p = softmax()
     Path("priors.toml").write_text(
@@ -173,6 +190,7 @@ def test_a_length_in_millimetres() -> None:
         (["--betti", "1,0"], 1, "3 (b0,b1,b2)"),
         (["--betti", "1,0,x"], 2, "integers"),
         (["--betti", "1,0,-1"], 2, "negative"),
+        (["--betti", "any,any,any"], 1, "asks for nothing"),
         (["--betti", "1"], 2, "1,0,0"),
         (["--betti", "1,0,0,0"], 2, "1,0,0"),
         (["--betti", "1,0,0", "--priors", "p.toml"], 2, "--priors"),

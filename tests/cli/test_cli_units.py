@@ -47,7 +47,7 @@ def test_a_store_without_a_unit_has_lengths_in_voxels(tmp_path: Path, unit: str 
     # 18 steps of one voxel along x lie between the ends of the line.
     assert graph["length_voxels"] == pytest.approx(18, abs=0.5)
     assert "length_mm" not in graph
-    pair = json.loads(run("evaluate", path, path, "--metrics", "hd95_mm,assd_mm,nsd", "--json").out)
+    pair = json.loads(run("evaluate", path, path, "--metrics", "hd95_voxels,assd_voxels,nsd", "--json").out)
     assert pair["metrics"] == {"hd95_voxels": 0.0, "assd_voxels": 0.0, "nsd": 1.0}
     assert pair["parameters"]["nsd_tolerance_unit"] == "voxels"
     # Written again as a store, it has the same size and place, and still no unit.
@@ -201,7 +201,8 @@ def test_distances_are_selected_by_their_names_in_the_output(
     step = 2.0 if unit is None else 1.0
     csv_file, json_file = tmp_path / "out.csv", tmp_path / "out.json"
     options = ("--csv", csv_file, "--stats", json_file, "--force")
-    for asked in (",".join(names), "hd95_mm,assd_mm"):
+    # As mm they are asked for in any unit, but not where there is none.
+    for asked in (",".join(names), "hd95_mm,assd_mm") if unit else (",".join(names),):
         out = run("evaluate", path, moved, "--metrics", asked, *options).out
         found = json.loads(json_file.read_text())["metrics"]
         assert list(found) == names
@@ -226,6 +227,7 @@ def test_distances_are_selected_by_their_names_in_the_output(
         ("millimeter", "dice,assd_voxels", "in.zarr is in mm, and this is called assd_mm there"),
         ("micrometer", "assd_nm", "in.zarr is in um, and this is called assd_um there"),
         (None, "hd95_um", "in.npy has no unit of length, and this is called hd95_voxels there"),
+        (None, "dice,hd95_mm", "in.npy has no unit of length, and this is called hd95_voxels there"),
     ],
 )
 def test_distances_of_another_unit_are_refused_by_what_they_are_called(

@@ -101,6 +101,11 @@ def test_maps_that_do_not_fit_each_other_are_refused() -> None:
     exchanged = subjects[5].grid.affine[:, [1, 0, 2, 3]]
     with pytest.raises(InputError, match="heart 5 has its axes in other directions"):
         train([*subjects[:5], moved(subjects[5], exchanged), *subjects[6:]], SHORT)
+    nowhere = replace(subjects[2], grid=replace(subjects[2].grid, oriented=False))
+    with pytest.raises(
+        InputError, match=r"differ in what they say of unit and directions.*; voxels=True leaves it out"
+    ):
+        train([*subjects[:2], nowhere, *subjects[3:]], SHORT)
     with pytest.raises(InputError, match="disc 1 has 2 spatial axes, and heart 0 3"):
         train([*subjects, replace(disc(1), classes=subjects[0].classes)], SHORT)
     blind = replace(subjects[6], image=None)

@@ -76,9 +76,9 @@ def test_levels_that_do_not_fill_words_are_refused(levels: int) -> None:
 
 def test_levels_do_not_depend_on_backend_or_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     image = smooth(3, 3)
-    results = [softmorph_cli.skeletonize(image, threads=n) for n in (1, 2, 3, 7)]
+    results = [softmorph_cli.skeletonize(image, method="levels", threads=n) for n in (1, 2, 3, 7)]
     monkeypatch.setattr(arrays, "choose", lambda *_a, **_k: TorchBackend("cpu"))
-    results.append(softmorph_cli.skeletonize(torch.tensor(image)).numpy())
+    results.append(softmorph_cli.skeletonize(torch.tensor(image), method="levels").numpy())
     assert all(same_bits(result, results[0]) for result in results)
 
 

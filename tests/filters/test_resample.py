@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
 from softmorph_cli import Volume
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.resample import isotropic, resampled
+from softmorph_cli.losses import label_pyramid
 from softmorph_cli.volume import rectangular
 
 
@@ -17,6 +20,62 @@ def test_a_coarser_voxel_is_the_mean_of_those_it_covers(count: int, size: int) -
     parts = np.repeat(image.astype(np.float64), size, axis=1).reshape(3, size, count, 2)
     np.testing.assert_allclose(found.array, parts.mean(axis=2), atol=1e-6)
     assert found.spacing == pytest.approx((1.0, count / size, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "sizes"),
+    [
+        ("YX", (12, 15), (4, 5)),
+        ("YX", (10, 7), (5, 3)),
+        ("ZYX", (9, 11, 60), (4, 10, 37)),
+        ("CYX", (3, 13, 8), (1, 8)),
+        ("TCZYX", (2, 2, 5, 9, 6), (2, 9, 5)),
+    ],
+)
+def test_a_maximum_is_over_all_voxels_that_overlap(
+    axes: str, shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> None:
+    """Of a finer grid, on which each part lies in one old and one new voxel; and as heads of networks are pooled."""
+    image = np.random.default_rng(sum(shape)).random(shape).astype(np.float32)
+    counts, leading = shape[-len(sizes) :], len(shape) - len(sizes)
+    spacing = tuple(count / size for count, size in zip(counts, sizes, strict=True))
+    found = resampled(Volume(image, axes, (1.0,) * len(sizes), "mm"), spacing, pool="max")
+    parts = image
+    for axis, (count, size) in enumerate(zip(counts, sizes, strict=True), leading):
+        parts = np.repeat(parts, size, axis)
+        # A flat dilation from each voxel on, of which one voxel in `count` is kept.
+        parts = ndimage.maximum_filter1d(parts, count, axis, mode="constant", origin=-(count // 2))
+        parts = parts[(slice(None),) * axis + (slice(None, None, count),)]
+    np.testing.assert_array_equal(found.array, parts)
+    planes = torch.from_numpy(image.reshape(1, -1, *counts))
+    (head,) = label_pyramid((planes > 0.5).float(), [sizes])
+    np.testing.assert_array_equal(found.array > 0.5, head.numpy().reshape(parts.shape) > 0)
+
+
+def test_maxima_along_one_axis_and_interpolation_along_another() -> None:
+    line = Volume(np.array([[0, 0, 1, 0, 0, 0]] * 2 + [[0] * 6] * 2, np.float32), "YX", (1.0, 1.0), "mm")
+    new = resampled(line, (0.5, 2.0), pool="max").array
+    np.testing.assert_allclose(new[:, 1], [1, 1, 1, 0.75, 0.25, 0, 0, 0])
+    assert not new[:, [0, 2]].any()
+
+
+def test_a_vessel_in_sheared_voxels_is_whole_on_larger_ones() -> None:
+    affine = SHEARED["ZYX"].copy()
+    array = np.zeros((9, 20, 24), np.float32)
+    array[4, 10] = 1
+    spacing = tuple(np.linalg.norm(affine[:3, :3], axis=0).tolist())
+    sheared, coarse = Volume(array, "ZYX", spacing, "mm", affine), (spacing[0], 2.0, 2.0)
+    straight = resampled(sheared, spacing)
+    found = resampled(sheared, coarse, pool="max")
+    assert found.affine is not None
+    assert rectangular(found.affine[:3, :3])
+    # As if it had been on the rectangular grid from the start.
+    assert straight.spacing is not None
+    again = resampled(straight, coarse, pool="max")
+    np.testing.assert_array_equal(found.array, again.array)
+    assert found.array.max() == straight.array.max()
+    assert ndimage.label(found.array > 0.4, np.ones((3, 3, 3)))[1] == 1
+    assert resampled(sheared, coarse).array.max() < 0.4
 
 
 def test_the_comparison_sees_a_shift_of_half_a_voxel() -> None:

@@ -240,7 +240,7 @@ def test_coarser_resolutions_equal_those_of_the_whole_map(
     stated = {"command": "x"}
     write(volume, tmp_path / "whole/map.zarr", output_type=dtype, pyramid=True, provenance=stated)
     with create_blocks(
-        tmp_path / "blocks/map.zarr", source, dtype=dtype, pyramid=True, provenance=stated
+        tmp_path / "blocks/map.zarr", source, dtype=dtype, pyramid="mean", provenance=stated
     ) as out:
         for cut in boxes(source.shape, 64):
             out.write(cut, source.read(cut))
@@ -268,14 +268,14 @@ def test_an_interrupted_pyramid_is_resumed(tmp_path: Path) -> None:
         return {p: p.stat().st_ino for n in "123" for p in (kept / n).glob("*/*/*") if p.is_file()}
 
     # Before the pyramid, in the middle of it, and when all of it is there.
-    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, keep=True, pyramid=True) as out:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, keep=True, pyramid="mean") as out:  # noqa: PT012
         out.write(whole, source.read(whole))
         raise KeyboardInterrupt
     for after in (2, 6, 9):
         before = made()
         with (
             pytest.raises(KeyboardInterrupt),
-            create_blocks(target, source, resume=True, pyramid=True) as out,
+            create_blocks(target, source, resume=True, pyramid="mean") as out,
         ):
             out.complete(stop(after))
         assert len(before) < after <= len(made())
@@ -283,11 +283,11 @@ def test_an_interrupted_pyramid_is_resumed(tmp_path: Path) -> None:
     before = made()
     assert len(before) == 9
     # What is written again makes what was made of it void.
-    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, resume=True, pyramid=True) as out:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, resume=True, pyramid="mean") as out:  # noqa: PT012
         out.write(whole, open_blocks(other).read(whole))
         assert made() == {}
         out.complete(stop(7))
-    with create_blocks(target, source, resume=True, pyramid=True) as out:
+    with create_blocks(target, source, resume=True, pyramid="mean") as out:
         out.write(whole, source.read(whole))
     assert {n: c for n, c in contents(target).items() if n != ".zattrs"} == {
         n: c for n, c in wanted.items() if n != ".zattrs"
@@ -298,7 +298,7 @@ def test_an_interrupted_pyramid_is_resumed(tmp_path: Path) -> None:
 def test_damage_of_an_interrupted_store_is_reported(tmp_path: Path) -> None:
     source, target = open_blocks(make(tmp_path / "in.zarr", SOFT.repeat(2, axis=0))), tmp_path / "map.zarr"
     whole = tuple(slice(0, size) for size in source.shape)
-    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, keep=True, pyramid=True) as out:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, keep=True, pyramid="mean") as out:  # noqa: PT012
         out.write(whole, source.read(whole))
         raise KeyboardInterrupt
     chunk = tmp_path / ".softmorph-partial-map.zarr/0/0/0/0"
@@ -307,11 +307,11 @@ def test_damage_of_an_interrupted_store_is_reported(tmp_path: Path) -> None:
         pytest.raises(
             FileError, match=r"a chunk that was written of it is damaged; run again without resume"
         ),
-        create_blocks(target, source, resume=True, pyramid=True),
+        create_blocks(target, source, resume=True, pyramid="mean"),
     ):
         pass
     assert not target.exists()
-    with create_blocks(target, source, pyramid=True) as out:
+    with create_blocks(target, source, pyramid="mean") as out:
         out.write(whole, source.read(whole))
     assert (target / "1").is_dir()
 

@@ -80,7 +80,7 @@ def test_a_whole_map_with_its_pyramid(tmp_path: Path, version: str, axes: str) -
 def test_a_map_written_in_blocks_with_its_pyramid(tmp_path: Path, version: str, axes: str) -> None:
     path, array = source(tmp_path / "in.zarr", axes, version)
     blocks = open_blocks(path)
-    with create_blocks(tmp_path / "out.ome.zarr", blocks, pyramid=True) as out:
+    with create_blocks(tmp_path / "out.ome.zarr", blocks, pyramid="mean") as out:
         for begin in range(0, blocks.shape[0], 64):
             cut = (slice(begin, begin + 64), *(slice(None) for _ in axes[1:]))
             out.write(cut, blocks.read(cut))

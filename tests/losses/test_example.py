@@ -94,7 +94,7 @@ def test_invalid_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None
 def test_skeletons_are_reused_with_equal_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images, masks = example.draw(4, np.random.default_rng(2))
     kept = example.train(example.LOSSES[name](0.3), 3, 1, images, masks)
-    monkeypatch.setattr(example, "SoftCLDiceLoss", int)
+    monkeypatch.setattr(example, "SkeletonLoss", int)
     made = example.train(example.LOSSES[name](0.3), 3, 1, images, masks)
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), made.parameters(), strict=True))
 

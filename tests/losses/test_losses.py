@@ -24,6 +24,7 @@ from softmorph_cli.losses import (
     TopologicalLoss,
 )
 from softmorph_cli.losses.channels import ChannelLoss, SkeletonLoss
+from softmorph_cli.topology.prior import Prior
 
 LOSSES: dict[str, Callable[..., ChannelLoss]] = {
     "dice": SoftDiceLoss,
@@ -354,6 +355,8 @@ def test_wrong_labels_are_refused() -> None:
         (lambda: TopologicalLoss(1), r"prior 1: whole numbers b0, b1"),  # type: ignore[arg-type]
         (lambda: TopologicalLoss((1.0, 0)), r"prior \(1\.0, 0\): whole numbers"),  # type: ignore[arg-type]
         (lambda: TopologicalLoss(()), "whole numbers"),
+        (lambda: TopologicalLoss([Prior((0,), (1, 0)), (1, 0)]), "whole numbers"),  # type: ignore[arg-type]
+        (lambda: TopologicalLoss((1, 0), min_length=1.5), r"min_length 1\.5"),
         (lambda: SoftCLDiceLoss(3, "smooth-levels", sharpness=-1.0), "sharpness"),
         (lambda: SoftDiceCLDiceLoss(alpha=0.6), "alpha 0.6: it lies between 0"),
         (lambda: SoftDiceCLDiceLoss(alpha=float("nan")), "alpha nan"),

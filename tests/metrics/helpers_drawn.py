@@ -95,7 +95,10 @@ def responses(dims: int) -> dict[str, dict[str, float | None]]:
 
 
 # Smallest change that counts: a fortieth of a ratio, a tenth of a count, half a voxel.
-LEAST = {"smd": 0.0025, "hd95_mm": 0.5, "assd_mm": 0.5}
+LEAST = {
+    "smd": 0.0025,
+    **dict.fromkeys(("hd95_mm", "assd_mm", "centreline_hd_mm", "centreline_hd95_mm"), 0.5),
+}
 RATIO, COUNT = 0.025, 0.1
 
 

@@ -84,7 +84,9 @@ def test_names_in_the_json_are_unique() -> None:
     wanted = (
         "dice accuracy iou precision recall soft_dice cldice soft_cldice betti_0_error betti_1_error betti_2_error "
         "euler_error euler_ratio betti_0_error_patches betti_1_error_patches betti_2_error_patches "
-        "betti_matching_0_error betti_matching_1_error betti_matching_2_error smd opt_j_f1 hd95_mm assd_mm nsd diu"
+        "betti_matching_0_error betti_matching_1_error betti_matching_2_error smd opt_j_f1 hd95_mm assd_mm nsd diu "
+        "tree_length_detected branches_detected leakage centreline_precision centreline_recall centreline_f1 "
+        "centreline_hd_mm centreline_hd95_mm"
     )
     assert " ".join(names()) == wanted
 
@@ -104,10 +106,10 @@ def test_every_metric_is_defined_or_has_a_note_on_why_not(shape: tuple[int, ...]
     assert list(got.values) == names()
     missing = {name for name, value in got.values.items() if value is None}
     assert all(np.isfinite(value) for value in got.values.values() if value is not None)
-    images = (
-        {name for name in names() if name.startswith("betti") and "_2_" in name} if len(shape) == 2 else set()
-    )
-    assert missing - images <= ({"hd95_mm", "assd_mm", "euler_ratio"} if "empty" in which else set())
+    images = {name for metric in METRICS for name in metric.solid} if len(shape) == 2 else set()
+    distances = {"hd95_mm", "assd_mm", "centreline_hd_mm", "centreline_hd95_mm"}
+    undefined = {*distances, "euler_ratio", "leakage"}
+    assert missing - images <= (undefined if "empty" in which else set())
     for name in missing - images:
         assert any(name in note for note in got.notes), name
     if which in ("both empty", "full"):

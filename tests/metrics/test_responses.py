@@ -14,20 +14,35 @@ BETTI = {
 CAVITY = {name.replace("_1_", "_2_") for name in BETTI}
 CENTRELINES = {"cldice", "soft_cldice", "opt_j_f1", "smd"}
 VOXELS = {"dice", "iou", "soft_dice"}
+DETECTED = {"tree_length_detected", "branches_detected"}
+LINES = {"centreline_f1", "centreline_hd_mm", "centreline_hd95_mm"}
+MISSING = {"recall", "centreline_recall", "betti_0_error_patches"}
 SURFACES = {"hd95_mm", "assd_mm", "nsd"}
 MOVED = {
-    "a hole in the trunk": {2: BETTI | {"opt_j_f1"}, 3: CAVITY},
+    "a hole in the trunk": {
+        2: BETTI | LINES | DETECTED | {"opt_j_f1", "centreline_precision", "centreline_recall"},
+        3: CAVITY | DETECTED,
+    },
     "a bridge between two branches": {
-        2: BETTI | CENTRELINES | {"iou", "precision", "nsd", "hd95_mm"},
-        3: BETTI | CENTRELINES,
+        2: BETTI
+        | CENTRELINES
+        | LINES
+        | {"iou", "precision", "nsd", "hd95_mm", "leakage", "centreline_precision"},
+        3: BETTI | CENTRELINES | LINES | {"centreline_precision"},
     },
     "a branch missing": {
-        2: CENTRELINES | VOXELS | SURFACES | {"recall", "betti_0_error_patches"},
-        3: CENTRELINES | VOXELS | SURFACES | {"recall", "betti_0_error_patches"},
+        2: CENTRELINES | VOXELS | SURFACES | DETECTED | LINES | MISSING,
+        3: CENTRELINES | VOXELS | SURFACES | DETECTED | LINES | MISSING,
     },
     "all vessels 1.5 voxels thicker": {
-        2: VOXELS | SURFACES | {"precision", "accuracy", "betti_0_error_patches"},
-        3: VOXELS | SURFACES | {"precision", "accuracy", "opt_j_f1"},
+        2: VOXELS
+        | SURFACES
+        | LINES - {"centreline_f1"}
+        | {"precision", "accuracy", "leakage", "betti_0_error_patches"},
+        3: VOXELS
+        | SURFACES
+        | LINES
+        | {"precision", "accuracy", "opt_j_f1", "leakage", "centreline_precision"},
     },
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.metrics.case_names import CaseNames
 from softmorph_cli.metrics.folders import match, summarize
 
 
@@ -76,6 +77,49 @@ def test_a_name_twice_in_one_folder_is_not_compared() -> None:
     assert found.ambiguous == (
         ("a", "r holds a.nii and a.png, of which only one can be compared: move the rest away."),
     )
+
+
+def test_suffixes_and_patterns_name_cases() -> None:
+    names = (["a_skeleton.nii", "b_skeleton.nii", "b.nii", "c.nii"], ["a.npz", "b.nii", "c.nii"])
+    found = match(Path("p"), Path("r"), *names, CaseNames(suffix="_skeleton"))
+    assert [stem for stem, *_ in found.pairs] == ["a", "b"]
+    assert found.pairs[1][1:] == (Path("p/b_skeleton.nii"), Path("r/b.nii"))
+    # Beside files with the suffix, those without it are other things.
+    assert found.aside == (Path("p/b.nii"), Path("p/c.nii"))
+    assert found.references == (Path("r/c.nii"),)
+    names = (["sub-01_pred.nii", "sub-02_pred.nii", "mean.nii"], ["gt_sub-02.png", "gt_sub-03.png"])
+    found = match(Path("p"), Path("r"), *names, CaseNames(pattern=r"sub-(\d+)"))
+    assert found.pairs == (("02", Path("p/sub-02_pred.nii"), Path("r/gt_sub-02.png")),)
+    assert found.aside == (Path("p/mean.nii"),)
+    assert found.notes == ("left aside, as their names are not those of a case: p/mean.nii.",)
+    with pytest.raises(
+        FileError, match=r"p/sub-01_pred\.nii; 1 reference has .* r/gt_sub-03\.png: leave out"
+    ):
+        found.check_complete()
+
+
+def test_names_twice_by_a_pattern_are_not_compared() -> None:
+    found = match(
+        Path("p"), Path("r"), ["a1x.nii", "b1.nii", "2.nii"], ["1.nii", "2.nii"], CaseNames(pattern=r"\d")
+    )
+    assert [stem for stem, *_ in found.pairs] == ["2"]
+    assert [stem for stem, _ in found.ambiguous] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        ((["a_0000.nii", "b_0000.nii"], ["a.nii", "b.nii"]), r"Add --suffix _0000, or give"),
+        ((["a.nii"], ["a_gt.nii"]), r"Add --suffix _gt, or give"),
+        ((["pred7.nii", "pred8.nii"], ["gt_7.nii"]), r"Add --pattern '\\d\+', or give"),
+        ((["x.nii"], ["y.nii"]), r"Give a prediction the name"),
+        # The first numbers are all 1, so they name no case.
+        ((["v1_a.nii", "v1_b.nii"], ["w1_a.nii"]), r"Give a prediction the name"),
+    ],
+)
+def test_what_names_have_in_common_is_proposed(names: tuple[list[str], list[str]], advice: str) -> None:
+    with pytest.raises(FileError, match=advice):
+        match(Path("p"), Path("r"), *names)
 
 
 def test_no_name_in_both() -> None:

@@ -47,8 +47,13 @@ def test_steps_are_read_as_people_write_them(text: str, expected: tuple[str, dic
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("skeletonise", "no operation 'skeletonise' (did you mean 'skeletonize'?); use skeletonize, erode,"),
+        ("despeckle:min_sizes=3vox", "no 'min_sizes' (did you mean 'min-size'?); it takes min-size"),
         ("blur", "no operation 'blur'; use skeletonize, erode,"),
-        ("erode:iteration=2", "no 'iteration'; it takes connectivity, iterations, radius, method"),
+        (
+            "erode:iteration=2",
+            "no 'iteration' (did you mean 'iterations'?); it takes connectivity, iterations, radius, method",
+        ),
         ("fill:iterations=2", "no 'iterations'; it takes no parameters"),
         ("erode:iterations=two", "iterations is a whole number, not 'two'"),
         ("skeletonize:threshold=half", "threshold is a number, not 'half'"),
@@ -73,6 +78,7 @@ def test_what_is_wrong_with_a_step_is_said_with_what_is_right(text: str, says: s
     [
         ([], "a chain needs a step"),
         (["erode:iterations=0"], "at least 1 is needed"),
+        (["close:method=nestd"], "unknown method 'nestd' (did you mean 'nested'?): use one of multilinear"),
         (["despeckle"], "needs a size, as in despeckle:min-size=30vox"),
         (["apply"], "needs a rule"),
         (["apply:rule=no-such-rule"], "no-such-rule"),

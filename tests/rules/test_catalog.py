@@ -96,10 +96,28 @@ def test_rules_are_found_without_their_dimensions() -> None:
     assert catalog.bundled("corners-2d", 2).name == "corners-2d"
 
 
-@pytest.mark.parametrize("name", ["thining", "corners-3d", "", "../bundled/thinning-2d"])
-def test_an_unknown_rule_is_refused_with_a_list(name: str) -> None:
-    with pytest.raises(RuleError, match=r"there is no rule .*zhang-suen-2d"):
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("thining", " (did you mean 'thinning'?)"),
+        ("zhang-suen-3d", " (did you mean 'zhang-suen-2d'?)"),
+        ("corner-2d", " (did you mean 'corners-2d'?)"),
+        ("", ""),
+        ("blur", ""),
+    ],
+)
+def test_an_unknown_rule_is_refused_with_a_list_and_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(RuleError) as caught:
         catalog.bundled(name, 3)
+    assert str(caught.value).startswith(
+        f"there is no rule {name!r}{near}; the bundled ones are boundary-2d, "
+    )
+    assert "zhang-suen-2d" in str(caught.value)
+
+
+def test_a_path_is_no_rule_of_a_name() -> None:
+    with pytest.raises(RuleError, match=r"there is no rule '\.\./bundled/thinning-2d'"):
+        catalog.bundled("../bundled/thinning-2d", 3)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.rsplit("-", 1)[0] in EXPECTED])

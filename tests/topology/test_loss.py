@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.topology.loss import topological_loss
 
 
@@ -31,6 +31,31 @@ def drawn() -> torch.Tensor:
 )
 def test_drawn_maps_have_the_loss_of_the_formula(prior: tuple[int, int], loss: float) -> None:
     assert topological_loss(drawn(), prior).item() == pytest.approx(loss, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("prior", "min_length", "loss"),
+    [
+        ((1, None), 0, (1 - 0.8**2) + 0.6**2),
+        ((None, 0), 0, 0.3**2),
+        ((None, None), 0, 0),
+        ((0, 0), 0.29, 0.8**2 + 0.6**2 + 0.3**2),
+        ((0, 0), 0.31, 0.8**2 + 0.6**2),
+        ((0, 1), 0.31, 0.8**2 + 0.6**2 + (1 - 0.3**2)),  # asked for, it counts at any length
+        ((1, 0), 0.7, 1 - 0.8**2),
+        ((2, 2), 1, (1 - 0.8**2) + (1 - 0.6**2) + (1 - 0.3**2) + 1),
+    ],
+)
+def test_any_number_and_short_bars(prior: tuple[int | None, ...], min_length: float, loss: float) -> None:
+    assert topological_loss(drawn(), prior, None, min_length).item() == pytest.approx(loss, abs=1e-12)
+
+
+def test_loops_of_any_number_need_no_complex(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = torch.rand((6, 5, 7), generator=torch.Generator().manual_seed(0))
+    each = [topological_loss(p, [2 if k == axis else None for k in range(3)]) for axis in range(3)]
+    assert torch.stack(each).sum().item() == pytest.approx(topological_loss(p, (2, 2, 2)).item(), rel=1e-6)
+    monkeypatch.setattr("softmorph_cli.topology.persistence._ends_of_complex", None)
+    assert topological_loss(p, (2, None, 2)).item() == pytest.approx((each[0] + each[2]).item(), rel=1e-6)
 
 
 def test_a_map_with_the_topology_has_loss_0() -> None:
@@ -72,3 +97,9 @@ def test_narrow_types(dtype: torch.dtype) -> None:
 def test_a_prior_that_does_not_fit_is_refused(prior: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"the prior .* Betti numbers"):
         topological_loss(drawn(), prior)
+
+
+@pytest.mark.parametrize("length", [-0.1, 1.1, float("nan")])
+def test_a_length_outside_of_0_to_1_is_refused(length: float) -> None:
+    with pytest.raises(UsageError, match="min_length"):
+        topological_loss(drawn(), (1, 0), min_length=length)

@@ -12,7 +12,8 @@ from softmorph_cli.topology.prior import Prior
 
 def test_betti_numbers_are_parsed() -> None:
     assert Prior.parse_betti("1,0, 2") == (1, 0, 2)
-    for text in ("", "1;0", "1,0.5", "a"):
+    assert Prior.parse_betti("1,any") == (1, None)
+    for text in ("", "1;0", "1,0.5", "a", "any", "any,-1"):
         with pytest.raises(UsageError, match=r"^betti"):
             Prior.parse_betti(text)
 
@@ -24,6 +25,15 @@ def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
     )
     found = Prior.read_all(path, ("artery", "vein"), 2, 2)
     assert found == (Prior((1,), (1, 0)), Prior((0, 1), (2, 1)))
+
+
+def test_any_number_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "priors.toml"
+    path.write_text('[[prior]]\nchannels = [0]\nbetti = [1, "any"]\n')
+    (found,) = Prior.read_all(path, None, 1, 2)
+    assert found == Prior((0,), (1, None))
+    assert found.text == "1,any"
+    assert [found.off(numbers) for numbers in ((1, 7), (0, 1), (3, 0))] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +49,8 @@ def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
         ("[[prior]]\nchannels = [true]\nbetti = [1, 0]", "no channel True"),
         ("[[prior]]\nchannels = [0]\nbetti = [1, 0, 0]", "2 axes has 2"),
         ("[[prior]]\nchannels = [0]\nbetti = [1, 0.5]", "no list of integers"),
+        ('[[prior]]\nchannels = [0]\nbetti = [1, "all"]', "no list of integers"),
+        ("[[prior]]\nchannels = [0]\nbetti = [1, true]", "no list of integers"),
         ("[[prior]]\nchannels = [0]\nbetti = [1, 0]\n" * 2, "two priors"),
         ("[[prior", "no TOML"),
     ],

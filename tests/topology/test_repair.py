@@ -302,6 +302,20 @@ def test_channels_apart() -> None:
     np.testing.assert_array_equal(found.array[2], p[2])
 
 
+def test_loops_of_any_number_are_left_alone() -> None:
+    y, x = np.indices((24, 30))
+    p = np.where(np.abs(np.hypot(y - 12, x - 12) - 7) < 1.5, 0.9, 0.1).astype(np.float32)
+    p[11:13, 26:28] = 0.7
+    found = Repairer().repair(p[None], [Prior((0,), (1, None))])
+    assert (found.stopped, found.before[0].numbers, found.after[0].numbers) == ("reached", (2, 1), (1, 1))
+    assert flipped(p, found) == 4
+    other = Repairer().repair(p[None], [Prior((0,), (None, 0))])
+    assert (other.stopped, other.after[0].b1) == ("reached", 0)
+    assert (other.array[0][11:13, 26:28] > 0.5).all()
+    with pytest.raises(InputError, match="any,any asks for nothing"):
+        Repairer().repair(p[None], [Prior((0,), (None, None))])
+
+
 def test_progress_reports_the_betti_numbers() -> None:
     reported: list[tuple[int, int, tuple[int, ...]]] = []
 

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter
-from softmorph_cli.filters.operations import components, morphological, rules, skeletonize
+from softmorph_cli.filters.operations import components, interpolate, morphological, rules, skeletonize
+from softmorph_cli.system.printable import meant
 
 # In the order of --help.
 OPERATIONS: Final[Mapping[str, type[Filter]]] = {
     one.operation: one
-    for module in (skeletonize, morphological, rules, components)
+    for module in (skeletonize, morphological, rules, components, interpolate)
     for one in vars(module).values()
     if isinstance(one, type) and issubclass(one, Filter) and hasattr(one, "operation")
 }
@@ -29,7 +30,9 @@ def find(name: str) -> type[Filter]:
         UsageError: If there is none; the message lists them.
     """
     if name not in OPERATIONS:
-        raise UsageError(f"there is no operation {name!r}; use {', '.join(OPERATIONS)}.")
+        raise UsageError(
+            f"there is no operation {name!r}{meant(name, OPERATIONS)}; use {', '.join(OPERATIONS)}."
+        )
     return OPERATIONS[name]
 
 
@@ -43,4 +46,13 @@ def from_json(document: Mapping[str, Any]) -> Filter:
     return find(given.pop("operation"))(**given)
 
 
-__all__ = ["OPERATIONS", "components", "find", "from_json", "morphological", "rules", "skeletonize"]
+__all__ = [
+    "OPERATIONS",
+    "components",
+    "find",
+    "from_json",
+    "interpolate",
+    "morphological",
+    "rules",
+    "skeletonize",
+]

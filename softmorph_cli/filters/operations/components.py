@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import LABELS, MASK, Filter, Report
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.system import lengths
-from softmorph_cli.system.parameters import Parameter, below_one, named
-from softmorph_cli.system.units import millimetres
+from softmorph_cli.system.parameters import Parameter, below_one, named, one_of
 
 if TYPE_CHECKING:
     from softmorph_cli.kernels.level_sets import LevelSets
@@ -137,7 +136,8 @@ class Threshold(Filter):
         return Result(found if self.labels else found > 0)
 
 
-def _check_spacing(name: str, value: str) -> None:
+def check_spacing(name: str, value: str) -> None:
+    """Raise `UsageError` unless a voxel size is "iso" or lengths with their units, separated by commas."""
     sizes = [] if value == "iso" else [lengths.parse(part, named(name)) for part in value.split(",")]
     if "vox" in {unit for _, unit in sizes}:
         raise UsageError(f"{named(name)} {value}: give lengths in mm, um or nm, or iso.")
@@ -152,19 +152,40 @@ class Resample(Filter):
         Parameter(
             "iso: cubic voxels of the finest spacing; a length such as 0.5mm; or one for each axis, z first.",
             "iso|LENGTH[,...]",
-            check=_check_spacing,
+            check=check_spacing,
         ),
     ] = "iso"
+    pool: Annotated[
+        str | None,
+        Parameter(
+            "What a coarser voxel is of those it covers: max keeps thin vessels at every threshold. (default: mean)",
+            "max|mean",
+            check=one_of("max", "mean"),
+        ),
+    ] = None
 
     operation: ClassVar = "resample"
     help: ClassVar = (
         "Interpolate a map to another voxel size, sheared voxels to rectangular ones; coarser voxels are "
-        "means."
+        "means, or maxima with --pool max."
     )
     examples: ClassVar = (
         "softmorph resample vessels.nii.gz cubic.nii.gz",
-        "softmorph resample vessels.nii.gz coarse.nii.gz --spacing 1mm",
+        "softmorph resample vessels.nii.gz coarse.nii.gz --spacing 1mm --pool max",
     )
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: If a parameter is invalid for any image, or has no effect.
+        """
+        super().__post_init__()
+        if self.pool is not None and self.spacing == "iso":
+            raise UsageError(
+                f"{named('pool', self.pool)} says how coarser voxels are made, and {named('spacing', 'iso')} makes "
+                f"none: give a length, such as {named('spacing', '1mm')}, or leave out {named('pool')}."
+            )
 
     def prepare(self, volume: Volume) -> Volume:
         """Return the map on the new grid.
@@ -172,23 +193,9 @@ class Resample(Filter):
         Raises:
             InputError: If the voxel size of the map is unknown, or the number of lengths does not fit its axes.
         """
-        from softmorph_cli.filters.resample import isotropic, resampled
+        from softmorph_cli.filters.resample import requested, resampled
 
-        if self.spacing == "iso" or volume.spacing is None:  # refused by `isotropic`
-            return isotropic(volume)
-        if millimetres(volume.unit) is None:
-            raise InputError(
-                "the file does not say in which unit its voxel size is; only "
-                f"{named('spacing', 'iso')} does without."
-            )
-        sizes = [lengths.parse(part, named("spacing")) for part in self.spacing.split(",")]
-        if len(sizes) not in (1, volume.spatial_dims):
-            raise InputError(
-                f"{named('spacing')} {self.spacing}: give one length, or one for each of "
-                f"{', '.join(volume.spatial_axes)}."
-            )
-        wanted = [lengths.in_unit(size, volume.unit) for size in sizes]
-        return resampled(volume, wanted * volume.spatial_dims if len(wanted) == 1 else wanted)
+        return resampled(volume, requested(volume, self.spacing), pool=self.pool or "mean")
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
         """Return the map, which `prepare` has resampled."""

@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.filter import Grid, Sequences, SoftFilter
+from softmorph_cli.filters.filter import COMMAND, Grid, Sequences, SoftFilter
 from softmorph_cli.filters.method import check_method
 from softmorph_cli.filters.settings import INCREASING, Result
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import Parameter, at_least, named
+from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.morphology import Reach
     from softmorph_cli.filters.run import FilterJob
+    from softmorph_cli.volume import Volume
 
 # For the help of increasing operations.
 _EXACT: Final = "Every threshold of OUT is exactly the binary filter of that threshold of IN."
@@ -124,6 +126,27 @@ class Morphology(SoftFilter):
             dimensions = 3 if grid.axes.endswith("ZYX") else 2
             return replace(self, radius=length[0], spacing=(1.0,) * dimensions, unit="voxels")
         return replace(fitted, radius=lengths.in_unit(length, grid.unit))
+
+    def concerns(self, volume: Volume, place: str = COMMAND) -> list[str]:
+        """Return a warning if the radius is less than one voxel along an axis."""
+        from softmorph_cli.filters.morphology import steps_of
+
+        fitted, axes = self.on_grid(volume), volume.spatial_axes
+        if fitted.radius is None or isinstance(fitted.radius, str) or fitted.spacing is None:
+            return []
+        steps, unit = steps_of(fitted.radius, fitted.spacing), sign(fitted.unit or "")
+        along = [
+            f"{axis.lower()} ({size:g} {unit})" if unit else f"{axis.lower()} ({size:g})"
+            for axis, size, count in zip(axes, fitted.spacing, steps, strict=True)
+            if count == 0
+        ]
+        if not along:
+            return []
+        return [
+            f"the radius {fitted.radius:g} {unit}".rstrip()
+            + f" is less than one voxel along {' and '.join(along)}: nothing is done along "
+            + ("this axis." if len(along) == 1 else "these axes.")
+        ]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
         """Return the phases of erosions and dilations."""

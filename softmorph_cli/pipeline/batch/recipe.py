@@ -78,6 +78,7 @@ class Recipe:
             "reading": reading,
             "output_type": self.writing.output_type,
             **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self.writing, name)},
+            **self.writing.pooling_stated,
             "version": ".".join(__version__.split(".")[:2]),
         }
 
@@ -105,10 +106,12 @@ def _stamp(path: Path) -> list[Any]:
 
 
 def _content(value: Any) -> Any:
-    """Return `value`, or if it names a rule file, a hash of the content, as a file may change and keep its name."""
+    """Return `value`, or if it names a file, what tells its content, as a file may change and keep its name."""
     from softmorph_cli.rules.rulefile import named_file
     from softmorph_cli.rules.simple_points import SUFFIX
 
+    if isinstance(value, Path):
+        return _stamp(value)
     path = named_file(value) if isinstance(value, str) else None
     if path is None:
         return value

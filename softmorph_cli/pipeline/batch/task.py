@@ -59,7 +59,7 @@ class Outcome:
 
     Attributes:
         task: The task.
-        error: The reason why the task failed, in one sentence; None if the result was written.
+        error: The reason why the task failed, in one sentence; None if the result was written as requested.
         row: The file's entry in the summary.
         output_size: Size of the result in bytes; None if the task failed.
         seconds: Run time of the task.
@@ -110,9 +110,12 @@ def run_task(
             traceback=traceback.format_exc(),
             wrong_call=isinstance(error, UsageError),
         )
+    # A result that fell short is written; the file counts as failed, and its row says both.
+    short = {} if processed.shortfall is None else {"not_reached": True}
     return Outcome(
         task,
-        row=_row(processed),
+        error=None if processed.shortfall is None else _named(processed.shortfall, task),
+        row=_row(processed) | short,
         output_size=size,
         seconds=time.perf_counter() - started,
         warnings=tuple(dict.fromkeys((*processed.warnings, *caught))),
@@ -177,6 +180,10 @@ def _sentence(error: Exception, task: FileTask) -> str:
             f"{message.removesuffix('.')}; a batch reads all its files with the same options: where others need none, "
             f"run those like this one apart, with --glob {typed(escape(task.source.name))} and that option."
         )
+    return _named(message, task)
+
+
+def _named(message: str, task: FileTask) -> str:
     known = any(str(path) in message for path in (task.source, task.target))
     return message if known else f"{task.source}: {message}"
 

@@ -1,0 +1,161 @@
+"""Completion of a map by a shape prior, which is fitted to the slices that are observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.completion.between import Scale
+from softmorph_cli.filters import resample
+from softmorph_cli.system.parameters import named
+
+if TYPE_CHECKING:
+    from softmorph_cli.completion.box import Coordinates
+    from softmorph_cli.completion.fitting import Fit
+    from softmorph_cli.completion.prior import Prior
+    from softmorph_cli.completion.validation import LeftOut
+    from softmorph_cli.volume import Volume
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FittedPrior:
+    """A prior fitted to a map.
+
+    Attributes:
+        prior: The prior.
+        coordinates: The coordinates of the map's voxels in the prior's box.
+        fit: The fitted latent vector, with its agreement on the observed slices.
+        left_out: The agreement on observed slices that were left out of a fit, one at a time, beside that of logit
+            interpolation; None if no slice can be left out.
+        channels: The channel of the map that holds each class of the prior, -1 for a background that it lacks.
+        filled: The map without missing slices, of shape (C, ...).
+        predicted: The probabilities of the prior at all voxels, of the same shape.
+    """
+
+    prior: Prior
+    coordinates: Coordinates
+    fit: Fit
+    left_out: LeftOut | None
+    channels: list[int]
+    filled: Array
+    predicted: Array
+
+    @classmethod
+    def of(cls, prior: Prior | Path, volume: Volume, observed: Mask, axis: int) -> FittedPrior:
+        """Fit a prior to the observed slices of a map, and fill the others.
+
+        Args:
+            prior: The prior, or its file.
+            volume: The map, with axes (C, ...) and C = 1 for a single image.
+            observed: For each slice along the axis whether it is observed.
+            axis: The axis of the slices, counted from the first spatial axis.
+
+        Raises:
+            FileError: If the file is no prior.
+            InputError: If the map does not fit the prior, or its observed slices are empty.
+        """
+        from softmorph_cli.completion import fitting, prior_file, validation
+        from softmorph_cli.completion.box import VOXELS, Grid
+
+        if isinstance(prior, Path):
+            prior = prior_file.load(prior)
+        maps, number = volume.array, np.arange(len(observed))
+        along = [1] * volume.spatial_dims
+        along[axis] = -1
+        seen = observed.reshape(along)
+        # What stands in the missing slices counts for nothing: one that is observed takes their place.
+        complete = np.take(maps, np.where(observed, number, number[observed][0]), axis + 1)
+        given, channels = prior.exclusive(complete, volume.channels)
+        _, place = prior.place(Grid.of(volume, voxels=prior.box.unit == VOXELS))
+        fit = fitting.fit_probabilities(prior, given, seen, place)
+        left_out = validation.leave_one_out(prior, given, observed, axis, place)
+        predicted = cls._in_channels(fitting.predict(prior, fit.latent, place), channels, maps)
+        return cls(prior, place, fit, left_out, channels, np.where(seen, maps, predicted), predicted)
+
+    @staticmethod
+    def _in_channels(classes: Array, channels: list[int], like: Array) -> Array:
+        """Return probabilities of the prior's classes in the order and type of the channels of a map."""
+        found = np.zeros((len(like), *classes.shape[1:]), like.dtype)
+        for number, channel in enumerate(channels):
+            if channel >= 0:
+                found[channel] = np.clip(classes[number], 0, 1)
+        return found
+
+    def on_grid(self, old: tuple[int, ...], grid: Volume, matrix: Matrix) -> Array:
+        """Return the map on another grid, of shape (C, ...): the prior there, corrected as at the observed slices.
+
+        The correction is the difference between the map and the prior, in logits; it is interpolated linearly, and is 0
+        at missing slices. So the result goes over into the observed slices without a step.
+
+        Args:
+            old: The spatial shape of the map, with three axes.
+            grid: A map on the other grid.
+            matrix: The 4 x 4 matrix from its indices to those of the map, as of `interpolation`.
+        """
+        from softmorph_cli.completion import fitting
+
+        dims, new = self.filled.ndim - 1, grid.spatial_dims
+        steps = matrix[3 - dims : 3, 3 - new : 3].T @ self.coordinates.matrix
+        offset = matrix[3 - dims : 3, 3] @ self.coordinates.matrix + self.coordinates.offset
+        shape = grid.array.shape[-new:]
+        place = replace(self.coordinates, shape=shape, matrix=steps, offset=offset)
+        predicted = self._in_channels(
+            fitting.predict(self.prior, self.fit.latent, place), self.channels, self.filled
+        )
+        scale = Scale.of(self.filled, "logit", 0, exclusive=len(self.filled) > 1)
+        away = scale.encode(self.filled) - scale.encode(self.predicted)
+        three = (1,) * (3 - new) + shape
+        moved = resample.at_places(away.reshape(-1, *old), matrix[:3, :3], matrix[:3, 3], three)
+        scores = scale.encode(predicted) + moved.reshape(-1, *shape)
+        return scale.decode(np.clip(scores, 0, 1))
+
+    @property
+    def agreement(self) -> float:
+        """The agreement with the observed slices: the mean over classes of 2 sum min(p, q) / sum (p + q)."""
+        return self.fit.dice or 0.0
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The entry of the fit in the JSON document."""
+        left_out = self.left_out
+        return {
+            "dice_observed": self.agreement,
+            "left_out": None
+            if left_out is None
+            else {"slices": list(left_out.slices), "prior": left_out.prior, "logit": left_out.logit},
+            "network": self.prior.network_hash(),
+            "seconds": self.fit.seconds,
+        }
+
+
+def told(fits: list[FittedPrior], least: float) -> tuple[list[str], list[str], str | None]:
+    """Return notes and warnings on the fits of a map, and what falls short of the least agreement, or None."""
+    worst = min(one.agreement for one in fits)
+    notes = [f"the prior agrees with the observed slices by a soft Dice of {worst:.3f}."]
+    warnings = []
+    judged = [one.left_out for one in fits if one.left_out is not None]
+    if judged:
+        prior, logit = (float(np.mean([getattr(one, name) for one in judged])) for name in ("prior", "logit"))
+        text = (
+            f"on observed slices, left out one at a time, the prior has a soft Dice of {prior:.3f} and interpolation "
+            f"of logits {logit:.3f}"
+        )
+        if prior < logit:
+            warnings.append(f"{text}: {named('method', 'logit')} in place of the prior may do better here.")
+        else:
+            notes.append(f"{text}.")
+    if worst >= least:
+        return notes, warnings, None
+    short = (
+        f"the prior agrees with the observed slices by a soft Dice of {worst:.3f} only, less than {named('min_fit')} "
+        f"{least:g}: the map is completed, but its object may be no such shape as the prior has learned."
+    )
+    return notes[1:], warnings, short

@@ -1,0 +1,188 @@
+"""Completion of missing slices, and interpolation on finer grids: a filter without methods of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.filter import Filter, Report
+from softmorph_cli.filters.operations.components import check_spacing
+from softmorph_cli.filters.settings import Result
+from softmorph_cli.system.parameters import Parameter, named
+
+if TYPE_CHECKING:
+    from softmorph_cli.completion.prior import Prior
+    from softmorph_cli.volume import Volume
+
+
+def _check_missing(name: str, value: str) -> None:
+    from softmorph_cli.completion.slices import check
+
+    check(name, value)
+
+
+def _check_method(name: str, value: str) -> None:
+    from softmorph_cli.completion.between import check
+
+    check(name, value)
+
+
+def _check_fit(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise UsageError(f"{named(name)} {value:g}: a Dice is from 0 to 1.")
+
+
+def _check_axis(name: str, value: str) -> None:
+    if value.lower() not in ("z", "y", "x"):
+        raise UsageError(f"{named(name)} {value}: use z, y or x.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolate(Filter):
+    """A map with its missing slices filled, or on another grid."""
+
+    missing: Annotated[
+        str | None,
+        Parameter(
+            "The missing slices, from 0: 5:9,12 for 5 to 8 and 12; or empty, for those between others that are 0 "
+            "throughout.",
+            "SLICES|empty",
+            check=_check_missing,
+        ),
+    ] = None
+    axis: Annotated[
+        str | None,
+        Parameter("The axis of the slices. (default: z, in 2D y)", "z|y|x", check=_check_axis),
+    ] = None
+    spacing: Annotated[
+        str | None,
+        Parameter(
+            "The grid of OUT: iso for cubic voxels of the finest spacing; a length such as 0.5mm; or one for each "
+            "axis, z first. (default: that of IN)",
+            "iso|LENGTH[,...]",
+            check=check_spacing,
+        ),
+    ] = None
+    like: Annotated[
+        Path | None,
+        Parameter(
+            "The grid of OUT is that of this image, oblique planes too; outside of IN it is 0.",
+            "IMAGE",
+            ("--like",),
+        ),
+    ] = None
+    method: Annotated[
+        str | None,
+        Parameter(
+            "What is interpolated: logit, linear (probabilities), shape (distances to the border at 0.5) or nearest. "
+            "(default: logit)",
+            "NAME",
+            ("--method", "-m"),
+            check=_check_method,
+        ),
+    ] = None
+    prior: Annotated[
+        Path | None,
+        Parameter(
+            "A shape prior, as of softmorph prior train: it is fitted to the observed slices, and gives the others.",
+            "FILE",
+        ),
+    ] = None
+    min_fit: Annotated[
+        float | None,
+        Parameter(
+            "With --prior: a soft Dice on the observed slices below it ends with status 3, after writing. "
+            "(default: 0.8)",
+            "DICE",
+            check=_check_fit,
+        ),
+    ] = None
+    grid: Annotated[Any, Parameter("A map with the grid of `like`, once it is read.", shell=False)] = None
+
+    learned: Annotated[Any, Parameter("A prior that is read already.", shell=False)] = None
+
+    operation: ClassVar = "interpolate"
+    help: ClassVar = """Fill missing slices of a map, or interpolate it on a finer grid; observed slices do not change.
+
+    The whole map is held in memory. Before the first observed slice and after the last, the nearest one is repeated.
+    Classes that exclude each other keep their sum.
+    """
+    examples: ClassVar = (
+        "softmorph interpolate heart.nii.gz whole.nii.gz --missing 5:9,12 --filled invented.nii.gz",
+        "softmorph interpolate heart.nii.gz cubic.nii.gz --spacing iso --prior hearts.safetensors",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: If one is invalid for any image, or nothing is asked for.
+        """
+        super().__post_init__()
+        if self.spacing is not None and (self.like is not None or self.grid is not None):
+            raise UsageError(
+                f"give either {named('spacing')} or {named('like')}: both name the grid of the result."
+            )
+        if self.missing is None and not self.to_grid:
+            raise UsageError(
+                "nothing is missing and no grid is asked for: name the missing slices, such as "
+                f"{named('missing', '5:9,12')} or {named('missing', 'empty')}, or the grid, such as "
+                f"{named('spacing', 'iso')}."
+            )
+
+        if self.known_prior is not None and self.method is not None:
+            raise UsageError(
+                f"give either {named('prior')} or {named('method')}: a prior is a method of its own."
+            )
+        if self.min_fit is not None and self.known_prior is None:
+            raise UsageError(f"{named('min_fit')} is of the fit of a prior: add {named('prior', 'FILE')}.")
+
+    @property
+    def to_grid(self) -> bool:
+        """Whether the result lies on another grid than the map."""
+        return self.spacing is not None or self.like is not None or self.grid is not None
+
+    @property
+    def way(self) -> str:
+        """The method of interpolation."""
+        return self.method or "logit"
+
+    @property
+    def method_in_force(self) -> str:
+        """The method in documents and provenance."""
+        return self.way if self.known_prior is None else "prior"
+
+    @property
+    def known_prior(self) -> Prior | Path | None:
+        """The shape prior, or its file."""
+        return self.prior if self.learned is None else self.learned
+
+    @property
+    def least_fit(self) -> float:
+        """The agreement with the observed slices below which a fit counts as poor."""
+        return 0.8 if self.min_fit is None else self.min_fit
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as in documents, without the method."""
+        found = {name: value for name, value in super().parameters.items() if name != "method"}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in found.items()}
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are read beside the map."""
+        return [path for path in (self.like, self.prior) if path is not None]
+
+    def opened(self, grid_of: Callable[[Path], Volume]) -> Self:
+        """Return the filter with the grid of the image that `like` names."""
+        return self if self.like is None else replace(self, grid=grid_of(self.like))
+
+    def run(self, volume: Volume, progress: Report | None = None) -> Result:
+        """Return the completed map, and which of its voxels are invented."""
+        from softmorph_cli.filters.interpolation import complete
+
+        found = complete(self, volume)
+        return Result(found.volume.array, warnings=found.warnings, completed=found)

@@ -1,0 +1,173 @@
+"""softmorph interpolate: command, chain and batch; what is written, said, and in the JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_cli import load, nibabel, refused, run, save
+
+from softmorph_cli.completion.between import fill
+from softmorph_cli.io.reading import read
+
+SPACING = (4.0, 1.0, 1.0)
+GONE = [3, 4, 8]
+
+
+def ball() -> np.ndarray:
+    z, y, x = np.indices((10, 12, 13)) - np.array([5, 6, 6.5]).reshape(3, 1, 1, 1)
+    return np.asarray(1 / (1 + np.exp(np.hypot(np.hypot(2 * z, y), x) - 5)), np.float32)
+
+
+def gapped() -> np.ndarray:
+    array = ball()
+    array[GONE] = 0
+    return array
+
+
+@pytest.fixture(autouse=True)
+def _maps(here: Path) -> None:
+    save("map.nii.gz", gapped(), SPACING)
+
+
+def filled(method: str = "logit") -> np.ndarray:
+    observed = np.ones(10, bool)
+    observed[GONE] = False
+    return np.asarray(fill(ball()[np.newaxis], observed, 0, method)[0])
+
+
+def test_what_is_written_said_and_in_the_document() -> None:
+    ended = run(
+        "interpolate", "map.nii.gz", "out.nii.gz", "--missing", "empty", "--filled", "new.nii.gz", "--json"
+    )
+    np.testing.assert_array_equal(load("out.nii.gz"), filled())
+    mask = load("new.nii.gz")
+    assert nibabel.load("new.nii.gz").get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(np.unique(np.nonzero(mask)[0]), GONE)
+    assert mask[3:5].all()
+    for image in ("out.nii.gz", "new.nii.gz"):
+        np.testing.assert_array_equal(nibabel.load(image).affine, nibabel.load("map.nii.gz").affine)
+    assert (
+        "3 of 10 slices along z (the first axis; --axis names another) are invented: 3:5,8, counted"
+        in ended.err
+    )
+    (step,) = ended.json["steps"]
+    assert step["parameters"] == {"missing": "3:5,8", "axis": "z"}
+    assert step["method"] == "logit"
+    assert step["interpolation"] == {
+        "axis": "z",
+        "slices": 10,
+        "missing": GONE,
+        "repeated": [],
+        "classes_exclude_each_other": False,
+        "invented_voxels": 3 * 12 * 13,
+        "outside_voxels": 0,
+    }
+    for image in ("out.nii.gz", "new.nii.gz"):
+        source = read(image).source
+        assert source is not None
+        assert source.provenance["command"] == "softmorph interpolate"
+        assert source.provenance["parameters"] == {"method": "logit", "missing": "3:5,8", "axis": "z"}
+
+
+@pytest.mark.parametrize("method", ["linear", "shape", "nearest"])
+def test_methods(method: str) -> None:
+    run("interpolate", "map.nii.gz", "out.nii.gz", "--missing", "3:5,8", "--axis", "z", "-m", method)
+    np.testing.assert_array_equal(load("out.nii.gz"), filled(method))
+
+
+def test_slices_at_the_ends_are_said_to_be_repeated() -> None:
+    ended = run("interpolate", "map.nii.gz", "out.nii.gz", "--missing=:2,-1", "--axis", "z")
+    assert "slices 0:2,9 along z have an observed slice on one side only" in ended.err
+    assert "the first axis" not in ended.err
+    np.testing.assert_allclose(load("out.nii.gz")[1], ball()[2], atol=1e-6)
+
+
+def test_a_chain_with_a_finer_grid_a_picture_and_the_mask_of_the_step(tmp_path: Path) -> None:
+    steps = ("interpolate:missing=3:5,8,spacing=iso,method=shape", "threshold:largest=1")
+    beside = ("--filled", "new.nii.gz", "--preview", "seen.png", "--save-steps", "steps", "--json")
+    ended = run("chain", "map.nii.gz", "out.nii.gz", *steps, *beside)
+    assert load("out.nii.gz").shape == load("new.nii.gz").shape == (40, 12, 13)
+    assert load("steps/01-interpolate.nii.gz").shape == (40, 12, 13)
+    assert Path("seen.png").stat().st_size > 1000
+    assert ended.json["steps"][0]["parameters"] == {"missing": "3:5,8", "axis": "z", "spacing": "iso"}
+    run("interpolate", "map.nii.gz", "alone.nii.gz", "--missing", "3:5,8", "--spacing", "iso", "-m", "shape")
+    np.testing.assert_array_equal(load("alone.nii.gz"), load("steps/01-interpolate.nii.gz"))
+    Path("steps.toml").write_text(
+        '[[step]]\noperation = "interpolate"\nmissing = "3:5,8"\nlike = "out.nii.gz"\nmethod = "shape"\n'
+    )
+    run("chain", "map.nii.gz", "again.nii.gz", "--pipeline", "steps.toml")
+    np.testing.assert_allclose(load("again.nii.gz"), load("alone.nii.gz"), atol=1e-5)
+
+
+def test_the_grid_of_an_image_of_any_kind() -> None:
+    image = nibabel.Nifti1Image(np.full((30, 20, 9, 2), 700, np.int16), np.diag([0.5, 0.5, 3.0, 1]))
+    nibabel.save(image, "scan.nii.gz")
+    ended = run(
+        "interpolate", "map.nii.gz", "out.nii.gz", "--like", "scan.nii.gz", "--missing", "empty", "--json"
+    )
+    made = nibabel.load("out.nii.gz")
+    assert made.shape == (30, 20, 9)
+    np.testing.assert_array_equal(made.affine, image.affine)
+    outside = ended.json["steps"][0]["interpolation"]["outside_voxels"]
+    assert outside > 0
+    assert f"{100 * outside / 5400:.3g} % of the voxels lie outside" in ended.err
+    # The other image is no longer there: said as of any file.
+    Path("scan.nii.gz").unlink()
+    assert "scan.nii.gz" in refused("interpolate", "map.nii.gz", "new.nii.gz", "--like", "scan.nii.gz")
+
+
+def test_classes_of_a_stack_sum_to_1() -> None:
+    maps = np.stack([ball(), 1 - ball()])
+    save("classes.nii.gz", maps, SPACING)
+    run(
+        "interpolate", "classes.nii.gz", "out.nii.gz", "--missing", "4:7", "--spacing", "iso", "--renormalize"
+    )
+    np.testing.assert_allclose(load("out.nii.gz").sum(axis=0), 1, atol=1e-6)
+
+
+def test_rows_of_a_picture() -> None:
+    np.save("flat.npy", ball()[5])
+    ended = run("interpolate", "flat.npy", "out.npy", "--missing", "4")
+    assert "1 of 12 slices along y (the first axis" in ended.err
+    observed = np.arange(12) != 4
+    np.testing.assert_array_equal(np.load("out.npy"), fill(ball()[5][np.newaxis], observed, 0)[0])
+
+
+def test_a_batch_names_the_file_that_has_nothing_missing() -> None:
+    Path("in").mkdir()
+    Path("map.nii.gz").rename("in/map.nii.gz")
+    save("in/whole.nii.gz", ball(), SPACING)
+    ended = run("batch", "in", "out", "interpolate:missing=empty", "--workers", 1, code=1)
+    np.testing.assert_array_equal(load("out/map.nii.gz"), filled())
+    assert not Path("out/whole.nii.gz").exists()
+    assert "in/whole.nii.gz: no slice between others is empty along z" in ended.err
+    listed = json.loads(Path("out/summary.json").read_text())
+    assert [one["status"] for one in listed["files"]] == ["done", "failed"]
+
+
+def test_what_is_refused() -> None:
+    for words, message in (
+        ((), "nothing is missing and no grid is asked for"),
+        (("--missing", "3", "--spacing", "iso", "--like", "map.nii.gz"), "give either --spacing or --like"),
+        (("--missing", "three"), "--missing 'three' names no slices"),
+        (("--missing", "3", "--axis", "t"), "--axis t: use z, y or x"),
+        (("--missing", "3", "--method", "cubic"), "--method cubic: use logit, linear, shape or nearest"),
+        (("--spacing", "2vox"), "--spacing 2vox: give lengths in mm, um or nm, or iso"),
+    ):
+        assert message in refused("interpolate", "map.nii.gz", "out.nii.gz", *words, code=2)
+    for words, message in (
+        (
+            ("--missing", "3,10"),
+            "map.nii.gz: --missing 3,10: there is no slice 10 along z, which has 10, 0 to 9.",
+        ),
+        (("--missing", "1:"), "map.nii.gz: 1 slice along z is observed, and at least 2 are needed"),
+        (("--missing", ":"), "map.nii.gz: --missing : names every slice along z"),
+    ):
+        assert message in refused("interpolate", "map.nii.gz", "out.nii.gz", *words)
+    same = refused("interpolate", "map.nii.gz", "map.nii", "--missing", "3", "--filled", "map.nii", code=2)
+    assert "map.nii is named twice" in same
+    like = refused("interpolate", "map.nii.gz", "out.nii", "--like", "g.nii", "--filled", "g.nii", code=2)
+    assert "g.nii is named twice" in like

@@ -1,0 +1,257 @@
+"""softmorph prior: train, info, evaluate, segment; one small prior is trained for all tests."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_cli import Ended, load, nibabel, refused, run, save
+from helpers_learned import SHAPE, SPACING, TINY, advised, softened, write_hearts
+
+from softmorph_cli import read_prior
+from softmorph_cli.__main__ import main
+from softmorph_cli.completion.checkpoint import Checkpoint
+
+
+def test_training_tells_how_well_hidden_slices_of_other_maps_are_found(learned: Path) -> None:
+    told = json.loads((learned / "prior.json").read_text())["prior"]
+    assert told["classes"] == ["class 1", "class 2", "class 3"]
+    assert told["orientation"] == "SAR"
+    assert told["box"] == {"size": [128.0, 48.0, 48.0], "unit": "mm"}
+    assert len(told["subjects"]) == 8
+    assert told["training"]["steps"] == 250
+    # Four gaps, three classes and all of them, three methods.
+    assert len(told["validation"]) == 48
+    assert {row["method"] for row in told["validation"]} == {"prior", "logit", "linear"}
+    text = (learned / "out.txt").read_text()
+    assert "learned from 8 maps, 2 held out" in text
+    every = next(row for row in told["validation"] if (row["class"], row["method"]) == ("all", "prior"))
+    assert f"{every['hidden']}, all: prior {every['dice']:.3f}" in text
+    assert (learned / "sheet.png").read_bytes()[:4] == b"\x89PNG"
+    # Nothing else is left.
+    assert {one.name for one in learned.iterdir()} == {
+        *("maps", "images", "p.safetensors", "sheet.png", "prior.json", "out.txt")
+    }
+
+
+def test_the_same_seed_gives_the_same_file_and_force_another() -> None:
+    write_hearts(8, 3, images=False)
+    run("prior", "train", "maps", "a.safetensors", *TINY, "--quiet")
+    Path("maps").rename("elsewhere")
+    run("prior", "train", "elsewhere", "b.safetensors", *TINY, "--quiet")
+    first = Path("a.safetensors").read_bytes()
+    assert first == Path("b.safetensors").read_bytes()
+    refused("prior", "train", "elsewhere", "a.safetensors", *TINY, says="exists already; add --force")
+    run("prior", "train", "elsewhere", "a.safetensors", *TINY, "--seed", 1, "--force")
+    assert first != Path("a.safetensors").read_bytes()
+
+
+def test_an_interrupted_training_goes_on_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_hearts(8, 3, images=False)
+    run("prior", "train", "maps", "whole.safetensors", *TINY)
+    keep = Checkpoint.write
+    kept: list[int] = []
+
+    def interrupted(self: Checkpoint, state: Any) -> None:
+        keep(self, state)
+        kept.append(int(state["step"]))
+        if len(kept) % 15 == 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "due", True)
+        patch.setattr(Checkpoint, "write", interrupted)
+        command = ("prior", "train", "maps", "p.safetensors", *TINY)
+        ended = run(*command, code=130)
+        assert "the same command with --resume goes on" in ended.err
+        run(*command, "--resume", code=130)
+    # Other settings do not go on from it.
+    said = refused("prior", "train", "maps", "p.safetensors", *TINY, "--resume", "--seed", 9)
+    assert "is of a training of other maps or settings" in said
+    run(*command, "--resume")
+    assert kept == list(range(1, 31))
+    assert Path("p.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+    assert not list(Path().glob(".*"))
+    # Once more, it is complete.
+    ended = run(*command, "--resume")
+    assert "p.safetensors is complete: " in ended.err
+    assert ended.out == ""
+    refused(*command, "--resume", "--steps", 41, says="exists already")
+    assert "40 maps" not in run(*command, "--resume", "--force").out
+    assert Path("p.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+
+
+def test_maps_with_channels_of_one_class_and_in_2d() -> None:
+    softened(shape=(9, 10))
+    run("prior", "train", "maps", "p.safetensors", *TINY)
+    told = run("prior", "info", "p.safetensors", "--json").json["prior"]
+    assert (told["classes"], told["axes"], told["intensity"]) == (["class 1"], "YX", None)
+    ended = run("prior", "evaluate", "p.safetensors", "maps", "--hide", "every:2", "--axis", "x", "--json")
+    assert ended.json["axis"] == "x"
+    # The first has 0.5 at most, and no voxel where the object is more probable than the background.
+    assert {row["subjects"] for row in ended.json["rows"]} == {7}
+
+
+def test_labels_are_chosen_among_those_there_are() -> None:
+    write_hearts(8, 3, images=False)
+    refused(
+        "prior",
+        "train",
+        "maps",
+        "p.safetensors",
+        "--label",
+        7,
+        says="no file holds the label 7; they hold 1, 2, 3",
+    )
+    run("prior", "train", "maps", "p.safetensors", *TINY, "--label", 3, "--label", 1)
+    assert read_prior("p.safetensors").classes == ("class 1", "class 3")
+
+
+def test_too_few_maps_and_maps_that_differ_are_refused() -> None:
+    softened(7)
+    refused("prior", "train", "maps", "p.safetensors", says=("at least 8 maps", "7"))
+    save("maps/7.nii.gz", np.ones((2, 4, 6, 6), np.float32) / 3)
+    said = refused("prior", "train", "maps", "p.safetensors", says="classes")
+    assert "7.nii.gz" in said
+    assert "0.nii.gz" in said
+    turned = nibabel.Nifti1Image(np.ones((6, 6, 4), np.float32), np.diag([-1.5, 2.0, 3.0, 1.0]))
+    turned.header.set_xyzt_units("mm")
+    turned.to_filename("maps/7.nii.gz")
+    refused("prior", "train", "maps", "p.safetensors", says=("7.nii.gz", "0.nii.gz", "directions"))
+    refused("prior", "train", "nowhere", "p.safetensors", code=2, says="nowhere does not exist")
+    refused("prior", "train", "maps", "p.pt", says="end its name with .safetensors")
+    save("maps/7.nii.gz", load("maps/0.nii.gz"))
+    refused("prior", "train", "maps", "p.safetensors", "--box", "1,2,3", says="larger than the prior's box")
+    for option, value in (("--box", "1,2,3,4"), ("--activation", "tanh"), ("--validate", 0.9)):
+        refused("prior", "train", "maps", "p.safetensors", option, value, code=2, says=option)
+
+
+def test_maps_without_a_size_are_counted_in_voxels() -> None:
+    Path("maps").mkdir()
+    for k in range(8):
+        save(f"maps/{k}.npy", np.eye(6, dtype=np.float32) * (1 - k / 20))
+    advised("add --voxels", "prior", "train", "maps", "p.safetensors", *TINY, more=("--voxels",))
+    assert read_prior("p.safetensors").box.unit == "voxels"
+    advised(
+        "add --voxels", "prior", "evaluate", "p.safetensors", "maps", "--hide", "gap:2", more=("--voxels",)
+    )
+
+
+def test_maps_that_differ_in_what_they_say_of_their_size_are_counted_in_voxels() -> None:
+    softened()
+    save("maps/0.tif", load("maps/0.nii.gz"))  # which has no directions
+    Path("maps/0.nii.gz").unlink()
+    advised("--voxels leaves it out", "prior", "train", "maps", "p.safetensors", *TINY, more=("--voxels",))
+
+
+def test_the_image_of_each_map_is_found_or_missed() -> None:
+    write_hearts(8, 3)
+    Path("images/case_5_0000.nii.gz").rename("images/case_6.nii.gz")
+    command = ("prior", "train", "maps", "p.safetensors", *TINY, "--images", "images")
+    advised("holds no image of the name of case_5.nii.gz", *command, without=("--images", "images"))
+    Path("images/case_6.nii.gz").rename("images/case_5.nii.gz")
+    save("images/case_4_0000.nii.gz", np.zeros((8, 16, 15), np.int16), SPACING)
+    refused(*command, "--force", says=("case_4_0000.nii.gz has the shape (8, 16, 15)", "maps/case_4.nii.gz"))
+    save("images/case_4_0000.nii.gz", np.zeros(SHAPE, np.int16), (3.0, 3.0, 3.0))
+    refused(*command, "--force", says=("case_4_0000.nii.gz lies at another place", "maps/case_4.nii.gz"))
+
+
+def test_a_file_that_is_no_label_map_is_named() -> None:
+    softened()
+    advised(
+        "0.nii.gz is no label map: leave --label out",
+        *("prior", "train", "maps", "p.safetensors", *TINY, "--label", 2),
+        without=("--label", 2),
+    )
+
+
+# Files.
+
+
+def test_info_says_what_a_prior_is_for(prior: Path) -> None:
+    shown = run("prior", "info", prior).out
+    for words in (
+        "classes: class 1, class 2, class 3",
+        "axes of the array: z y x, running to S A R",
+        "box: 128 × 48 × 48 mm",
+        "learned from: 8 maps and their images",
+        "network: 3 layers of 32, sine",
+        "the last quarter hidden, class 2: prior ",
+    ):
+        assert words in shown
+    told = run("prior", "info", prior, "--json").json["prior"]
+    assert told["network_sha256"] == read_prior(prior).network_hash()
+
+
+def test_files_that_are_no_priors_are_refused(prior: Path) -> None:
+    content = prior.read_bytes()
+    Path("cut.safetensors").write_bytes(content[:-5])
+    Path("trap.pt").write_bytes(b"\x80\x04cposix\nsystem\n")
+    save("map.nii.gz", np.zeros(SHAPE, np.float32))
+    for name, says in (
+        ("cut.safetensors", "cut short"),
+        ("trap.pt", "is named as a pickle"),
+        ("map.nii.gz", "is a NIfTI image and no prior"),
+        ("missing.safetensors", "does not exist"),
+        (".", "is a folder"),
+    ):
+        assert refused("prior", "info", name, says=says).startswith(f"{name} ")
+        refused("prior", "evaluate", name, "others/maps", says=says)
+        refused("prior", "segment", "map.nii.gz", "out.nii.gz", "--prior", name, says=says)
+
+
+# Examples of --help.
+
+
+def test_the_examples_of_help_work(prior: Path, learned: Path) -> None:
+    prior.rename("heart.safetensors")
+    Path("others/images/case_0_0000.nii.gz").rename("image.nii.gz")
+    for path in Path("others/maps").iterdir():
+        path.rename(f"others/{path.name}")
+    shutil.copytree(learned / "maps", "maps")
+    shutil.copytree(learned / "maps", "labels")
+    shutil.copytree(learned / "images", "images")
+    examples = [
+        line.strip().replace("\n", " ")
+        for name in ("train", "info", "evaluate", "segment")
+        for line in _examples(run("prior", name, "--help"))
+    ]
+    assert len(examples) == 8
+    for line in examples:
+        words = line.partition(" > ")[0].split()[1:]
+        more = (
+            ["--force", *map(str, TINY)] if words[1] == "train" else ["--force"] if "segment" in words else []
+        )
+        code = 3 if words[1] == "evaluate" and "gap:4" in words else 0
+        if words[1] != "train":
+            run(*words, *more, *(["--min-fit", "0"] if "segment" in words else []), code=code)
+        else:
+            target = Path("heart.safetensors").read_bytes()
+            run(*words, *more)
+            Path("heart.safetensors").write_bytes(target)
+
+
+def _examples(ended: Ended) -> list[str]:
+    told = ended.out.split("Examples:")[1]
+    return [" ".join(part.split()) for part in told.strip().split("\n\n")]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_objects_are_not_frozen_at_exit_where_triton_would_complain(there: bool, monkeypatch: Any) -> None:
+    """Training imports Triton, which prints on stderr what it takes for leaks, 30 lines of it."""
+    frozen: list[None] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(None))
+    monkeypatch.setattr(gc, "set_threshold", lambda count: None)
+    monkeypatch.setattr(sys, "argv", ["softmorph", "--version"])
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    if there:
+        monkeypatch.setitem(sys.modules, "triton", sys)
+    with pytest.raises(SystemExit):
+        main()
+    assert bool(frozen) is not there

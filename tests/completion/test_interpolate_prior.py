@@ -1,0 +1,212 @@
+"""`interpolate` with a shape prior: what is observed stays, what is invented is the prior's, poor fits are told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from helpers_subjects import SIDE, volume_of
+from typer.testing import CliRunner
+
+import softmorph_cli as sm
+from softmorph_cli.cli.app import app
+from softmorph_cli.completion import fitting, hearts, prior_file
+from softmorph_cli.completion.box import Box, Grid
+from softmorph_cli.completion.network import Architecture, ImplicitFunction
+from softmorph_cli.completion.prior import FitSettings, Prior
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.fitted import FittedPrior
+
+# This prior is poorer than interpolation, which is said.
+pytestmark = pytest.mark.filterwarnings("ignore::softmorph_cli.SoftmorphWarning")
+GAP = [3, 4, 5]
+
+
+@cache
+def prior() -> Prior:
+    """Return an untrained prior with fits of a few steps: what it predicts is of no interest here."""
+    generator = torch.Generator().manual_seed(0)
+    architecture = Architecture(3, 4, 16, 2, "sine", False)
+    network = ImplicitFunction(architecture, generator)
+    return Prior(
+        architecture=architecture,
+        weights={name: one.detach() for name, one in network.state_dict().items()},
+        latents=torch.randn(9, 16, generator=generator),
+        classes=hearts.CLASSES,
+        axes="ZYX",
+        directions=((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+        box=Box((SIDE,) * 3, "mm"),
+        intensity=None,
+        completion=FitSettings(steps=20, points=256, rate=3e-2),
+        subjects=tuple(f"case {k}" for k in range(9)),
+    )
+
+
+def heart(seed: int = 100, shape: tuple[int, int, int] = (8, 16, 16)) -> sm.Volume:
+    _, labels = hearts.sample(hearts.draw_heart(np.random.default_rng(seed)), shape)
+    return volume_of(labels)
+
+
+def blank(volume: sm.Volume, missing: list[int]) -> sm.Volume:
+    array = volume.array.copy()
+    array[:, missing] = 0
+    return volume.with_array(array)
+
+
+def scores(maps: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the logits of classes, the rest to 1 among them."""
+    maps = np.concatenate([maps, np.clip(1 - maps.sum(axis=0, keepdims=True), 0, 1)]).astype(np.float64)
+    kept = 0.02 + 0.96 * maps
+    return np.log(kept / (1 - kept))
+
+
+def test_missing_slices_are_the_fitted_prior_and_the_others_stay() -> None:
+    whole = heart()
+    observed = ~np.isin(np.arange(8), GAP)
+    found = sm.interpolate(blank(whole, GAP), missing=GAP, prior=prior(), min_fit=0)
+    np.testing.assert_array_equal(found.image.array[:, observed], whole.array[:, observed])
+    np.testing.assert_array_equal(np.unique(np.nonzero(found.filled.array)[0]), GAP)
+    _, place = prior().place(Grid.of(whole))
+    given, _ = prior().exclusive(whole.array, whole.channels)
+    wanted, fit = fitting.complete(prior(), given, observed[:, None, None], place)
+    np.testing.assert_allclose(found.image.array, wanted[1:], atol=1e-6)
+    assert found.document["fits"][0]["dice_observed"] == fit.dice
+    assert found.document["fits"][0]["network"] == prior().network_hash()
+    # One observed slice is enough for a prior.
+    assert sm.interpolate(whole, missing=[1, 2, 3], prior=prior(), min_fit=0).missing == (
+        1,
+        2,
+        3,
+    )
+
+
+def test_channels_in_any_order_with_and_without_background() -> None:
+    whole = heart()
+    usual = sm.interpolate(whole, missing=GAP, prior=prior(), min_fit=0).image.array
+    rest = 1 - whole.array.sum(axis=0, keepdims=True)
+    names = whole.channels or ()
+    order = [2, 3, 0, 1]
+    more = np.concatenate([rest, whole.array])[order]
+    named = replace(whole, array=more, channels=tuple(("background", *names)[k] for k in order))
+    found = sm.interpolate(blank(named, GAP), missing=GAP, prior=prior(), min_fit=0).image.array
+    np.testing.assert_allclose(found[[3, 0, 1]], usual, atol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
+    nameless = replace(whole, array=np.concatenate([rest, whole.array]), channels=None)
+    found = sm.interpolate(blank(nameless, GAP), missing=GAP, prior=prior(), min_fit=0).image.array
+    np.testing.assert_allclose(found[1:], usual, atol=1e-6)
+
+
+def test_a_finer_grid_agrees_at_shared_centres_and_has_no_steps() -> None:
+    whole = heart()
+    usual = sm.interpolate(whole, missing=GAP, prior=prior(), min_fit=0)
+    grid = sm.interpolate(whole, missing=GAP, prior=prior(), min_fit=0, like=whole)
+    np.testing.assert_allclose(grid.image.array, usual.image.array, atol=1e-5)
+    assert whole.spacing is not None
+    sizes = ",".join(f"{size / part:.9g}mm" for size, part in zip(whole.spacing, (3, 1, 1), strict=True))
+    finer = sm.interpolate(whole, missing=GAP, prior=prior(), min_fit=0, spacing=sizes)
+    assert finer.image.array.shape == (3, 24, 16, 16)
+    np.testing.assert_array_equal(finer.image.array[:, 1::3], usual.image.array)
+    assert finer.image.array.sum(axis=0).max() <= 1 + 1e-5
+    # Placed by their positions in the world: the prior, corrected by what it lacks at the slices beside.
+    fitted = FittedPrior.of(prior(), whole, ~np.isin(np.arange(8), GAP), 0)
+    frame, _ = prior().place(Grid.of(whole))
+    place = prior().box.coordinates(Grid.of(finer.image), frame)
+    predicted = fitting.predict(prior(), fitted.fit.latent, place)[1:].astype(np.float64)
+    away = scores(fitted.filled) - scores(fitted.predicted)
+    assert np.abs(away[:, ~np.isin(np.arange(8), GAP)]).max() > 1
+    end = np.log(0.98 / 0.02)
+    for plane in (5, 6, 9, 14, 17, 18, 20):
+        below, share = divmod((plane + 0.5) / 3 - 0.5, 1)
+        mixed = (1 - share) * away[:, int(below)] + share * away[:, int(below) + 1]
+        score = np.clip(scores(predicted[:, plane]) + mixed, -end, end)
+        wanted = np.clip((1 / (1 + np.exp(-score)) - 0.02) / 0.96, 0, 1)
+        np.testing.assert_allclose(finer.image.array[:, plane], (wanted / wanted.sum(axis=0))[:-1], atol=2e-5)
+    observed = [3 * slice_ + 1 for slice_ in range(8) if slice_ not in GAP]
+    np.testing.assert_array_equal(np.flatnonzero(finer.filled.array[:, 0, 0] == 0), observed)
+    plane = replace(whole, array=whole.array[0, 4], axes="YX", channels=None, spacing=whole.spacing[1:])
+    assert plane.affine is not None
+    affine = plane.affine.copy()
+    affine[:3, 3] = (plane.affine @ [4, 0, 0, 1])[:3]
+    oblique = sm.interpolate(whole, missing=GAP, prior=prior(), min_fit=0, like=replace(plane, affine=affine))
+    np.testing.assert_allclose(oblique.image.array, usual.image.array[:, 4], atol=1e-5)
+
+
+def test_a_poor_fit_is_told_in_python() -> None:
+    noise = np.random.default_rng(0).random(heart().array.shape).astype(np.float32) / 4
+    with pytest.warns(sm.SoftmorphWarning) as caught:
+        found = sm.interpolate(heart().with_array(noise), missing=GAP, prior=prior())
+    assert not found.reached
+    messages = [str(one.message) for one in caught]
+    assert messages[-1] == found.shortfall
+    assert "only, less than min_fit 0.8" in messages[-1]
+
+
+def test_what_does_not_go_with_a_prior() -> None:
+    for message, options in (
+        ("either prior or method", {"prior": prior(), "method": "logit"}),
+        ("min_fit is of the fit of a prior: add prior", {"min_fit": 0.5}),
+        ("a Dice is from 0 to 1", {"prior": prior(), "min_fit": 80}),
+    ):
+        with pytest.raises(UsageError, match=message):
+            sm.interpolate(heart(), missing=GAP, **options)
+    asked: dict[str, Any] = {"missing": GAP, "prior": prior()}
+    with pytest.raises(InputError, match="larger than the prior's box"):
+        sm.interpolate(
+            replace(heart(), affine=2 * np.asarray(heart().affine) - np.diag([0, 0, 0, 1])), **asked
+        )
+    with pytest.raises(InputError, match="every observed slice is empty"):
+        sm.interpolate(blank(heart(), [0, 1, 2, 6, 7]), missing=GAP, prior=prior())
+
+
+def told(*words: object, code: int = 0) -> tuple[str, str]:
+    ended = CliRunner().invoke(app, [str(one) for one in words])
+    assert ended.exit_code == code, ended.stderr
+    return ended.stdout, ended.stderr
+
+
+def test_command_chain_and_batch_write_and_end_with_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prior_file.save(prior(), Path("hearts.safetensors"))
+    Path("in").mkdir()
+    for name, seed in (("a", 100), ("b", 101)):
+        sm.write(blank(heart(seed), GAP), f"in/{name}.nrrd")
+    wanted = sm.interpolate("in/a.nrrd", missing=GAP, prior="hearts.safetensors", min_fit=0)
+    words = ("in/a.nrrd", "out.nrrd", "--missing", "3:6", "--prior", "hearts.safetensors", "--min-fit")
+    out, err = told("interpolate", *words, "1", "--json", "--filled", "new.nrrd", code=3)
+    np.testing.assert_array_equal(sm.read("out.nrrd").array, wanted.image.array)
+    np.testing.assert_array_equal(sm.read("new.nrrd").array, wanted.filled.array)
+    assert "error: the prior agrees with the observed slices by a soft Dice of " in err
+    (step,) = json.loads(out)["steps"]
+    assert step["method"] == "prior"
+    assert step["parameters"] == {
+        "missing": "3:6",
+        "axis": "z",
+        "prior": "hearts.safetensors",
+        "min_fit": 1.0,
+    }
+    fits = step["interpolation"]["fits"]
+    assert fits[0]["dice_observed"] == wanted.document["fits"][0]["dice_observed"]
+    source = sm.read("out.nrrd").source
+    assert source is not None
+    assert source.provenance["parameters"]["prior"] == "hearts.safetensors"
+    _, err = told("interpolate", *words, "0", "--force")
+    assert "note: the prior agrees with the observed slices by a soft Dice of " in err
+
+    text = "interpolate:missing=3:6,prior=hearts.safetensors,min-fit="
+    told("chain", "in/a.nrrd", "chained.nrrd", f"{text}1", "threshold", code=3)
+    assert Path("chained.nrrd").exists()
+    out, err = told("batch", "in", "out", f"{text}1", "--workers", 1, "--json", code=3)
+    files = json.loads(out)["files"]
+    assert [(one["status"], one["not_reached"]) for one in files] == [("failed", True)] * 2
+    assert "b.nrrd: the prior agrees" in err
+    np.testing.assert_array_equal(sm.read("out/a.nrrd").array, wanted.image.array)
+    told("batch", "in", "out", f"{text}0", "--workers", 1, "--resume", "--force")

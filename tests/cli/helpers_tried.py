@@ -25,7 +25,7 @@ ROWS = {
     "the same grid with --reference FILE, or of several cases the": "a network without labels beside it",
     "only the geometry with --reference": "a network and other labels",
     "its axes are in the opposite order: add --axes CXYZ.": "a network with its axes turned",
-    "{} is of one class, and these are": "an error map of several classes",
+    " is of one class, and these are": "an error map of several classes",
     "all the same, add --same-grid, which takes the first one's": "two places",
     ": cut out the slice it goes with, such as:": "an image against a stack",
     "softmorph threshold LABELS MASK --label K": "no label in common",

@@ -16,7 +16,7 @@ from softmorph_cli.completion.prior import Prior
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
 from softmorph_cli.errors import InputError, UsageError
 
-SHORT = replace(QUICK, steps=30)
+SHORT = replace(QUICK, steps=8)
 
 
 def same(first: Prior, second: Prior) -> bool:

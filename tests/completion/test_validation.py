@@ -118,12 +118,12 @@ def test_held_out_subjects_choose_the_smallest_number_of_steps_that_is_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(validation, "_STEPS", {"completion": (1, 60), "segmentation": (1, 40)})
-    chosen = choose_steps(prior(), FRESH)
+    chosen = choose_steps(prior(), FRESH[:2])
     # One step leaves the latent vector beside the mean.
     assert (chosen.completion.steps, chosen.segmentation.steps) == (60, 40)
     assert chosen.completion.points == prior().completion.points
     monkeypatch.setattr(validation, "_GAIN", 1.0)
-    assert choose_steps(prior(), FRESH).completion.steps == 1
+    assert choose_steps(prior(), FRESH[:2]).completion.steps == 1
 
 
 def test_held_out_subjects_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:

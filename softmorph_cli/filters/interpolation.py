@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import gt
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from softmorph_cli.completion import between, slices
 from softmorph_cli.completion.slices import Stack
 from softmorph_cli.errors import InputError
-from softmorph_cli.filters import resample
+from softmorph_cli.filters import coarser, resample
 from softmorph_cli.filters.fitted import FittedPrior, told
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import SLICE, Volume, rectangular
@@ -95,13 +96,16 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
     images = [_of_group(volume, maps) for maps in _grouped(volume)]
     fits: list[FittedPrior] = []
     if learned is None:
-        known = [np.compress(stack.observed, one.array, axis + 1) for one in images]
-        scales = [between.Scale.of(maps, chosen.way, axis, spacing=volume.spacing) for maps in known]
+        exclusive = _exclusive(volume, [np.compress(stack.observed, one.array, axis + 1) for one in images])
+        scales = [
+            between.Scale.of(one.array, chosen.way, axis, exclusive=exclusive, spacing=volume.spacing)
+            for one in images
+        ]
         filled = [
             between.fill(
-                one.array, stack.observed, axis, chosen.way, exclusive=scale.exclusive, spacing=volume.spacing
+                one.array, stack.observed, axis, chosen.way, exclusive=exclusive, spacing=volume.spacing
             )
-            for one, scale in zip(images, scales, strict=True)
+            for one in images
         ]
     else:
         fits = [FittedPrior.of(learned, one, stack.observed, axis) for one in images]
@@ -113,7 +117,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         if fits:
             grid = chosen.grid or _grid(full[0], resample.requested(volume, str(chosen.spacing)))
             matrix = _matrix(volume, grid)
-            made = [fit.on_grid(_three(volume), grid, matrix) for fit in fits]
+            made = [coarser.averaged(partial(fit.on_grid, _three(volume)), grid, matrix) for fit in fits]
         else:
             moved = [_on_grid(chosen, one, scale) for one, scale in zip(full, scales, strict=True)]
             made, grid = [np.ascontiguousarray(one.array) for one in moved], moved[0]
@@ -131,7 +135,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         "slices": len(stack.observed),
         "missing": stack.missing,
         "repeated": [] if fits else stack.beyond,
-        "classes_exclude_each_other": bool(fits) or any(scale.exclusive for scale in scales),
+        "classes_exclude_each_other": bool(fits) or scales[0].exclusive,
         "invented_voxels": int(invented.sum()),
         "outside_voxels": outside,
     }
@@ -169,6 +173,23 @@ def _notes(chosen: Interpolate, letter: str, stack: Stack) -> list[str]:
             "one is repeated."
         )
     return notes
+
+
+def _exclusive(volume: Volume, groups: list[Array]) -> bool:
+    """Return whether the channels are classes that exclude each other: by the file, or else by their sums.
+
+    It is a property of the map, so all groups of channels (times) are judged together. Channels that are independent of
+    each other may all be small at one time.
+
+    Args:
+        volume: The map.
+        groups: The observed slices of its groups of channels, each of shape (C, ...).
+    """
+    stated = getattr(volume.source.header, "classes", None) if volume.source else None
+    count = len(groups[0])
+    if stated is not None and len(stated.labels) == count:
+        return count > 1 and stated.kind in ("complete", "rest")
+    return all(map(between.excluding, groups))
 
 
 def _class_axis(volume: Volume) -> int | None:
@@ -243,10 +264,14 @@ def _on_grid(chosen: Interpolate, maps: Volume, scale: between.Scale) -> Volume:
             return replace(moved, array=scale.decode(moved.array))
         # Beyond the border of sheared voxels resampling gives 0, which is no score.
         grid = _grid(maps, wanted)
-    matrix, scores = _matrix(maps, grid), scale.encode(maps.array)
-    images = scores.reshape(-1, *_three(maps))
-    found = resample.at_places(images, matrix[:3, :3], matrix[:3, 3], _three(grid), order)
-    decoded = scale.decode(found.reshape(len(found), *grid.array.shape))
+    images = scale.encode(maps.array).reshape(-1, *_three(maps))
+
+    def sample(places: Volume, matrix: Matrix) -> Array:
+        found = resample.at_places(images, matrix[:3, :3], matrix[:3, 3], _three(places), order)
+        return scale.decode(found.reshape(len(found), *places.array.shape))
+
+    matrix = _matrix(maps, grid)
+    decoded = coarser.averaged(sample, grid, matrix) if order else sample(grid, matrix)
     return replace(grid, array=decoded, axes=f"C{grid.spatial_axes}")
 
 

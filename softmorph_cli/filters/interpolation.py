@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from operator import gt
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ Matrix = npt.NDArray[np.float64]
 
 # Two positions that differ by less, in voxels, are one: files round the numbers of an affine to float32.
 _NEAR: Final = 1e-4
+# Arrays of scores that are alive at once, as measured; without scores, none.
+_WORKING: Final = {"logit": 3, "linear": 0, "nearest": 0, "shape": 4, "prior": 5}
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         )
     if chosen.grid is not None:
         _check_places(volume, chosen.grid)
-        resample.check_room(volume, chosen.grid.array.shape)
+    if chosen.to_grid:
+        _check_room(chosen, volume)
 
     images = [_of_group(volume, maps) for maps in _grouped(volume)]
     fits: list[FittedPrior] = []
@@ -245,6 +249,21 @@ def _check_places(volume: Volume, grid: Volume) -> None:
         raise InputError(
             f"{named('like')}: the map is 2D and that image 3D; name a 2D image of the same plane."
         )
+
+
+def _check_room(chosen: Interpolate, volume: Volume) -> None:
+    """Refuse a grid for which the memory does not suffice, before anything is computed."""
+    if chosen.grid is not None:
+        shape = chosen.grid.array.shape
+    else:
+        shape = resample.shape_of(volume, resample.requested(volume, str(chosen.spacing)))
+    old, new = prod(volume.array.shape[-volume.spatial_dims :]), prod(shape)
+    axis = _class_axis(volume)
+    channels = 1 if axis is None else volume.array.shape[axis]
+    # The map and its result twice each; of one group the scores, of which one is that of the background.
+    maps = 2 * prod(volume.array.shape[: -volume.spatial_dims]) * (old + new)
+    scores = _WORKING[chosen.method_in_force] * (channels + (channels > 1)) * max(old, new)
+    resample.check_room(volume, shape, (maps + scores) * volume.array.itemsize)
 
 
 def _on_grid(chosen: Interpolate, maps: Volume, scale: between.Scale) -> Volume:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from test_interpolate import AFFINE, ball, volume
 from test_interpolate_prior import GAP, blank, heart, prior
 
 import softmorph_cli as sm
+from softmorph_cli.errors import InputError
 from softmorph_cli.filters import coarser
 
 
@@ -115,3 +118,31 @@ def test_what_a_network_states_decides(regions: bool, tmp_path: Path) -> None:
     assert given.source is not None
     found = sm.interpolate(given, missing=[5])
     assert found.document["classes_exclude_each_other"] is not regions
+
+
+@pytest.mark.parametrize("method", ["logit", "linear", "shape", "prior"])
+def test_the_memory_of_a_grid_is_checked_before_it_is_taken(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = heart(shape=(48, 48, 48))
+    options: dict[str, Any] = {"prior": prior(), "min_fit": 0} if method == "prior" else {"method": method}
+    if method == "prior":
+        monkeypatch.setattr("softmorph_cli.completion.validation.leave_one_out", lambda *_, **__: None)
+    tracemalloc.start()
+    sm.interpolate(given, spacing="iso" if method == "prior" else "1mm", **options)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # What is there beforehand counts as well; and half as much again is no surprise to anyone.
+    for share, refuses in ((0.75, True), (1.6, False)):
+        monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda share=share: int(share * taken))
+        monkeypatch.setattr("softmorph_cli.filters.interpolation._grouped", _reached)
+        with pytest.raises(InputError if refuses else ReachedError, match="GiB may be used|reached"):
+            sm.interpolate(given, spacing="iso" if method == "prior" else "1mm", **options)
+
+
+class ReachedError(Exception):
+    pass
+
+
+def _reached(volume: sm.Volume) -> None:
+    raise ReachedError("reached")

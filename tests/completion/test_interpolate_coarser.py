@@ -136,7 +136,7 @@ def test_the_memory_of_a_grid_is_checked_before_it_is_taken(
     for share, refuses in ((0.75, True), (1.6, False)):
         monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda share=share: int(share * taken))
         monkeypatch.setattr("softmorph_cli.filters.interpolation._grouped", _reached)
-        with pytest.raises(InputError if refuses else ReachedError, match="GiB may be used|reached"):
+        with pytest.raises(InputError if refuses else ReachedError, match=r"GiB may be used|reached"):
             sm.interpolate(given, spacing="iso" if method == "prior" else "1mm", **options)
 
 

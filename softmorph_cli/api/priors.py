@@ -101,8 +101,12 @@ def train_on(
     checkpoint: Checkpoint | None,
     progress: Progress | None,
 ) -> Prior:
-    """Train a prior on subjects that have been read, as `train_prior` does; `name` is that of the folder."""
-    from softmorph_cli.completion.training import TrainingProgress
+    """Train a prior on subjects that have been read, as `train_prior` does; `name` is that of the folder.
+
+    Among the settings that the prior states is the fingerprint of all maps and settings, by which a finished training
+    is known again.
+    """
+    from softmorph_cli.completion.training import TrainingProgress, fingerprint
     from softmorph_cli.completion.validation import train_and_validate
 
     def trained(one: TrainingProgress) -> None:
@@ -118,9 +122,10 @@ def train_on(
             progress(f"fit {done} of {total} to maps that were held out", done, total)
 
     try:
-        return train_and_validate(subjects, options, trained, fits=fitted, checkpoint=checkpoint)
+        prior = train_and_validate(subjects, options, trained, fits=fitted, checkpoint=checkpoint)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    return replace(prior, training={**prior.training, "fingerprint": fingerprint(subjects, options)})
 
 
 def read_prior(path: str | Path) -> Prior:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from softmorph_cli.completion.box import VOXELS, Box, Coordinates, Frame, Grid
 from softmorph_cli.completion.checkpoint import Checkpoint as Checkpoint
-from softmorph_cli.completion.checkpoint import TrainingState, fingerprint
+from softmorph_cli.completion.checkpoint import TrainingState
+from softmorph_cli.completion.checkpoint import fingerprint as fingerprint
 from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
 from softmorph_cli.completion.options import TrainingOptions as TrainingOptions
 from softmorph_cli.completion.prior import Array, IntensityRule, Prior, background_first

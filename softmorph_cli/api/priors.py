@@ -90,11 +90,11 @@ def train_prior(
 
     # The class parses the sides of a box that are a text.
     options = TrainingOptions(**settings)  # type: ignore[arg-type]
-    subjects = read_subjects_of(maps, labels, images, voxels, reading, progress)
-    return train_on(subjects, str(maps), options, None, progress)
+    subjects = read_maps(maps, labels, images, voxels, reading, progress)
+    return train_subjects(subjects, str(maps), options, None, progress)
 
 
-def train_on(
+def train_subjects(
     subjects: Sequence[Subject],
     name: str,
     options: TrainingOptions,
@@ -183,7 +183,7 @@ def evaluate_prior(
     prior: Prior | str | Path,
     maps: str | Path,
     *,
-    hide: Sequence[str] = GAPS,
+    hide: str | Sequence[str] = GAPS,
     axis: str | None = None,
     labels: Sequence[int] = (),
     voxels: bool = False,
@@ -198,7 +198,7 @@ def evaluate_prior(
         prior: The prior, or its file.
         maps: A folder of complete maps, which the prior was not trained on.
         hide: Which slices are hidden: "every:4" keeps one of four, "gap:4" hides four in the middle, "end:4" the last
-            four.
+            four. One text or several.
         axis: The axis of the slices, "z", "y" or "x"; None for z, in 2D y.
         labels: The labels to take of label maps; empty for all but 0.
         voxels: Count lengths in voxels, as the prior has to do.
@@ -221,17 +221,18 @@ def evaluate_prior(
     >>> for k in range(8):
     ...     np.save(f"maps/{k}.npy", np.eye(6) * (1 - k / 20))
     >>> prior = train_prior("maps", voxels=True, steps=2, width=4, layers=1, validate=0)
-    >>> rows = evaluate_prior(prior, "maps", hide=["every:2"], voxels=True)
+    >>> rows = evaluate_prior(prior, "maps", hide="every:2", voxels=True)
     >>> [(row.gap, row.label, row.method) for row in rows][:2]
     [('every:2', 'class 1', 'prior'), ('every:2', 'class 1', 'logit')]
     """
     from softmorph_cli.completion.validation import table
 
+    hide = (hide,) if isinstance(hide, str) else hide
     gaps = {one: gap(one) for one in hide}
     prior = read_prior(prior) if isinstance(prior, str | Path) else prior
     at = _axis(axis, prior)
     with _in_lengths_of(prior):
-        read = read_subjects_of(maps, labels, None, voxels, reading, progress)
+        read = read_maps(maps, labels, None, voxels, reading, progress)
     subjects = [_of_prior(one, prior, f"{maps}/{one.name}") for one in read]
 
     def fitted(done: int, total: int) -> None:
@@ -374,7 +375,7 @@ def _axis(axis: str | None, prior: Prior) -> int:
     return prior.axes.index(letter)
 
 
-def read_subjects_of(
+def read_maps(
     maps: str | Path,
     labels: Sequence[int],
     images: str | Path | None,
@@ -398,7 +399,7 @@ def read_subjects_of(
 
 @contextmanager
 def _in_lengths_of(prior: Prior) -> Iterator[None]:
-    """Refuse a file without the size of its voxels in other words where the prior does not count in voxels."""
+    """Replace the advice to add --voxels, which a prior that counts in lengths refuses."""
     from softmorph_cli.completion.box import VOXELS, SizelessError
 
     try:

@@ -42,7 +42,7 @@ def train(
     segments images: softmorph prior segment. Some maps are held out, and a table shows how well the prior finds their
     hidden slices, beside interpolation.
     """
-    from softmorph_cli.api.priors import read_subjects_of
+    from softmorph_cli.api.priors import read_maps
     from softmorph_cli.completion import prior_file
     from softmorph_cli.completion.training import Checkpoint
 
@@ -54,7 +54,7 @@ def train(
     checkpoint = Checkpoint(target, resume=output.resume, force=output.force)
     with reporting(quiet=output.quiet) as bar, checkpoint if finished is None else nullcontext():
         show = None if bar is None else bar.update
-        subjects = read_subjects_of(maps, learned.label or (), learned.images, learned.voxels, reading, show)
+        subjects = read_maps(maps, learned.label or (), learned.images, learned.voxels, reading, show)
         if finished is None:
             prior = _trained(subjects, maps, target, training, checkpoint, output, show)
         else:
@@ -89,11 +89,11 @@ def _trained(
     show: Progress | None,
 ) -> Prior:
     """Return a trained prior, which is written to its file."""
-    from softmorph_cli.api.priors import train_on
+    from softmorph_cli.api.priors import train_subjects
     from softmorph_cli.completion import prior_file
 
     try:
-        prior = train_on(subjects, str(maps), training, checkpoint, show)
+        prior = train_subjects(subjects, str(maps), training, checkpoint, show)
     except BaseException:
         if checkpoint.in_use and not output.quiet:
             note(f"what is trained is kept in {checkpoint.path}: the same command with --resume goes on.")

@@ -40,7 +40,7 @@ class Completion:
         volume: The map, on its grid.
         invented: Whether a voxel is invented, of the map's spatial shape: no observed slice of the input passes through
             the voxel.
-        settled: The axis and the missing slices, as parameters of the operation.
+        resolved: The axis and the missing slices as resolved for this map: parameters of the operation.
         document: The entry `interpolation` of the step in the JSON document.
         moved: Whether the grid is another than that of the map that was read.
         notes: Notes for the user, one sentence each.
@@ -50,7 +50,7 @@ class Completion:
 
     volume: Volume
     invented: Mask
-    settled: dict[str, Any]
+    resolved: dict[str, Any]
     document: dict[str, Any]
     moved: bool = False
     notes: tuple[str, ...] = ()
@@ -90,7 +90,8 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         )
     if stack.missing and stack.observed.sum() < 2 and learned is None:
         raise InputError(
-            f"1 slice along {letter} is observed, and at least 2 are needed to interpolate between them."
+            f"1 slice along {letter} is observed, and at least 2 are needed to interpolate between them: name fewer "
+            f"slices, or add {named('prior', 'FILE')}, for which one is enough."
         )
     if chosen.grid is not None:
         _check_places(volume, chosen.grid)
@@ -143,9 +144,9 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         "invented_voxels": int(invented.sum()),
         "outside_voxels": outside,
     }
-    settled = {"axis": letter} | ({"missing": slices.words(stack.missing)} if stack.missing else {})
+    resolved = {"axis": letter} | ({"missing": slices.words(stack.missing)} if stack.missing else {})
     completion = Completion(
-        _as_volume(np.stack(made), volume, grid), invented, settled, document, chosen.to_grid
+        _as_volume(np.stack(made), volume, grid), invented, resolved, document, chosen.to_grid
     )
     if not fits:
         return replace(completion, notes=tuple(notes))

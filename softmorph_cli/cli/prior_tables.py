@@ -15,7 +15,6 @@ from softmorph_cli.system.printable import cell
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior, Row
 
-METHODS: Final = ("prior", "logit", "linear")
 COLUMNS: Final = ("hidden", "method", "class", "dice", "low", "high", "subjects")
 _WORLD: Final = (("R", "L"), ("A", "P"), ("S", "I"))
 
@@ -64,6 +63,8 @@ def as_csv(table: Sequence[Row]) -> str:
 
 def show(title: str, table: Sequence[Row], *, err: bool) -> None:
     """Print the Dice of hidden slices: a line for each gap and class, a column for each method."""
+    from softmorph_cli.completion.validation import METHODS
+
     found = {(row.gap, row.label, row.method): row for row in table}
     lines = [
         [f"{hidden}, {label}", *(_figure(found[hidden, label, method]) for method in METHODS)]

@@ -250,7 +250,12 @@ def interval(gains: npt.NDArray[np.float64], decimals: int = 3) -> str:
 
 def _print_row(seed: str, name: str, *cells: str | float) -> None:
     shown = (cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells)
-    sys.stdout.write(f"{seed:<10}{name:<30}{''.join(f'{text:>10}' for text in shown)}\n")
+    print_line(f"{seed:<10}{name:<30}{''.join(f'{text:>10}' for text in shown)}")
+
+
+def print_line(line: str) -> None:
+    """Print a line at once, also where the output is a pipe."""
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 

@@ -17,7 +17,6 @@ on seed 100. What came out is in tests/benchmarks/FILTERS.md.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -35,7 +34,7 @@ from softmorph_cli.losses import training_data
 from softmorph_cli.losses.channels import ChannelLoss, Channels, SkeletonLoss
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import soft_dice
-from softmorph_cli.losses.example import confidence, interval, measure, positive, train
+from softmorph_cli.losses.example import confidence, interval, measure, positive, print_line, train
 from softmorph_cli.losses.recall import SkeletonRecallLoss
 
 NONE: Final = "none"
@@ -346,7 +345,7 @@ def main(arguments: list[str] | None = None) -> None:
     arms = _chosen(parser, chosen.arms, options.arms)
     measures = [one for one in chosen.measures if data.dimensions == 3 or one.name != "betti_2_error"]
     rows: dict[str, list[list[float]]] = {name: [] for name in arms}
-    _tell(
+    print_line(
         f"{'':<10}{'':<28}" + "".join(f"{title:>13}" for title in (*(m.title for m in measures), "seconds"))
     )
     try:
@@ -355,18 +354,18 @@ def main(arguments: list[str] | None = None) -> None:
                 arms, data, seed, options.steps or data.steps, options.tree, [one.name for one in measures]
             ):
                 rows[name].append(found)
-                _tell(f"seed {seed:<5}{name:<28}" + "".join(f"{value:>13.4f}" for value in found))
+                print_line(f"seed {seed:<5}{name:<28}" + "".join(f"{value:>13.4f}" for value in found))
     except SoftmorphError as wrong:
         parser.error(str(wrong))
-    _tell(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")
+    print_line(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")
     for line in table(rows, measures):
-        _tell(line)
+        print_line(line)
     if options.table == "alpha" and len(arms) == len(ALPHAS) and options.seeds > 1:
         # With the greatest alpha some networks draw everything, which no line describes.
         for alphas in (ALPHAS, ALPHAS[:-1]):
-            _tell("")
+            print_line("")
             for line in trends(rows, measures, alphas):
-                _tell(line)
+                print_line(line)
 
 
 def _chosen(
@@ -378,11 +377,6 @@ def _chosen(
         parser.error(f"no arm {unknown[0]!r}: use some of {', '.join(map(repr, arms))}")
     first = next(iter(arms))
     return {name: arm for name, arm in arms.items() if names is None or name in (first, *names)}
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class Completion:
         notes: Notes for the user, one sentence each.
         warnings: Warnings for the user, one sentence each.
         shortfall: If a fit is poorer than requested, the sentence that says so.
+        fits: The fits of a prior, one for each group of channels; empty without a prior.
     """
 
     volume: Volume
@@ -52,6 +53,12 @@ class Completion:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     shortfall: str | None = None
+    fits: tuple[FittedPrior, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """The device of the fit; "cpu" without one."""
+        return self.fits[0].device if self.fits else "cpu"
 
     @property
     def mask(self) -> Volume:
@@ -63,6 +70,8 @@ class Completion:
     def seen(self, volume: Volume) -> Volume:
         """Return the map that was read on the grid of the completed map, by its nearest voxels, for a picture."""
         grid = self.volume
+        if not self.moved:
+            return volume
         matrix = _matrix(volume, grid)
         images = volume.array.reshape(*volume.array.shape[: -volume.spatial_dims], *_three(volume))
         found = resample.at_places(images, matrix[:3, :3], matrix[:3, 3], _three(grid), 0)
@@ -104,7 +113,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
             for one, scale in zip(images, scales, strict=True)
         ]
     else:
-        fits = [FittedPrior.of(learned, one, stack.observed, axis) for one in images]
+        fits = [FittedPrior.of(learned, one, stack.observed, axis, chosen.device) for one in images]
         filled = [fit.filled for fit in fits]
     notes = _notes(chosen, letter, stack)
     made, grid, outside = filled, volume, 0
@@ -143,7 +152,13 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         return replace(completion, notes=tuple(notes))
     document["fits"] = [fit.document for fit in fits]
     more, warnings, shortfall = told(fits, chosen.least_fit)
-    return replace(completion, notes=(*notes, *more), warnings=tuple(warnings), shortfall=shortfall)
+    return replace(
+        completion,
+        notes=(*notes, *more),
+        warnings=tuple(warnings),
+        shortfall=shortfall,
+        fits=tuple(fits),
+    )
 
 
 def _axis(chosen: Interpolate, volume: Volume) -> int:

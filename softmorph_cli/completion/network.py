@@ -7,8 +7,6 @@ with residual connections and periodic activations, which give the class and the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +15,6 @@ from torch import Tensor, nn
 
 from softmorph_cli.completion.options import ACTIVATIONS
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import named
 
 # The frequency of the sines (Sitzmann et al. 2020), and frequency and width of the wavelets (the published NISF).
@@ -124,17 +121,6 @@ class ImplicitFunction(nn.Module):
             return torch.relu(values)
         scaled = WAVELET * values
         return torch.cos(scaled) * torch.exp(-scaled.square())
-
-
-@contextmanager
-def on_threads(threads: int | None) -> Iterator[None]:
-    """Have torch compute on a number of CPU threads; None for as many as the machine allows this process."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(threads or machine.threads())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)
 
 
 def find_device(name: str) -> torch.device:

@@ -41,7 +41,6 @@ class FittedPrior:
         channels: The channel of the map that holds each class of the prior, -1 for a background that it lacks.
         filled: The map without missing slices, of shape (C, ...).
         predicted: The probabilities of the prior at all voxels, of the same shape.
-        device: The device of the fit: "cpu", "cuda:0", ...
     """
 
     prior: Prior
@@ -51,7 +50,6 @@ class FittedPrior:
     channels: list[int]
     filled: Array
     predicted: Array
-    device: str
 
     @classmethod
     def of(
@@ -72,9 +70,7 @@ class FittedPrior:
         """
         from softmorph_cli.completion import fitting, prior_file, validation
         from softmorph_cli.completion.box import VOXELS, Grid
-        from softmorph_cli.completion.network import find_device
 
-        device = str(find_device(device))
         if isinstance(prior, Path):
             prior = prior_file.load(prior)
         voxels = prior.box.unit == VOXELS
@@ -93,7 +89,7 @@ class FittedPrior:
         fit = fitting.fit_probabilities(prior, given, seen, place, device=device)
         left_out = validation.leave_one_out(prior, given, observed, axis, place, device=device)
         predicted = cls._in_channels(fitting.predict(prior, fit.latent, place, device), channels, maps)
-        return cls(prior, place, fit, left_out, channels, np.where(seen, maps, predicted), predicted, device)
+        return cls(prior, place, fit, left_out, channels, np.where(seen, maps, predicted), predicted)
 
     @staticmethod
     def _in_channels(classes: Array, channels: list[int], like: Array) -> Array:
@@ -137,7 +133,7 @@ class FittedPrior:
         steps = matrix[3 - dims : 3, 3 - new : 3].T @ self.coordinates.matrix
         offset = matrix[3 - dims : 3, 3] @ self.coordinates.matrix + self.coordinates.offset
         place = replace(self.coordinates, shape=grid.array.shape[-new:], matrix=steps, offset=offset)
-        predicted = fitting.predict(self.prior, latent, place, self.device)
+        predicted = fitting.predict(self.prior, latent, place, self.fit.device)
         return self._in_channels(predicted, self.channels, self.filled)
 
     @property

@@ -214,9 +214,9 @@ class Interpolate(Filter):
         if self.known_prior is None:
             found = complete(self, volume)
         else:
-            from softmorph_cli.completion.network import on_threads
+            from softmorph_cli.completion import fitting
 
-            with on_threads(self.threads):
+            with fitting.on_threads(self.threads):
                 found = complete(self, volume)
         return Result(found.volume.array, device=found.device, warnings=found.warnings, completed=found)
 

@@ -128,8 +128,9 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, *, forc
         filled, _ = complete(prior, one.probabilities, along, place, seed=prior.seed)
         mean = predict(prior, prior.mean, place)
         sizes = tuple(one.grid.extents / one.grid.shape)
+        affine = one.grid.affine if one.grid.oriented else None
         panels: tuple[Any, ...] = (one.probabilities, filled, mean, one.probabilities)
-        rows.append(Example(one.name, panels, observed, sizes).row)
+        rows.append(Example(one.name, panels, observed, sizes, affine).row)
     which = "maps that were held out" if others else "maps that it was trained on"
     draw_sheet(
         rows,

@@ -1,4 +1,4 @@
-"""A picture of a map whose slices were missing: slices that were observed, what fills the others, a prior's mean."""
+"""Pictures of slices in rows: of a map that was completed, and of an image that a prior has segmented."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.preview import size_words, voxel_size
 from softmorph_cli.plots.prior_sheet import Picture, Row, draw_sheet
-from softmorph_cli.plots.views import choose_views, first_index_words, window
+from softmorph_cli.plots.views import Box, choose_views, first_index_words, whole, window
 from softmorph_cli.volume import Volume
 
 # Columns of slices; a cut across them stands before them.
 SLICES: Final = 9
 PANEL: Final = 130
 OBSERVED, FILLED, MEAN = "observed", "filled", "the prior's mean"
+IMAGE, FOUND = "image", "segmented"
 # The probability below which margins are cut off.
 _EMPTY: Final = 0.01
 
@@ -63,37 +65,85 @@ def draw_completion(
     maps = {OBSERVED: before, FILLED: after} | ({} if mean is None else {MEAN: mean})
     names = _classes(after, channels) if classes is None else dict(classes)
     shares = {name: _shares(one, channels, list(names)) for name, one in maps.items()}
-    lines = [*facts, size_words(invented.shape, after.spacing, after.unit)]
-    if invented.ndim == 2:
-        sizes, _ = voxel_size(2, after.spacing, after.unit)
-        pictures = [_picture(name, found, invented, sizes) for name, found in shares.items()]
-        rows, columns = [Row("", tuple(pictures))], list(maps)
-    else:
-        rows, columns, more = _in_slices(after, shares, invented, "zyx".index(axis.lower()))
-        lines[-1] += more
-    lines.append(first_index_words(after.channel(0) if "C" in after.mapped_axes else after))
-    sheet = draw_sheet(
-        rows,
-        columns,
-        tuple(names.values()),
-        title=title,
-        facts=lines,
-        panel=PANEL if invented.ndim == 3 else 2 * PANEL,
+    which = first_index_words(after.channel(0) if "C" in after.mapped_axes else after)
+    box = (
+        _without_margins(shares[FILLED], "zyx".index(axis.lower()))
+        if invented.ndim == 3
+        else whole(invented.shape)
     )
+    sheet = _sheet(after, shares, invented, axis, box, tuple(names.values()), title, (*facts, which))
     sheet.save(path, force=force)
 
 
-def _in_slices(
-    after: Volume, shares: Mapping[str, Array], invented: Mask, axis: int
-) -> tuple[list[Row], list[str], str]:
-    """Return the rows of pictures of a map in 3D, the heads of the columns, and how the slices lie."""
-    filled = shares[FILLED]
+def draw_segmentation(
+    image: Volume,
+    found: Array,
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+    facts: Sequence[str] = (),
+    force: bool = False,
+) -> None:
+    """Write a PNG of an image and its classes; in 3D as rows of at most 9 slices along z, after a cut across them.
+
+    Args:
+        image: The image, from 0 to 1.
+        found: Probabilities of its classes without the background, of shape (classes, *grid).
+        classes: The names of these classes.
+        path: The PNG to write.
+        title: First line of the picture.
+        facts: Further lines below it.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        FileError: If `path` exists and `force` is False, or `path` cannot be written.
+    """
+    shares = {IMAGE: image.array[np.newaxis], FOUND: found}
+    nothing = np.zeros(image.array.shape, np.bool_)
+    axis, box = image.axes[0], whole(image.array.shape)
+    _sheet(image, shares, nothing, axis, box, classes, title, facts).save(path, force=force)
+
+
+def _sheet(
+    grid: Volume,
+    shares: Mapping[str, Array],
+    invented: Mask,
+    axis: str,
+    box: Box,
+    classes: Sequence[str],
+    title: str,
+    facts: Sequence[str],
+) -> Canvas:
+    """Return the sheet of maps on a grid, of which a box is shown."""
+    lines = [*facts, size_words(invented.shape, grid.spacing, grid.unit)]
+    if invented.ndim == 2:
+        sizes, _ = voxel_size(2, grid.spacing, grid.unit)
+        pictures = [_picture(name, found, invented, sizes) for name, found in shares.items()]
+        rows, columns = [Row("", tuple(pictures))], list(shares)
+    else:
+        rows, columns, more = _in_slices(grid, shares, invented, "zyx".index(axis.lower()), box)
+        lines[-1] += more
+    panel = PANEL if invented.ndim == 3 else 2 * PANEL
+    return draw_sheet(rows, columns, classes, title=title, facts=lines, panel=panel)
+
+
+def _without_margins(filled: Array, axis: int) -> Box:
+    """Return the box of a map in 3D that holds something, and all slices along an axis."""
     profiles = [filled.max(axis=(0, *(1 + k for k in range(3) if k != along))) for along in range(3)]
     box = list(window([profiles], _EMPTY))
-    box[axis] = slice(0, invented.shape[axis])
+    box[axis] = slice(0, filled.shape[1 + axis])
+    return tuple(box)
+
+
+def _in_slices(
+    grid: Volume, shares: Mapping[str, Array], invented: Mask, axis: int, box: Box
+) -> tuple[list[Row], list[str], str]:
+    """Return the rows of pictures of maps in 3D, the heads of the columns, and how the slices lie."""
+    cropped = invented.shape != tuple(part.stop - part.start for part in box)
     shares = {name: found[:, *box] for name, found in shares.items()}
-    filled, invented = shares[FILLED], invented[*box]
-    sizes, _ = voxel_size(3, after.spacing, after.unit)
+    filled, invented = shares[FILLED if FILLED in shares else FOUND], invented[*box]
+    sizes, _ = voxel_size(3, grid.spacing, grid.unit)
 
     others = tuple(k for k in range(3) if k != axis)
     amount = filled.sum(axis=(0, *(1 + k for k in others)))
@@ -102,7 +152,7 @@ def _in_slices(
     fullest = int(filled.sum(axis=(0, *(1 + k for k in range(3) if k != across))).argmax())
     cuts = [(across, fullest), *((axis, k) for k in slices)]
 
-    views = {view.axis: view for view in choose_views(invented.shape, sizes, affine=after.affine)}
+    views = {view.axis: view for view in choose_views(invented.shape, sizes, affine=grid.affine)}
     rows = []
     for name, found in shares.items():
         pictures = []
@@ -121,7 +171,7 @@ def _in_slices(
         for head, lie in zip((heads[0], f"slices along {'zyx'[axis]}"), lies, strict=False)
         if lie
     ]
-    words += ["margins cut off"] if tuple(invented.shape) != after.array.shape[-3:] else []
+    words += ["margins cut off"] if cropped else []
     return rows, heads, "".join(f" \u00b7 {word}" for word in words)
 
 
@@ -157,6 +207,7 @@ def _picture(name: str, shares: Array, invented: Mask, sizes: Sequence[float]) -
         (sizes[0], sizes[1]),
         hidden=invented if name == OBSERVED else None,
         invented=invented if name == FILLED else None,
+        colors=("#ffffff",) if name == IMAGE else None,
     )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.theme import DARK
-from softmorph_cli.plots.views import resize
+from softmorph_cli.plots.views import choose_views, resize
 from softmorph_cli.system.printable import printable
 
 # Of the classes in turn, distinct for all kinds of colour vision (Okabe & Ito).
@@ -40,12 +40,14 @@ class Picture:
         sizes: The height and the width of a voxel.
         hidden: The voxels that are not shown, of shape (rows, columns), or one that broadcasts to it.
         invented: The voxels that are invented; the frame of the picture is coloured beside them.
+        colors: The colour of each class; None for those of the legend.
     """
 
     shares: Array
     sizes: tuple[float, float]
     hidden: Mask | None = None
     invented: Mask | None = None
+    colors: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,14 @@ class Example:
         observed: Whether each slice along the first axis is observed; the first panel shows only those, and the second
             has the others invented.
         sizes: The size of a voxel along each axis.
+        affine: Index to world, as of a `Volume`; None leaves the first row on top.
     """
 
     name: str
     panels: tuple[Array, ...]
     observed: Mask
     sizes: tuple[float, ...]
+    affine: npt.NDArray[np.float64] | None = None
 
     @property
     def row(self) -> Row:
@@ -82,11 +86,18 @@ class Example:
             # Where the last panel holds most.
             at = int(whole[1:].sum(axis=(0, 1, 3)).argmax())
             cuts = [cut[:, :, at] for cut in cuts]
+        hidden = np.broadcast_to(hidden, cuts[0].shape[1:])
+        if whole.ndim == 4 and self.affine is not None:
+            turned = {
+                view.axis: view for view in choose_views(whole.shape[1:], self.sizes, affine=self.affine)
+            }
+            if 1 in turned:
+                cuts = [np.stack([turned[1].oriented(one) for one in cut]) for cut in cuts]
+                hidden = turned[1].oriented(hidden)
         sizes = (self.sizes[0], self.sizes[-1])
-        marks: list[dict[str, Mask]] = [{"hidden": hidden}, {"invented": hidden}, *[{} for _ in cuts[2:]]]
-        return Row(
-            self.name, tuple(Picture(cut, sizes, **mark) for cut, mark in zip(cuts, marks, strict=False))
-        )
+        observed, filled, *others = cuts
+        pictures = (Picture(observed, sizes, hidden=hidden), Picture(filled, sizes, invented=hidden))
+        return Row(self.name, (*pictures, *(Picture(cut, sizes) for cut in others)))
 
 
 def draw_sheet(
@@ -171,7 +182,8 @@ def _pixels(picture: Picture, panel: int) -> npt.NDArray[np.uint8]:
             return np.zeros((rows, columns), np.bool_)
         return np.asarray(resize(np.broadcast_to(mask, shape), rows, columns))
 
-    palette = np.array([_rgb(color) for color in _repeated(len(picture.shares))], np.float64)
+    colors = picture.colors or _repeated(len(picture.shares))
+    palette = np.array([_rgb(color) for color in colors], np.float64)
     shares = np.stack([resize(one, rows, columns) for one in picture.shares])
     mixed = np.tensordot(shares, palette, axes=(0, 0)).clip(0, 255)
     mixed[resized(picture.hidden)] = _rgb(_HIDDEN)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from softmorph_cli.plots import completion_preview
-from softmorph_cli.plots.completion_preview import chosen_slices, draw_completion
-from softmorph_cli.plots.prior_sheet import Row, draw_sheet
+from softmorph_cli.plots.completion_preview import chosen_slices, draw_completion, draw_segmentation
+from softmorph_cli.plots.prior_sheet import COLORS, Row, draw_sheet
 from softmorph_cli.volume import Volume
 
 
@@ -115,3 +116,18 @@ def test_classes_without_the_background_in_2d(tmp_path: Path, monkeypatch: pytes
     assert sheet(monkeypatch, named, named, invented, "y", 0)[2] == ["a", "b"]
     _, _, classes = sheet(monkeypatch, volume, volume, invented, "y", 0, classes={2: "vein"})
     assert classes == ["vein"]
+
+
+def test_an_image_is_grey_above_its_classes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((3, 8, 9), (8, 9)):
+        image = Volume(rng.random(shape).astype(np.float32), "ZYX"[-len(shape) :], (2.0,) * len(shape), "mm")
+        found = np.zeros((2, *shape), np.float32)
+        found[1] = 1
+        path = tmp_path / f"{len(shape)}.png"
+        draw_segmentation(image, found, ("a", "b"), path, title="t")
+        with Image.open(path) as picture:
+            drawn = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+        # The second class alone is seen, beside its sign in the legend that of the first.
+        counts = [(drawn == list(bytes.fromhex(color[1:]))).all(axis=1).sum() for color in COLORS[:2]]
+        assert counts[0] < 200 < 10_000 < counts[1]

@@ -50,6 +50,20 @@ def test_pictures_have_true_proportions_and_colours() -> None:
     assert np.abs(mixed - np.rint((np.array(left) + right) / 3)).max() <= 1
 
 
+def test_slices_are_turned_as_the_world_is() -> None:
+    first = np.zeros((2, 4, 3, 6))
+    first[1, 0, :, 0] = 1
+    affine = np.eye(4)
+    affine[:3, :3] = [[0, 0, -1], [0, 1, 0], [3, 0, 0]]
+    observed = np.array([True, True, True, False])
+    one = Example("case", (first, first), observed, (3.0, 1.0, 1.0), affine)
+    # Slices rise in the world, and columns run to the left.
+    seen, filled = one.row.pictures
+    assert np.argwhere(filled.shares[0]).tolist() == [[3, 5]]
+    assert seen.hidden is not None
+    assert seen.hidden[:, 0].tolist() == [True, False, False, False]
+
+
 def test_lines_thinner_than_a_pixel_stay() -> None:
     thin = np.zeros((1, 500, 400))
     thin[0, :, 123] = 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from softmorph_cli.completion.box import Coordinates
 from softmorph_cli.completion.network import ImplicitFunction, find_device
 from softmorph_cli.completion.prior import Array, FitSettings, Prior
 from softmorph_cli.errors import InputError
+from softmorph_cli.system import machine
 
 _WEIGHT_OF_DICE: Final = 3.0
 _WEIGHT_OF_LATENTS: Final = 1e-4
@@ -46,12 +48,25 @@ class Fit:
             the mean over the foreground classes that they hold of 2 sum min(p, q) / sum (p + q). None for a fit to an
             image.
         seconds: The time of the fit.
+        device: Where it was computed: "cpu", "cuda:0", ...
     """
 
     latent: Tensor
     loss: float
     dice: float | None
     seconds: float
+    device: str
+
+
+@contextmanager
+def on_threads(threads: int | None) -> Iterator[None]:
+    """Have torch compute on a number of CPU threads; None for as many as the machine allows this process."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads or machine.threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def fit_probabilities(
@@ -102,7 +117,7 @@ def fit_probabilities(
     if len(flat) > _MEASURED:
         flat = flat[np.random.default_rng(seed).integers(len(flat), size=_MEASURED)]
     agreement = agreement_of(predict_at(prior, found, coordinates, flat, device), rows[:, flat])
-    return Fit(found, last, agreement, time.perf_counter() - began)
+    return Fit(found, last, agreement, time.perf_counter() - began, str(find_device(device)))
 
 
 def fit_intensities(
@@ -144,7 +159,7 @@ def fit_intensities(
     every = np.arange(coordinates.size)
     settings = settings or prior.segmentation
     found, last = _fit(prior, loss, every, values, coordinates, settings, seed, device, _WEIGHT_OF_LATENTS)
-    return Fit(found, last, None, time.perf_counter() - began)
+    return Fit(found, last, None, time.perf_counter() - began, str(find_device(device)))
 
 
 def _fit(

@@ -10,7 +10,7 @@ ROWS = {
     "; name slices, such as --missing": "nothing empty to interpolate",
     "give either --spacing or --like": "two grids",
     "give either --prior or --method": "a prior and a method",
-    "--min-fit is of the fit of a prior": "a least fit of no prior",
+    "is of the fit of a prior: add": "a least fit of no prior",
     ": --method logit in place of the prior": "a prior that is poorer than logits",
     "at the ends of the stack, are empty too": "empty slices at the ends",
     " (the first axis; --axis names another)": "empty slices at the ends",

@@ -6,6 +6,7 @@ the training takes a minute of one thread. Runs of one seed on one thread of one
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from softmorph_cli.completion.box import VOXELS, Box, Coordinates, Frame, Grid
+from softmorph_cli.completion import prior_document, prior_file
+from softmorph_cli.completion.box import Box, Coordinates, Frame, Grid
 from softmorph_cli.completion.checkpoint import Checkpoint as Checkpoint
 from softmorph_cli.completion.checkpoint import TrainingState, fingerprint
 from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
@@ -79,12 +81,17 @@ class Subject:
         shape = volume.array.shape[-dims:]
         channels = volume.array if axis is None else np.moveaxis(volume.array, axis, 0)
         if channels.size != (1 if axis is None else len(channels)) * np.prod(shape):
-            raise InputError(f"{name} has the axes {volume.axes}: a prior is of one image with its classes.")
+            raise InputError(
+                f"{name} has the axes {volume.axes}, and a prior is of one image with its classes: give a file "
+                "for each image."
+            )
         channels = channels.reshape(-1, *shape)
         names = volume.channels if volume.channels and len(volume.channels) == len(channels) else None
         found, classes, _ = background_first(channels, names, name)
         if image is not None and image.shape != shape:
-            raise InputError(f"{name} has the shape {shape}, and its image {image.shape}.")
+            raise InputError(
+                f"{name} has the shape {shape}, and its image {image.shape}: give an image on the grid of the map."
+            )
         return cls(name, found, classes, Grid.of(volume, voxels), image)
 
 
@@ -136,6 +143,12 @@ def train(
     first = subjects[0]
     box = Box.around([one.grid for one in subjects])
     if options.box is not None:
+        if len(options.box) != len(axes):
+            sides = ",".join(f"{side:g}" for side in options.box)
+            raise InputError(
+                f"{named('box', sides)} has {len(options.box)} sides, and the maps have {len(axes)} spatial axes: give "
+                f"{len(axes)} sides, or leave it out."
+            )
         box = Box(options.box, first.grid.unit)
     frames = [Frame.of(one.grid) for one in subjects]
     for one, frame in zip(subjects, frames, strict=True):
@@ -155,6 +168,8 @@ def train(
             f"the prior to go on from has other classes or another network: {start.classes}, {start.architecture}, "
             f"and not {first.classes}, {architecture}."
         )
+    tensors = prior_document.tensors_of(architecture, len(subjects))
+    prior_file.check_size(4 * sum(map(math.prod, tensors.values())))
     device = find_device(options.device)
     samples = _Samples(subjects, places, rule, device)
     names = tuple(one.name for one in subjects)
@@ -187,29 +202,33 @@ def check(subjects: Sequence[Subject]) -> tuple[str, tuple[tuple[float, ...], ..
         InputError: If the subjects are too few, or do not fit each other.
     """
     if len(subjects) < FEWEST:
-        raise InputError(f"a prior is learned from at least {FEWEST} maps, and these are {len(subjects)}.")
+        raise InputError(
+            f"a prior is learned from at least {FEWEST} maps, and these are {len(subjects)}: add maps to the folder."
+        )
     first = subjects[0]
     directions = None
     if first.grid.oriented:
         directions = tuple(tuple(map(float, side)) for side in Frame.of(first.grid).directions)
+    if len(set(first.classes)) < len(first.classes) or not all(first.classes):
+        raise InputError(
+            f"{first.name} has the classes {', '.join(map(repr, first.classes))}: give each channel a name of its own, "
+            "or none any name."
+        )
     for one in subjects[1:]:
         if one.classes != first.classes:
             raise InputError(
-                f"{one.name} has the classes {', '.join(one.classes)}, and {first.name} {', '.join(first.classes)}: a "
-                "prior is of the same classes in the same order."
+                f"{one.name} has the classes {', '.join(one.classes)}, and {first.name} {', '.join(first.classes)}: "
+                "give maps of the same classes in the same order."
             )
         if one.grid.dims != first.grid.dims:
             raise InputError(
-                f"{one.name} has {one.grid.dims} spatial axes, and {first.name} {first.grid.dims}."
+                f"{one.name} has {one.grid.dims} spatial axes, and {first.name} {first.grid.dims}: give maps "
+                "that are all 2D or all 3D."
             )
         if (one.grid.unit, one.grid.oriented) != (first.grid.unit, first.grid.oriented):
-            voxels = (
-                ""
-                if VOXELS in (one.grid.unit, first.grid.unit)
-                else f"; {named('voxels', True)} leaves it out"
-            )
             raise InputError(
-                f"{one.name} and {first.name} differ in what they say of unit and directions of their axes{voxels}."
+                f"of {one.name} and {first.name} only one states a unit of lengths, or the directions of its axes; "
+                f"{named('voxels', True)} ignores both."
             )
         if not Frame.of(one.grid, directions).as_stored:
             raise InputError(

@@ -9,6 +9,8 @@ from softmorph_cli.errors import UsageError
 from softmorph_cli.system.parameters import Check, Parameter, at_least, check_all, named
 
 ACTIVATIONS: Final = ("sine", "wire", "relu")
+# What is measured beside each other on hidden slices.
+METHODS: Final = ("prior", "logit", "linear")
 DEVICE: Final = Parameter(
     "Where it is computed: auto, cpu, cuda or cuda:N; auto takes cuda if there is one.", "NAME"
 )

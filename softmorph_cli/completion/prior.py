@@ -77,7 +77,7 @@ class Row:
     """A row of the table of validation: the mean Dice of a method on the hidden slices of subjects not trained on.
 
     Attributes:
-        gap: Which slices were hidden, such as "every 2nd".
+        gap: Which slices were hidden, as `slices.gap` takes it: "every:2".
         method: "prior", "logit" or "linear".
         label: The class, or "all" for all foreground classes as one.
         dice: The mean over the subjects; None if no subject has the class there.

@@ -22,6 +22,7 @@ from softmorph_cli.completion.box import Box, Coordinates, Frame, Grid
 from softmorph_cli.completion.checkpoint import Checkpoint as Checkpoint
 from softmorph_cli.completion.checkpoint import TrainingState, fingerprint
 from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
+from softmorph_cli.completion.objective import WEIGHT_OF_INTENSITY, WEIGHT_OF_LATENTS, soft_dice
 from softmorph_cli.completion.options import TrainingOptions as TrainingOptions
 from softmorph_cli.completion.prior import Array, IntensityRule, Prior, background_first
 from softmorph_cli.errors import InputError
@@ -33,9 +34,6 @@ _RATE_OF_WEIGHTS: Final = 5e-4
 _RATE_OF_LATENTS: Final = 1e-2
 _SPREAD_OF_LATENTS: Final = 1e-2
 _NOISE_OF_COORDINATES: Final = 1e-4
-_WEIGHT_OF_INTENSITY: Final = 10.0
-_WEIGHT_OF_LATENTS: Final = 1e-4
-_SMOOTH: Final = 1e-5
 # Each subject is drawn at least once in so many steps: of 1,500 digits, 16 a step, nothing was learned.
 _STEPS_A_VISIT: Final = 24
 # Steps between two calls of the progress callback.
@@ -119,7 +117,6 @@ def train(
     subjects: Sequence[Subject],
     options: TrainingOptions | None = None,
     progress: Report | None = None,
-    start: Prior | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Prior:
     """Train a prior on all given subjects; `validation.train_and_validate` holds some of them out.
@@ -129,13 +126,11 @@ def train(
             or none.
         options: The settings.
         progress: A function that is called every 20 steps.
-        start: A prior to go on from: of the same classes and sizes of the network. Latent vectors of subjects whose
-            names it knows are taken over; the others start at its mean.
         checkpoint: Where the state is kept while the training runs, and from where it goes on: with the same result as
             without an interruption. It stays when the training is done.
 
     Raises:
-        InputError: If there are too few subjects, or they do not fit each other or the prior to start from.
+        InputError: If there are too few subjects, or they do not fit each other.
         FileError: If the checkpoint is damaged or of another training.
     """
     options = options or TrainingOptions()
@@ -163,18 +158,13 @@ def train(
         options.activation,
         rule is not None,
     )
-    if start is not None and (start.architecture, start.classes) != (architecture, first.classes):
-        raise InputError(
-            f"the prior to go on from has other classes or another network: {start.classes}, {start.architecture}, "
-            f"and not {first.classes}, {architecture}."
-        )
     tensors = prior_document.tensors_of(architecture, len(subjects))
     prior_file.check_size(4 * sum(map(math.prod, tensors.values())))
     device = find_device(options.device)
     samples = _Samples(subjects, places, rule, device)
     names = tuple(one.name for one in subjects)
     kept = None if checkpoint is None else checkpoint.read(fingerprint(subjects, options))
-    network, latents = _optimize(architecture, samples, names, options, progress, start, checkpoint, kept)
+    network, latents = _optimize(architecture, samples, len(names), options, progress, checkpoint, kept)
     return Prior(
         architecture=architecture,
         weights={name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
@@ -287,20 +277,15 @@ class _Samples:
 def _optimize(
     architecture: Architecture,
     samples: _Samples,
-    names: tuple[str, ...],
+    subjects: int,
     options: TrainingOptions,
     progress: Report | None,
-    start: Prior | None,
     checkpoint: Checkpoint | None,
     kept: Mapping[str, Tensor] | None,
 ) -> tuple[ImplicitFunction, Tensor]:
     generator = torch.Generator().manual_seed(options.seed)
     network = ImplicitFunction(architecture, generator)
-    initial = _SPREAD_OF_LATENTS * torch.randn(len(names), architecture.width, generator=generator)
-    if start is not None:
-        network.load_state_dict(dict(start.weights))
-        known = dict(zip(start.subjects, start.latents, strict=True))
-        initial = torch.stack([known.get(name, start.mean) for name in names])
+    initial = _SPREAD_OF_LATENTS * torch.randn(subjects, architecture.width, generator=generator)
     network.to(samples.device).train()
     latents = nn.Parameter(initial.to(samples.device))
     weights = [*network.parameters()]
@@ -311,14 +296,14 @@ def _optimize(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
     training = TrainingState(network, latents, optimizer, schedule, generator)
     done = 0 if kept is None else training.restore(kept)
-    count = min(max(options.subjects, len(names) // _STEPS_A_VISIT), len(names))
+    count = min(max(options.subjects, subjects // _STEPS_A_VISIT), subjects)
     points = max(1, options.subjects * options.points // max(count, options.subjects))
     began, losses = time.perf_counter(), torch.zeros((), device=samples.device)
     since = 0
     for step in range(done + 1, options.steps + 1):
         chosen, places, targets, images = samples.draw(count, points, generator)
         vectors = latents[chosen]
-        loss = _loss(network(places, vectors), targets, images) + _WEIGHT_OF_LATENTS * vectors.square().mean()
+        loss = _loss(network(places, vectors), targets, images) + WEIGHT_OF_LATENTS * vectors.square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -340,10 +325,8 @@ def _loss(found: tuple[Tensor, Tensor | None], targets: Tensor, images: Tensor |
     logits, intensities = found
     shares = torch.softmax(logits, -1)
     loss = nn.functional.binary_cross_entropy(shares.clamp(1e-6, 1 - 1e-6), targets)
-    both = (shares * targets).sum(1)
-    dice = (2 * both + _SMOOTH) / (shares.sum(1) + targets.sum(1) + _SMOOTH)
-    loss = loss + 1 - dice.mean()
+    loss = loss + 1 - soft_dice(shares, targets, 1).mean()
     if images is not None and intensities is not None:
         of_images = nn.functional.binary_cross_entropy_with_logits(intensities, images)
-        loss = loss + _WEIGHT_OF_INTENSITY * of_images
+        loss = loss + WEIGHT_OF_INTENSITY * of_images
     return loss

@@ -68,21 +68,6 @@ def test_maps_in_2d_without_images() -> None:
     assert found.directions is None
 
 
-def test_it_goes_on_from_a_prior() -> None:
-    subjects = drawn(8, 5)
-    start = train(subjects, SHORT)
-    on = train(
-        [*subjects[:4], *drawn(4, 6, ((8, 16, 16),))],
-        replace(SHORT, steps=1, subjects=1, points=1),
-        start=start,
-    )
-    # One step of Adam moves a value by no more than its rate.
-    assert float((on.latents[1] - start.latents[1]).abs().max()) <= 1e-2 + 1e-6
-    assert float((on.weights["classes.bias"] - start.weights["classes.bias"]).abs().max()) <= 5e-4 + 1e-6
-    with pytest.raises(InputError, match="another network"):
-        train(subjects, replace(SHORT, width=8), start=start)
-
-
 def moved(one: Subject, affine: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Subject:
     return replace(one, grid=Grid(one.grid.shape, affine, True, "mm"))
 

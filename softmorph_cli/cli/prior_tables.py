@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.cli import report
+from softmorph_cli.completion.options import METHODS
 from softmorph_cli.system.printable import cell
 
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior, Row
 
-METHODS: Final = ("prior", "logit", "linear")
 COLUMNS: Final = ("hidden", "method", "class", "dice", "low", "high", "subjects")
 _WORLD: Final = (("R", "L"), ("A", "P"), ("S", "I"))
 

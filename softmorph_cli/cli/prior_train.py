@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Maps on the sheet of --preview, and what is hidden of them.
 _DRAWN: Final = 6
-_HIDDEN: Final = "3 of 4 hidden"
+_HIDDEN: Final = "every:4"
 
 
 def train(

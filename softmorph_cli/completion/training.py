@@ -86,6 +86,8 @@ class Subject:
             )
         channels = channels.reshape(-1, *shape)
         names = volume.channels if volume.channels and len(volume.channels) == len(channels) else None
+        if names is None and volume.source and volume.source.channel and not volume.source.numbers:
+            names = (volume.source.channel,)  # the only image, which the file names
         found, classes, _ = background_first(channels, names, name)
         if image is not None and image.shape != shape:
             raise InputError(

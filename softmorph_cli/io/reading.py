@@ -287,6 +287,8 @@ def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, 
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     any_label = (labels > 0).astype(np.float32)
     like = _volume(raw, any_label, file, options, notes=mask_notes)
+    if raw.channels and like.source is not None and "C" not in (raw.axes or ""):
+        like = replace(like, source=replace(like.source, channel=_channel_name(raw, ())))
     return labels.reshape(like.array.shape), like
 
 
@@ -412,7 +414,12 @@ def _channel_numbers(filed: Raw, channel: int | str | None, name: str, along: st
 
 
 def _channel_name(filed: Raw, numbers: tuple[int, ...]) -> str | None:
-    """Return the name of the channel that is read if it is one of several; None if all channels are read."""
+    """Return the name of the channel that is read if it is one of several; None if all channels are read.
+
+    An image that the file names, although it has no channel axis, has that name.
+    """
+    if filed.channels and "C" not in (filed.axes or ""):
+        return channel_name(filed, 0)
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None

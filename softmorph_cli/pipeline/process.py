@@ -225,7 +225,7 @@ def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, tit
         made.seen(volume),
         made.volume,
         made.invented,
-        made.settled["axis"],
+        made.resolved["axis"],
         made.class_axis(volume),
         outputs.preview,
         mean=made.mean(volume),

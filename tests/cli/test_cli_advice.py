@@ -288,7 +288,9 @@ def everything() -> list[tuple[str, Callable[[], object], str]]:
 _MANY = ("maps", "maps.h5")
 
 
-@pytest.mark.parametrize("name", [name for name, _, command in everything() if command.split()[1] not in _MANY])
+@pytest.mark.parametrize(
+    "name", [name for name, _, command in everything() if command.split()[1] not in _MANY]
+)
 def test_what_info_tries_next_works(name: str) -> None:
     make, command = next((make, command) for one, make, command in everything() if one == name)
     make()

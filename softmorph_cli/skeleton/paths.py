@@ -48,7 +48,9 @@ def _fitted(chain: npt.NDArray[np.float64], window: int, *, closed: bool) -> npt
     powers = np.vander(np.arange(-half, half + 1.0), 3, increasing=True)
     fit = np.linalg.pinv(powers)
     around = np.concatenate([chain[-half:], chain, chain[:half]]) if closed else chain
-    middle = np.lib.stride_tricks.sliding_window_view(around, window, axis=0) @ fit[0]
+    middle: npt.NDArray[np.float64] = (
+        np.lib.stride_tricks.sliding_window_view(around, window, axis=0) @ fit[0]
+    )
     if closed:
         return middle
     first, last = powers[:half] @ fit @ chain[:window], powers[half + 1 :] @ fit @ chain[-window:]

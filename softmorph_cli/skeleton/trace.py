@@ -1,7 +1,7 @@
 """Tracing: the voxels of a skeleton are converted to a multigraph of end points, junctions and branches.
 
-Branches are followed along the `links` between voxels. The graph of all 26-neighbours, which other programs trace, has a
-wrong number of cycles where a skeleton forks (on 76 of 80 synthetic maps).
+Branches are followed along the `links` between voxels. The graph of all 26-neighbours, which other programs trace, has
+a wrong number of cycles where a skeleton forks (on 76 of 80 synthetic maps).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 # A part of each message, as it stands in the source ({} is filled in), and the row of the table that tries it.
 ROWS = {
+    "--top and --sort are of the table of one file's branches: name": "an order of the branches of a folder",
     "which takes the first one's size": "two sizes of voxels",
     "nothing is missing and no grid is asked for: name": "nothing to interpolate",
     "; name slices, such as --missing": "nothing empty to interpolate",

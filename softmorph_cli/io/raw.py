@@ -40,6 +40,7 @@ class Raw:
         dtype: The element type in the file.
         spacing: Voxel size by axis letter, for spatial axes whose voxel size the file states.
         unit: The unit of `spacing`: "mm", "um", "nm" or None.
+        unit_stated: Whether the file states `unit`; a unit that is the convention of the format is not stated.
         time_step: The time between two indices of axis "T", or None where the file does not state it.
         affine: 4 x 4 matrix from array index (z, y, x, 1) to RAS+ world coordinates in mm, or in the unknown unit of
             `spacing`; None if unknown.
@@ -61,6 +62,7 @@ class Raw:
     dtype: str
     spacing: Mapping[str, float] = field(default_factory=dict)
     unit: str | None = None
+    unit_stated: bool = True
     time_step: TimeStep | None = None
     affine: Affine | None = None
     channels: tuple[str, ...] | None = None

@@ -24,6 +24,7 @@ from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
+from softmorph_cli.io.voxel_sizes import completed
 from softmorph_cli.system.parameters import adopt_signature, declared, named
 from softmorph_cli.volume import SLICE, Source, Volume, class_axis
 
@@ -64,6 +65,7 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
     if network:
         with beside(_in_memory(raw)):
             raw = nnunet.place(raw, path, options.like, from_logits=from_logits)
+        raw = completed(raw, name, options)
         if from_logits is None and divide_by is None and not options.clip:
             nnunet.refuse_logits(raw, name)
     elif options.like is not None:
@@ -262,6 +264,8 @@ def _open(path: Path, options: ReadOptions) -> _File:
     raw = select.name_axes(raw, name, axes=options.axes, channel_axis=options.channel_axis, picked=picked)
     filed_axes = raw.axes or ""
     raw = select.arrange(raw)
+    if family.name != NNUNET:
+        raw = completed(raw, name, options)
     return _File(
         path, family, raw if options.time is None else select.pick_time(raw, options.time, name), filed_axes
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,18 +12,13 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.parameters import named
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from softmorph_cli.completion.options import TrainingOptions
     from softmorph_cli.completion.prior import Prior, Row
     from softmorph_cli.completion.training import Checkpoint, Subject
-    from softmorph_cli.completion.validation import Gap
     from softmorph_cli.io.options import ReadOptions
     from softmorph_cli.volume import Volume
 
 GAPS: Final = ("every:2", "every:4", "gap:4", "end:4")
-_GAP: Final = re.compile(r"(every|gap|end):(\d{1,6})")
 
 # What is being done, and how much of how much is done.
 Progress = Callable[[str, int, int], None]
@@ -198,7 +192,7 @@ def evaluate_prior(
         prior: The prior, or its file.
         maps: A folder of complete maps, which the prior was not trained on.
         hide: Which slices are hidden: "every:4" keeps one of four, "gap:4" hides four in the middle, "end:4" the last
-            four. One text or several.
+            four; one text or several. `softmorph_cli.completion.slices.gap` tells more.
         axis: The axis of the slices, "z", "y" or "x"; None for z, in 2D y.
         labels: The labels to take of label maps; empty for all but 0.
         voxels: Count lengths in voxels, as the prior has to do.
@@ -225,6 +219,7 @@ def evaluate_prior(
     >>> [(row.gap, row.label, row.method) for row in rows][:2]
     [('every:2', 'class 1', 'prior'), ('every:2', 'class 1', 'logit')]
     """
+    from softmorph_cli.completion.slices import gap
     from softmorph_cli.completion.validation import table
 
     hide = (hide,) if isinstance(hide, str) else hide
@@ -332,38 +327,6 @@ def segment(
         )
     seen = like.with_array(np.asarray(prior.intensity.apply(values)))
     return Segmented(volume, explained(prior, fit.latent, values, place, device), fit.seconds, seen)
-
-
-def gap(text: str) -> Gap:
-    """Return which slices of a number of slices are observed, as a function of this number.
-
-    Args:
-        text: "every:N", where one slice of N is kept; "gap:N", where N in the middle are hidden; "end:N", the last N.
-
-    Raises:
-        UsageError: If the text is none of these.
-
-    >>> gap("every:4")(8).tolist()
-    [True, False, False, False, True, False, False, False]
-    """
-    match = _GAP.fullmatch(text)
-    kind, number = (match[1], int(match[2])) if match else ("", 0)
-    if number < (2 if kind == "every" else 1):
-        raise UsageError(
-            f"{named('hide')} {text!r}: give every:N, gap:N or end:N, such as every:4, which keeps one slice of four."
-        )
-
-    def observed(count: int) -> npt.NDArray[np.bool_]:
-        import numpy as np
-
-        slices = np.arange(count)
-        if kind == "every":
-            return np.asarray(slices % number == 0)
-        start = count - number if kind == "end" else (count - number) // 2
-        kept: npt.NDArray[np.bool_] = (slices < start) | (slices >= start + number)
-        return kept
-
-    return observed
 
 
 def _axis(axis: str | None, prior: Prior) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,7 +52,7 @@ def segment(
     seconds = time.perf_counter() - started
     warnings = _write(found, target, fitting, output, reading)
     if output.preview is not None:
-        _draw(found, source, output)
+        _draw(found, prior, source, output)
     document = {
         **documents.head(),
         "input": documents.described(found.image) | {"read_with": reading.as_json},
@@ -139,16 +138,17 @@ def _write(
     return write_map(found.volume, target, options)
 
 
-def _draw(found: Segmented, source: Path, output: SegmentOutput) -> None:
-    from softmorph_cli.plots.preview import preview
+def _draw(found: Segmented, prior: Prior, source: Path, output: SegmentOutput) -> None:
+    from softmorph_cli.plots.completion_preview import draw_segmentation
 
     array = found.volume.array
-    shown = array if array.ndim == found.image.spatial_dims else 1 - array[0]
-    preview(
+    assert output.preview is not None
+    draw_segmentation(
         found.image,
-        replace(found.image, array=shown.clip(0, 1)),
-        output.preview,  # type: ignore[arg-type]
+        array[None] if array.ndim == found.image.spatial_dims else array[1:],
+        prior.classes,
+        output.preview,
         title=f"softmorph prior segment {source.name}",
-        subtitle=f"the probability of all classes; {found.explained:.0%} of the image's variance is explained",
+        facts=(f"{found.explained:.0%} of the image's variance is explained",),
         force=output.force,
     )

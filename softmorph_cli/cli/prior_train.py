@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Maps on the sheet of --preview, and what is hidden of them.
 _DRAWN: Final = 6
-_HIDDEN: Final = "3 of 4 hidden"
+_HIDDEN: Final = "every:4"
 
 
 def train(
@@ -148,7 +148,7 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device:
 
     known = set(prior.subjects)
     others = [one for one in subjects if one.name not in known]
-    examples = []
+    rows = []
     for one in (others or subjects)[:_DRAWN]:
         observed = GAPS[_HIDDEN](one.grid.shape[0])
         _, place = prior.place(one.grid, one.name)
@@ -156,13 +156,14 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device:
         filled, _ = complete(prior, one.probabilities, along, place, prior.seed, device)
         mean = predict(prior, prior.mean, place, device)
         sizes = tuple(one.grid.extents / one.grid.shape)
+        affine = one.grid.affine if one.grid.oriented else None
         panels: tuple[Any, ...] = (one.probabilities, filled, mean, one.probabilities)
-        examples.append(Example(one.name, panels, observed, sizes))
+        rows.append(Example(one.name, panels, observed, sizes, affine).row)
     which = "maps that were held out" if others else "maps that it was trained on"
     draw_sheet(
-        examples,
+        rows,
         ("observed", "filled", "the prior's mean", "whole"),
         prior.classes,
         title=f"softmorph prior train {maps.name}",
-        subtitle=f"{which}, with 3 of 4 slices hidden (grey)",
+        facts=(f"{which}, with 3 of 4 slices hidden",),
     ).save(path, force=force)

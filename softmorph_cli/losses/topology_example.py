@@ -32,7 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from softmorph_cli.losses.example import SmallUNet, interval, positive, print_line
+from softmorph_cli.examples import head, row, tell
+from softmorph_cli.losses.example import SmallUNet, interval, positive
 from softmorph_cli.losses.topological import TopologicalLoss
 from softmorph_cli.losses.topology_data import HEART_PRIORS, Samples, Sets, blob_sets, digit_sets, heart_sets
 from softmorph_cli.topology.prior import NAMES, Prior
@@ -194,26 +195,26 @@ def main(arguments: list[str] | None = None) -> None:
         labelled = options.labelled or experiment.labelled
         sets, source = experiment.draw(labelled, experiment.test, np.random.default_rng(seed))
         if source != said:
-            print_line(f"Images: {source}.")
+            tell(f"Images: {source}.")
             said = source
         ceilings.append(measure(sets.test.masks.numpy(), experiment, sets.test)[1])
         for name, found in run(experiment, sets, options.steps or experiment.steps, weight, seed).items():
             rows.setdefault(name, []).append(found)
-            print_line(f"seed {seed}: {name}: " + ", ".join(f"{value:.3f}" for value in found))
+            tell(f"seed {seed}: {name}: " + ", ".join(f"{value:.3f}" for value in found))
     shown = " / ".join(f"{share:.3f}" for share in ceilings)
-    print_line(f"\nThe priors are met by this share of the test images' true masks, seed by seed: {shown}.\n")
+    tell(f"\nThe priors are met by this share of the test images' true masks, seed by seed: {shown}.\n")
     for line in (*table(rows, NAMES[: len(experiment.priors[0].betti)]), "", verdict(rows)):
-        print_line(line)
+        tell(line)
 
 
 def table(rows: Mapping[str, Sequence[tuple[float, ...]]], numbers: Sequence[str]) -> list[str]:
     """Return a Markdown table of the means of each arm."""
     count = len(next(iter(rows.values())))
-    off = "".join(f" {name} off |" for name in numbers)
-    lines = [f"| {count} seeds | Dice | priors met |{off} CPU s |", "|" + "---|" * (4 + len(numbers))]
+    off = (f"{name} off" for name in numbers)
+    lines = head(f"{count} seeds", "Dice", "priors met", *off, "CPU s")
     for name, found in rows.items():
         *means, seconds = np.mean(found, axis=0).tolist()
-        lines.append(f"| {name} | {' | '.join(f'{mean:.3f}' for mean in means)} | {seconds:.1f} |")
+        lines.append(row(name, *(f"{mean:.3f}" for mean in means), f"{seconds:.1f}"))
     return lines
 
 

@@ -105,6 +105,17 @@ TABLE = {
             "--prior FILE": "interpolate map.nii.gz out.nii.gz --missing 3 --min-fit 0 --prior bars.safetensors"
         },
     ),
+    "the device of no fit": Row(
+        with_a_prior,
+        "interpolate map.nii.gz out.nii.gz --missing 3 --device cpu",
+        ("--prior FILE",),
+        mentions=("--device",),
+        code=2,
+        then={
+            "--prior FILE": "interpolate map.nii.gz out.nii.gz --missing 3 --device cpu --prior bars.safetensors "
+            "--min-fit 0"
+        },
+    ),
     "a prior that is poorer than logits": Row(
         with_a_prior,
         "interpolate map.nii.gz out.nii.gz --missing 3 --axis z --prior bars.safetensors --min-fit 0",

@@ -65,8 +65,6 @@ def as_csv(table: Sequence[Row]) -> str:
 
 def show(title: str, table: Sequence[Row], *, err: bool) -> None:
     """Print the Dice of hidden slices: a line for each gap and class, a column for each method."""
-    from softmorph_cli.completion.validation import METHODS
-
     found = {(row.gap, row.label, row.method): row for row in table}
     lines = [
         [f"{hidden}, {label}", *(_figure(found[hidden, label, method]) for method in METHODS)]

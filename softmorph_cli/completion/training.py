@@ -51,6 +51,7 @@ class Subject:
         classes: The names of the foreground classes.
         grid: The grid of the map.
         image: The image of the same grid, as stored; None if there is none.
+        named: Whether the file states the names of the classes; if not, "class 1" is the first one.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Subject:
     classes: tuple[str, ...]
     grid: Grid
     image: npt.NDArray[Any] | None = None
+    named: bool = True
 
     @classmethod
     def of(
@@ -93,7 +95,7 @@ class Subject:
             raise InputError(
                 f"{name} has the shape {shape}, and its image {image.shape}: give an image on the grid of the map."
             )
-        return cls(name, found, classes, Grid.of(volume, voxels), image)
+        return cls(name, found, classes, Grid.of(volume, voxels), image, names is not None)
 
 
 @dataclass(frozen=True)

@@ -375,7 +375,8 @@ def _of_prior(subject: Subject, prior: Prior, name: str) -> Subject:
     prior.place(subject.grid, name)
     if subject.classes == prior.classes:
         return replace(subject, name=name)
-    found, _ = prior.exclusive(subject.probabilities, ("background", *subject.classes), name)
+    names = ("background", *subject.classes) if subject.named else None
+    found, _ = prior.exclusive(subject.probabilities, names, name)
     return replace(subject, name=name, probabilities=found, classes=prior.classes)
 
 

@@ -50,6 +50,7 @@ class Subject:
         classes: The names of the foreground classes.
         grid: The grid of the map.
         image: The image of the same grid, as stored; None if there is none.
+        named: Whether the map states the names of its classes; if not, they are "class 1", ... in order.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Subject:
     classes: tuple[str, ...]
     grid: Grid
     image: npt.NDArray[Any] | None = None
+    named: bool = True
 
     @classmethod
     def of(
@@ -90,7 +92,7 @@ class Subject:
             raise InputError(
                 f"{name} has the shape {shape}, and its image {image.shape}: give an image on the grid of the map."
             )
-        return cls(name, found, classes, Grid.of(volume, voxels), image)
+        return cls(name, found, classes, Grid.of(volume, voxels), image, names is not None)
 
 
 @dataclass(frozen=True)

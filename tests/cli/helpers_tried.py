@@ -178,6 +178,7 @@ ELSEWHERE = {
     "a training of these settings and maps made it.": "cli/test_cli_prior.py::test_an_interrupted_training_goes_on_with_the_same_result",
     "Choose it with --channel N or --time N.": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
     "for each map, or leave --images out": "cli/test_cli_prior.py::test_the_image_of_each_map_is_found_or_missed",
+    "choose one of these, or leave --label out": "cli/test_cli_prior.py::test_labels_are_chosen_among_those_there_are",
     "is no label map: leave --label out": "cli/test_cli_prior.py::test_a_file_that_is_no_label_map_is_named",
     "to count lengths in voxels, which have to": "completion/test_box.py::test_a_map_without_geometry_is_refused_with_advice",
     "the prior counts in": "completion/test_box.py::test_a_map_counted_in_other_lengths_is_refused_with_advice",

@@ -84,19 +84,23 @@ def train_prior(
 
     # The class parses the sides of a box that are a text.
     options = TrainingOptions(**settings)  # type: ignore[arg-type]
-    subjects = read_subjects_of(maps, labels, images, voxels, reading, progress)
-    return train_on(subjects, str(maps), options, None, progress)
+    subjects = read_maps(maps, labels, images, voxels, reading, progress)
+    return train_subjects(subjects, str(maps), options, None, progress)
 
 
-def train_on(
+def train_subjects(
     subjects: Sequence[Subject],
     name: str,
     options: TrainingOptions,
     checkpoint: Checkpoint | None,
     progress: Progress | None,
 ) -> Prior:
-    """Train a prior on subjects that have been read, as `train_prior` does; `name` is that of the folder."""
-    from softmorph_cli.completion.training import TrainingProgress
+    """Train a prior on subjects that have been read, as `train_prior` does; `name` is that of the folder.
+
+    Among the settings that the prior states is the fingerprint of all maps and settings, by which a finished training
+    is known again.
+    """
+    from softmorph_cli.completion.training import TrainingProgress, fingerprint
     from softmorph_cli.completion.validation import train_and_validate
 
     def trained(one: TrainingProgress) -> None:
@@ -112,9 +116,10 @@ def train_on(
             progress(f"fit {done} of {total} to maps that were held out", done, total)
 
     try:
-        return train_and_validate(subjects, options, trained, fits=fitted, checkpoint=checkpoint)
+        prior = train_and_validate(subjects, options, trained, fits=fitted, checkpoint=checkpoint)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    return replace(prior, training={**prior.training, "fingerprint": fingerprint(subjects, options)})
 
 
 def read_prior(path: str | Path) -> Prior:
@@ -172,7 +177,7 @@ def evaluate_prior(
     prior: Prior | str | Path,
     maps: str | Path,
     *,
-    hide: Sequence[str] = GAPS,
+    hide: str | Sequence[str] = GAPS,
     axis: str | None = None,
     labels: Sequence[int] = (),
     voxels: bool = False,
@@ -187,7 +192,7 @@ def evaluate_prior(
         prior: The prior, or its file.
         maps: A folder of complete maps, which the prior was not trained on.
         hide: Which slices are hidden: "every:4" keeps one of four, "gap:4" hides four in the middle, "end:4" the last
-            four; `softmorph_cli.completion.slices.gap` tells more.
+            four; one text or several. `softmorph_cli.completion.slices.gap` tells more.
         axis: The axis of the slices, "z", "y" or "x"; None for z, in 2D y.
         labels: The labels to take of label maps; empty for all but 0.
         voxels: Count lengths in voxels, as the prior has to do.
@@ -210,18 +215,19 @@ def evaluate_prior(
     >>> for k in range(8):
     ...     np.save(f"maps/{k}.npy", np.eye(6) * (1 - k / 20))
     >>> prior = train_prior("maps", voxels=True, steps=2, width=4, layers=1, validate=0)
-    >>> rows = evaluate_prior(prior, "maps", hide=["every:2"], voxels=True)
+    >>> rows = evaluate_prior(prior, "maps", hide="every:2", voxels=True)
     >>> [(row.gap, row.label, row.method) for row in rows][:2]
     [('every:2', 'class 1', 'prior'), ('every:2', 'class 1', 'logit')]
     """
     from softmorph_cli.completion.slices import gap
     from softmorph_cli.completion.validation import table
 
+    hide = (hide,) if isinstance(hide, str) else hide
     gaps = {one: gap(one) for one in hide}
     prior = read_prior(prior) if isinstance(prior, str | Path) else prior
     at = _axis(axis, prior)
     with _in_lengths_of(prior):
-        read = read_subjects_of(maps, labels, None, voxels, reading, progress)
+        read = read_maps(maps, labels, None, voxels, reading, progress)
     subjects = [_of_prior(one, prior, f"{maps}/{one.name}") for one in read]
 
     def fitted(done: int, total: int) -> None:
@@ -332,7 +338,7 @@ def _axis(axis: str | None, prior: Prior) -> int:
     return prior.axes.index(letter)
 
 
-def read_subjects_of(
+def read_maps(
     maps: str | Path,
     labels: Sequence[int],
     images: str | Path | None,
@@ -356,7 +362,7 @@ def read_subjects_of(
 
 @contextmanager
 def _in_lengths_of(prior: Prior) -> Iterator[None]:
-    """Refuse a file without the size of its voxels in other words where the prior does not count in voxels."""
+    """Replace the advice to add --voxels, which a prior that counts in lengths refuses."""
     from softmorph_cli.completion.box import VOXELS, SizelessError
 
     try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from softmorph_cli.completion.network import ImplicitFunction, find_device
 from softmorph_cli.completion.objective import WEIGHT_OF_INTENSITY, WEIGHT_OF_LATENTS, soft_dice
 from softmorph_cli.completion.prior import Array, FitSettings, Prior
 from softmorph_cli.errors import InputError
+from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import named
 
 _WEIGHT_OF_DICE: Final = 3.0
@@ -46,11 +48,24 @@ class Fit:
             the mean over the foreground classes that reach 0.5 there of 2 sum min(p, q) / sum (p + q). None for a fit
             to an image.
         seconds: The time of the fit.
+        device: Where it was computed: "cpu", "cuda:0", ...
     """
 
     latent: Tensor
     dice: float | None
     seconds: float
+    device: str
+
+
+@contextmanager
+def on_threads(threads: int | None) -> Iterator[None]:
+    """Have torch compute on a number of CPU threads; None for as many as the machine allows this process."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads or machine.threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def fit_probabilities(
@@ -104,7 +119,7 @@ def fit_probabilities(
     if len(flat) > _MEASURED:
         flat = flat[np.random.default_rng(seed).integers(len(flat), size=_MEASURED)]
     agreement = agreement_of(predict_at(prior, found, coordinates, flat, device), rows[:, flat])
-    return Fit(found, agreement, time.perf_counter() - began)
+    return Fit(found, agreement, time.perf_counter() - began, str(find_device(device)))
 
 
 def fit_intensities(
@@ -149,7 +164,7 @@ def fit_intensities(
     every = np.arange(coordinates.size)
     settings = settings or prior.segmentation
     found = _fit(prior, loss, every, values, coordinates, settings, seed, device, WEIGHT_OF_LATENTS)
-    return Fit(found, None, time.perf_counter() - began)
+    return Fit(found, None, time.perf_counter() - began, str(find_device(device)))
 
 
 def _fit(

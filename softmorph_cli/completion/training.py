@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from softmorph_cli.completion import prior_document, prior_file
 from softmorph_cli.completion.box import Box, Coordinates, Frame, Grid
 from softmorph_cli.completion.checkpoint import Checkpoint as Checkpoint
-from softmorph_cli.completion.checkpoint import TrainingState, fingerprint
+from softmorph_cli.completion.checkpoint import TrainingState
+from softmorph_cli.completion.checkpoint import fingerprint as fingerprint
 from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
 from softmorph_cli.completion.objective import WEIGHT_OF_INTENSITY, WEIGHT_OF_LATENTS, soft_dice
 from softmorph_cli.completion.options import TrainingOptions as TrainingOptions
@@ -87,6 +88,8 @@ class Subject:
             )
         channels = channels.reshape(-1, *shape)
         names = volume.channels if volume.channels and len(volume.channels) == len(channels) else None
+        if names is None and volume.source and volume.source.channel and not volume.source.numbers:
+            names = (volume.source.channel,)  # the only image, which the file names
         found, classes, _ = background_first(channels, names, name)
         if image is not None and image.shape != shape:
             raise InputError(

@@ -39,7 +39,7 @@ from softmorph_cli.io.nnunet_metadata import (
     read_description,
     tiff_spacing,
 )
-from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Raw
+from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Placed, Raw
 from softmorph_cli.system.files import is_store
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
@@ -51,7 +51,7 @@ _OVERSHOOT: Final = 0.1
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Placed):
     """Metadata of an .npz whose geometry was taken from an image; stored as `Raw.native`.
 
     Attributes:
@@ -65,6 +65,11 @@ class Network:
     format: str
     header: Any
     logits: bool
+
+    def cropped(self, corner: Mapping[str, int]) -> Network:
+        """Return the metadata of a crop."""
+        header = self.header
+        return replace(self, header=header.cropped(corner)) if isinstance(header, Placed) else self
 
 
 @dataclass(frozen=True)

@@ -381,6 +381,7 @@ def _of_prior(subject: Subject, prior: Prior, name: str) -> Subject:
     prior.place(subject.grid, name)
     if subject.classes == prior.classes:
         return replace(subject, name=name)
+    # Classes without names are in the order of the prior, as they are for `interpolate`.
     names = ("background", *subject.classes) if subject.named else None
     found, _ = prior.exclusive(subject.probabilities, names, name)
     return replace(subject, name=name, probabilities=found, classes=prior.classes)

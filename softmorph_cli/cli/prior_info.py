@@ -14,13 +14,13 @@ def info(path: PriorFile, *, output: InfoOutput) -> None:
     from softmorph_cli.completion import prior_file
 
     prior = prior_file.load(path)
-    told = prior_tables.described(prior, path)
+    document = prior_tables.described(prior, path)
     if output.json:
-        typer.echo(documents.as_json({**documents.head(), "prior": told}))
+        typer.echo(documents.as_json({**documents.head(), "prior": document}))
         return
     network, box = prior.architecture, prior.box
     sides = " × ".join(f"{side:g}" for side in box.size)
-    runs = f", running to {' '.join(told['orientation'])}" if told["orientation"] else ""
+    runs = f", running to {' '.join(document['orientation'])}" if document["orientation"] else ""
     latent = f"latent vectors of {network.width}"
     lines = [
         ["classes", ", ".join(prior.classes)],
@@ -35,7 +35,7 @@ def info(path: PriorFile, *, output: InfoOutput) -> None:
         ["fit to images", f"{prior.segmentation.steps} steps" if prior.intensity else "not possible"],
         ["seed", str(prior.seed)],
         ["softmorph", prior.version],
-        ["SHA-256 of the network", told["network_sha256"][:16]],
+        ["SHA-256 of the network", document["network_sha256"][:16]],
     ]
     report.table(str(path), ("", ""), lines, err=False)
     if prior.validation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import tracemalloc
 from dataclasses import replace
@@ -68,6 +69,7 @@ def test_parts_of_voxels_by_hand() -> None:
     # Steps of 1.05, 2.2 and hypot(1.2, 1.6) = 2 voxels.
     matrix = np.array([[1.05, 0, 0, 0], [0, 2.2, 1.2, 0], [0, 0, 1.6, 0], [0, 0, 0, 1]])
     assert coarser.parts(matrix, 3) == (1, 3, 2)
+    assert doctest.testmod(coarser) == (0, 1)
     matrix[:, 0] *= 9
     assert coarser.parts(matrix, 2) == (1, 3, 2)
 

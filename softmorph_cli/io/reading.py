@@ -22,6 +22,7 @@ from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
+from softmorph_cli.io.unnamed_axes import ask_about_channels
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
 from softmorph_cli.system.parameters import adopt_signature, declared, named
 from softmorph_cli.volume import SLICE, Source, Volume, class_axis
@@ -257,7 +258,7 @@ def _open(path: Path, options: ReadOptions) -> _File:
     check_type(raw, name)
     picked = options.channel is not None and not _picked_late(options)
     if options.channel is None and options.axes is None and options.channel_axis is None:
-        select.ask_about_channels(raw, name)
+        ask_about_channels(raw, name)
     raw = select.name_axes(raw, name, axes=options.axes, channel_axis=options.channel_axis, picked=picked)
     filed_axes = raw.axes or ""
     raw = select.arrange(raw)
@@ -286,8 +287,6 @@ def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, 
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     any_label = (labels > 0).astype(np.float32)
     like = _volume(raw, any_label, file, options, notes=mask_notes)
-    if raw.channels and like.source is not None and "C" not in (raw.axes or ""):
-        like = replace(like, source=replace(like.source, channel=_channel_name(raw, ())))
     return labels.reshape(like.array.shape), like
 
 
@@ -341,6 +340,7 @@ def _volume(
                     )
                 ),
                 raw.provenance,
+                channel=_channel_name(raw, ()),
             ),
             notes=(*raw.notes, *notes),
         )
@@ -417,10 +417,9 @@ def _channel_name(filed: Raw, numbers: tuple[int, ...]) -> str | None:
 
     An image that the file names, although it has no channel axis, has that name.
     """
-    if filed.channels and "C" not in (filed.axes or ""):
+    if len(filed.channels or ()) == 1 and "C" not in (filed.axes or ""):
         return channel_name(filed, 0)
-    several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
-    if len(numbers) != 1 or not several:
+    if len(numbers) != 1 or class_axis(filed.axes or "", filed.array.shape, filed.format) is None:
         return None
     return channel_name(filed, numbers[0])
 

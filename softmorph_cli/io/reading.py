@@ -86,8 +86,10 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
     # The memory is checked before anything is read; `find_exclusive` keeps a label for each voxel.
     mask = _with_mask(options, raw, wanted, whole, cuts, name, labels=search, known=file.mask)
     inside, mask_notes = mask
-    if search and not late:
-        found = find_exclusive(filed, labels=_known_labels(filed), divide_by=divide_by, inside=inside)
+    if options.exclusive and options.label is None and not late:
+        found = nnunet.painted(filed, divide_by, inside)
+    if search and not late and found is None:
+        found = find_exclusive(filed, labels=nnunet.known_labels(filed), divide_by=divide_by, inside=inside)
     # Only the selected part of a store is read, and only here.
     raw = replace(raw, array=held(raw.array, wanted))
     values, notes = probabilities(raw, name, wanted, options, inside=inside)
@@ -98,7 +100,7 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
             stored = replace(raw, slope=1.0, inter=0.0, full_scale=False)
             found = find_exclusive(
                 stored,
-                labels=_known_labels(raw) or numbered(raw.channels, _channel_count(raw)),
+                labels=nnunet.known_labels(raw) or numbered(raw.channels, _channel_count(raw)),
                 inside=inside,
             )
         if network or channel is not None:
@@ -387,12 +389,6 @@ def _with_mask(
 def _in_memory(raw: Raw) -> int:
     """Return the bytes of memory that a map occupies before its values are read: 0 if its values are read lazily."""
     return 0 if isinstance(raw.array, Lazy | np.memmap) else raw.array.nbytes
-
-
-def _known_labels(raw: Raw) -> tuple[int, ...] | None:
-    """Return the label of each channel, if the file states that its channels exclude each other; else None."""
-    found = raw.native.classes if isinstance(raw.native, nnunet.Network) else None
-    return found.labels if found is not None and found.kind == "complete" else None
 
 
 def _channel_count(raw: Raw) -> int:

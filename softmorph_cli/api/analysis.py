@@ -220,7 +220,7 @@ def evaluate(
         metrics: Names such as "dice" or ["cldice", "hd95_mm"]; None for all but the expensive ones.
         label: Compare these classes only; None for all but 0.
         threshold: In [0, 1): a voxel of the prediction above it is foreground, the reference is cut at 0.5; None for
-            0.5, and of classes that exclude each other the most probable one.
+            0.5; of classes that exclude each other the most probable one, of nnU-Net's regions the last painted.
         tolerance: How far apart surfaces and centrelines still agree: a number in the map's unit (in voxels where
             it has none) or a length such as "2mm"; None for 1 mm, 1 voxel where the unit is smaller or unknown.
         connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.

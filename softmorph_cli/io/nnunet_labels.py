@@ -85,7 +85,7 @@ def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> 
     Rounding creates ties but reverses no order, so it matters only for values next to one half, in nested regions.
     """
     wrong, tolerance = 0, _ROUNDING.get(str(array.dtype), 1e-6)
-    half = np.float32(0 if logits else 0.5)
+    half = 0.0 if logits else 0.5
     for index in range(array.shape[1]):
         block, here = array[:, index].astype(np.float32), labels[index]
         if found.kind == "nested":

@@ -6,8 +6,9 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -24,17 +25,31 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 32
 
 
+# What `softmorph batch` says after an interruption, and where it lists all warnings.
+_INTERRUPTED = "what is done stays done: the same command with --resume goes on."
+_LISTED = "the JSON summary lists them"
+
+
 @contextmanager
-def watching(*, quiet: bool, verbose: bool) -> Iterator[BatchProgress]:
-    """Yield the progress of a batch, closed at the end; `quiet` omits bars, `verbose` adds notes and tracebacks."""
-    progress = BatchProgress(quiet=quiet, verbose=verbose)
+def watching(
+    *, quiet: bool, verbose: bool, interrupted: str = _INTERRUPTED, listed: str = _LISTED
+) -> Iterator[BatchProgress]:
+    """Yield the progress of a batch, closed at the end.
+
+    Args:
+        quiet: Whether bars are omitted.
+        verbose: Whether notes and tracebacks are added.
+        interrupted: The note after an interruption.
+        listed: Where the warnings are that are not printed.
+    """
+    progress = BatchProgress(quiet=quiet, verbose=verbose, listed=listed)
     try:
         yield progress
     except Exception:
         raise
     except BaseException:  # interrupted or terminated
         progress.close()
-        progress.note("what is done stays done: the same command with --resume goes on.")
+        progress.note(interrupted)
         raise
     finally:
         progress.close()
@@ -43,8 +58,8 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[BatchProgress]:
 class BatchProgress:
     """The output of a batch on stderr: progress, warnings and errors."""
 
-    def __init__(self, *, quiet: bool, verbose: bool) -> None:
-        self.quiet, self.verbose = quiet, verbose
+    def __init__(self, *, quiet: bool, verbose: bool, listed: str = _LISTED) -> None:
+        self.quiet, self.verbose, self.listed = quiet, verbose, listed
         self.files = self.done = self.failed = 0
         self.started = self.last = time.monotonic()
         self.bars: _Bars | None = None
@@ -69,25 +84,47 @@ class BatchProgress:
 
     def outcome(self, outcome: Outcome) -> None:
         """Count a file that has been processed or has failed, and print its error and warnings."""
-        self.done += 1
+        task = outcome.task
+        if outcome.traceback and self.verbose:
+            report.echo(outcome.traceback, err=True)
         if outcome.error is not None:
-            self.failed += 1
-            if outcome.traceback and self.verbose:
-                report.echo(outcome.traceback, err=True)
             complain(outcome.error)
+        notes = list(outcome.notes)
+        if outcome.error is None:
+            notes.append(f"→ {task.target} in {outcome.seconds:.2f} s")
+        self.ended(
+            task.source,
+            failed=outcome.error is not None,
+            notes=notes,
+            warnings=outcome.warnings,
+            target=task.target,
+        )
+
+    def ended(
+        self,
+        source: Path,
+        *,
+        failed: bool = False,
+        notes: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+        target: Path | None = None,
+    ) -> None:
+        """Count a file whose error has been printed, or that has been processed; print its notes and warnings."""
+        self.done += 1
+        self.failed += failed
         if self.verbose:
-            for message in outcome.notes:
-                note(f"{outcome.task.source}: {message}")
-            if outcome.error is None:
-                note(f"{outcome.task.source} → {outcome.task.target} in {outcome.seconds:.2f} s")
-        for message in outcome.warnings:
-            plain = message.replace(str(outcome.task.source), "IN").replace(str(outcome.task.target), "OUT")
+            for message in notes:
+                note(f"{source} {message}" if message.startswith("→") else f"{source}: {message}")
+        for message in warnings:
+            plain = message.replace(str(source), "IN")
+            if target is not None:
+                plain = plain.replace(str(target), "OUT")
             # Warnings that differ in numbers only are printed once.
             general = re.sub(r"\d[\d.,]*", "N", plain)
             self.repeats[general] += 1
             if self.repeats[general] == 1:
                 self.first_warning[general] = (message, plain)
-                warn(message if str(outcome.task.source) in message else f"{outcome.task.source}: {message}")
+                warn(message if str(source) in message else f"{source}: {message}")
             elif plain != self.first_warning[general][1]:
                 self.with_other_numbers[general] += 1
         if self.bars is not None:
@@ -107,7 +144,7 @@ class BatchProgress:
             if count > 1:
                 files = f"{count - 1} more file{'s' if count > 2 else ''}"
                 other = self.with_other_numbers[general]
-                differ = f" ({other} with other numbers; the JSON summary lists them)" if other else ""
+                differ = f" ({other} with other numbers; {self.listed})" if other else ""
                 warn(f"{files} with such a warning{differ}: {self.first_warning[general][0]}")
         self.repeats.clear()
         self.with_other_numbers.clear()

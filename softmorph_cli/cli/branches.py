@@ -101,7 +101,7 @@ def summary(graph: SkeletonGraph) -> Rows:
     ):
         spread = graph.spread(quantity)
         if spread is not None:
-            rows.append([name, f"{_short(spread.mean)} ({_short(spread.min)} to {_short(spread.max)})"])
+            rows.append([name, f"{short(spread.mean)} ({short(spread.min)} to {short(spread.max)})"])
     return rows
 
 
@@ -111,7 +111,7 @@ def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...]
         return (), []
     unit, first = sign(graph.frame.suffix), graph.branches[0]
     columns: list[tuple[str, Callable[[Branch], str]]] = [
-        (f"length\n({unit})", lambda b: _short(b.length)),
+        (f"length\n({unit})", lambda b: short(b.length)),
         ("tortu-\nosity", lambda b: "-" if b.tortuosity is None else f"{b.tortuosity:.3f}"),
     ]
     for name, quantity in (
@@ -139,7 +139,7 @@ def components(graph: SkeletonGraph) -> tuple[tuple[str, ...], Rows]:
 
     def line(name: str, some: Sequence[Component]) -> list[str]:
         counts = (sum(getattr(one, quantity) for one in some) for quantity in quantities)
-        return [name, _short(sum(one.length for one in some)), *(f"{count:,}" for count in counts)]
+        return [name, short(sum(one.length for one in some)), *(f"{count:,}" for count in counts)]
 
     lines = [line(f"component {one.number}", [one]) for one in graph.components[:COMPONENTS]]
     rest = graph.components[COMPONENTS:]
@@ -163,9 +163,9 @@ def _sorted(every: Sequence[Branch], sort: str) -> list[Branch]:
 
 
 def _figure(quantity: str, part: str) -> Callable[[Branch], str]:
-    return lambda branch: _short(getattr(branch.spread(quantity), part))
+    return lambda branch: short(getattr(branch.spread(quantity), part))
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Return a measured number as text: three significant figures, or from 1,000 on an integer."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.cli import branches, common, filtering, report
+from softmorph_cli.cli import branches, common, filtering, inspect_cohort, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, InspectOutput
 from softmorph_cli.cli.options import ReadOne
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Probability map, or a skeleton.", show_default=False)
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IN...",
+            help="Probability map or skeleton; several, or a folder, become the rows of one table.",
+            show_default=False,
+        ),
     ],
     *,
     top: Annotated[int, Parameter("Branches in the table; 0 for all of them.", "N", group=TABLE)] = 10,
@@ -51,6 +56,9 @@ def inspect(
 
     A map's exact centreline is traced, that of skeletonize --hard with cavities filled and thinned to one voxel; the
     map's values along it say how certain each branch is.
+
+    Of several files, --csv, --summary and --components are tables with the file and the class of each row. A file that
+    fails does not stop the others; the exit status is then 1.
     """
     if top < 0:
         raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")
@@ -58,6 +66,17 @@ def inspect(
     from softmorph_cli.api.analysis import Tracing
 
     tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
+    report.check_stdout({f"--{name}": path for name, path in output.texts.items()})
+    if len(sources) > 1 or inspect_cohort.is_folder(sources[0]):
+        if (top, sort) != (10, "length"):
+            raise UsageError(
+                "--top and --sort are of the table of one file's branches: name one file with them, or leave them out."
+            )
+        files = inspect_cohort.files_of(sources, reading)
+        inspect_cohort.check(files, curve, output, reading)
+        inspect_cohort.inspect_all(files, tracing, output, reading, quiet=quiet, verbose=verbose)
+        return
+    source = sources[0]
     _check(source, curve, output, reading)
     if sys.stdout.isatty():
         from softmorph_cli.plots.graphics import mode
@@ -136,7 +155,6 @@ def _read_skeleton(path: Path, reading: ReadOptions) -> Volume:
 
 def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptions) -> None:
     """Refuse outputs that cannot be written, before anything is read."""
-    report.check_stdout({f"--{name}": path for name, path in output.texts.items()})
     files = [path for path in output.texts.values() if path != report.STDOUT]
     files += output.others.values()
     if output.report is not None and output.report.suffix.lower() not in (".html", ".htm"):
@@ -191,6 +209,11 @@ def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], output: In
             text, lost = export.text(found.graph, name)
             warnings += lost
             report.deliver(text, output.texts[name], force=output.force)
+    for name in (name for name in ("summary", "components") if name in output.texts):
+        columns = export.cases.header(name, found.graph)
+        rows = export.cases.rows(name, Path(begin["input"]["path"]), found.graph, found.warnings)
+        text = export.cases.table_text(rows, columns, head=True)
+        report.deliver(text, output.texts[name], force=output.force)
     if "json" in output.texts:
         document = {**begin, **export.document(found.graph), "warnings": [*found.warnings, *warnings]}
         report.deliver(documents.as_json(document), output.texts["json"], force=output.force)

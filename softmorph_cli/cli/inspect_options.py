@@ -84,6 +84,8 @@ class InspectOutput:
 
     json: Annotated[Path | None, _text("All numbers as one JSON object.")] = None
     csv: Annotated[Path | None, _text("A row for each branch, units in the names.")] = None
+    summary: Annotated[Path | None, _text("A row for each file and class (CSV).")] = None
+    components: Annotated[Path | None, _text("A row for each component (CSV).")] = None
     graphml: Annotated[Path | None, _text("The graph, cycles and paths kept.")] = None
     swc: Annotated[Path | None, _text("A tree with radii, for neuron tools.")] = None
     obj: Annotated[Path | None, _text("Polylines in world coordinates.")] = None
@@ -109,7 +111,8 @@ class InspectOutput:
     @property
     def texts(self) -> dict[str, Path]:
         """The requested exports as text: PATH by name of the format."""
-        every = {name: getattr(self, name) for name in ("json", "csv", "graphml", "swc", "obj", "shapes")}
+        names = ("json", "csv", "summary", "components", "graphml", "swc", "obj", "shapes")
+        every = {name: getattr(self, name) for name in names}
         return {name: path for name, path in every.items() if path is not None}
 
     @property

@@ -11,12 +11,13 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.classes import numbered
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import select
 from softmorph_cli.io.boxes import Box, clipped, extent
 from softmorph_cli.io.boxes import BoxReader as BoxReader
 from softmorph_cli.io.boxes import BoxWriter as BoxWriter
-from softmorph_cli.io.exclusive import class_notes_of_blocks, numbered
+from softmorph_cli.io.exclusive import class_notes_of_blocks
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.mapped import check_whole

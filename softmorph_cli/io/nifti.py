@@ -129,6 +129,10 @@ class Nifti(Format):
         header.set_data_dtype(array.dtype)
         header.set_data_shape(array.shape)
         header["vox_offset"] = 0
+        if source is not None and array.shape[:3] != source.get_data_shape()[:3]:
+            # They count the slices of the whole image.
+            for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
+                header[name] = 0
         if encoding.labels:
             header["cal_min"] = header["cal_max"] = 0  # viewers find the range themselves
             header.set_intent("label")
@@ -288,5 +292,7 @@ def _read_voxels(stream: Unzipped, voxels: Any) -> list[str]:
         return trailing_notes(finish(stream)) + trailing_notes(stream.trailing, packed=True)
     except Damaged:
         left = max(0, size - (stream.tell() - start))
+        if left == size:
+            raise Damaged(ENDS_EARLY) from None
         part = f"after {100 * (size - left) // size} % of its voxels" if left else "after all of its voxels"
         raise Damaged(f"{ENDS_EARLY}, {part}") from None

@@ -10,9 +10,10 @@ from typing import Any, Concatenate, Final, ParamSpec
 
 import numpy as np
 
+from softmorph_cli.classes import numbered
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive, numbered
+from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
@@ -290,6 +291,8 @@ def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, 
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     any_label = (labels > 0).astype(np.float32)
     like = _volume(raw, any_label, file, options, notes=mask_notes)
+    if raw.channels and like.source is not None and "C" not in (raw.axes or ""):
+        like = replace(like, source=replace(like.source, channel=_channel_name(raw, ())))
     return labels.reshape(like.array.shape), like
 
 
@@ -415,7 +418,12 @@ def _channel_numbers(filed: Raw, channel: int | str | None, name: str, along: st
 
 
 def _channel_name(filed: Raw, numbers: tuple[int, ...]) -> str | None:
-    """Return the name of the channel that is read if it is one of several; None if all channels are read."""
+    """Return the name of the channel that is read if it is one of several; None if all channels are read.
+
+    An image that the file names, although it has no channel axis, has that name.
+    """
+    if filed.channels and "C" not in (filed.axes or ""):
+        return channel_name(filed, 0)
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None

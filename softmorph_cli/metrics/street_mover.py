@@ -91,8 +91,8 @@ METRICS: Final = (
         source="Belli & Kipf, Image-conditioned graph generation for road network extraction, 2019; ot.emd2 of POT",
         unit="longest side squared",
         better="lower",
-        cost="tracing both graphs 0.9 s, and 3 s once a process to load and compile skan, for smd and opt_j_f1 "
-        "together; then 5 ms, and 0.4 s to load POT (without PyTorch, which Python programs that use POT load with it)",
+        cost="tracing both graphs 0.9 s, for smd and opt_j_f1 together; then 5 ms, and 0.4 s to load POT (without "
+        "PyTorch, which Python programs that use POT load with it)",
         compute=_measure,
     ),
 )

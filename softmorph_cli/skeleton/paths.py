@@ -23,8 +23,6 @@ def smooth(points: npt.NDArray[Any], *, closed: bool = False) -> npt.NDArray[np.
     The last point of a closed chain repeats its first point; a closed chain is smoothed periodically, and all of its
     points may move.
     """
-    from scipy.signal import savgol_filter
-
     points = np.asarray(points, np.float64)
     # Relative to the first point, so that places far from the origin lose no digits.
     chain = points - points[0]
@@ -33,11 +31,30 @@ def smooth(points: npt.NDArray[Any], *, closed: bool = False) -> npt.NDArray[np.
     window = min(WINDOW, len(chain) - (len(chain) + 1) % 2)
     if window < 5:  # a parabola through three points changes nothing
         return points
-    smoothed = savgol_filter(chain, window, 2, axis=0, mode="wrap" if closed else "interp") + points[0]
+    smoothed = _fitted(chain, window, closed=closed) + points[0]
     if closed:
         return np.concatenate([smoothed, smoothed[:1]])
     smoothed[0], smoothed[-1] = points[0], points[-1]
     return np.asarray(smoothed, np.float64)
+
+
+def _fitted(chain: npt.NDArray[np.float64], window: int, *, closed: bool) -> npt.NDArray[np.float64]:
+    """Return each point moved onto the parabola through the `window` points around it (an odd number of at least 5).
+
+    Near the ends of an open chain it is the parabola through the first, or the last, `window` points. The result equals
+    that of `scipy.signal.savgol_filter`, the import of which takes as long as many inspections.
+    """
+    half = window // 2
+    powers = np.vander(np.arange(-half, half + 1.0), 3, increasing=True)
+    fit = np.linalg.pinv(powers)
+    around = np.concatenate([chain[-half:], chain, chain[:half]]) if closed else chain
+    middle: npt.NDArray[np.float64] = (
+        np.lib.stride_tricks.sliding_window_view(around, window, axis=0) @ fit[0]
+    )
+    if closed:
+        return middle
+    first, last = powers[:half] @ fit @ chain[:window], powers[half + 1 :] @ fit @ chain[-window:]
+    return np.concatenate([first, middle, last])
 
 
 def length(points: npt.NDArray[np.float64]) -> float:

@@ -1,7 +1,7 @@
 """Tracing: the voxels of a skeleton are converted to a multigraph of end points, junctions and branches.
 
-skan follows the branches along the `links` between voxels. The graph of all 26-neighbours, which skan makes by default,
-has a wrong number of cycles where a skeleton forks (on 76 of 80 synthetic maps) and needs a dense image.
+Branches are followed along the `links` between voxels. The graph of all 26-neighbours, which other programs trace, has
+a wrong number of cycles where a skeleton forks (on 76 of 80 synthetic maps).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def trace(voxels: Voxels) -> Graph:
         _lead_inward(adjacency, members, int(nearest[0]), inward)
     in_cluster = np.zeros(len(voxels), bool)
     in_cluster[crowded] = True
-    for walked in _walk(adjacency, voxels):
-        # skan does not stop at the voxels of a cluster that have two links.
+    for walked in walk(adjacency):
+        # The walk does not stop at the voxels of a cluster that have two links.
         cuts = np.flatnonzero(in_cluster[walked[1:-1]]) + 1
         for begin, end in itertools.pairwise([0, *cuts.tolist(), len(walked) - 1]):
             piece = walked[begin : end + 1]
@@ -99,14 +99,40 @@ def _from(edge: dict[str, Any], node: int) -> Voxels:
     return path if edge["start"] == node else path[::-1]
 
 
-def _walk(adjacency: Any, voxels: Voxels) -> list[Voxels]:
-    """Return the row indices of the voxels of each branch; branches end at voxels whose number of links is not two."""
-    if adjacency.nnz == 0:
-        return []
-    from skan.csr import PathGraph
+def walk(adjacency: Any) -> list[Voxels]:
+    """Return the branches of a graph of voxels, each as the row indices of its voxels from end to end.
 
-    paths = PathGraph.from_graph(adj=adjacency, node_coordinates=voxels).paths
-    return np.split(paths.indices, paths.indptr[1:-1])
+    Branches end at voxels whose number of links is not two. The loops that are left begin and end at their lowest row.
+
+    Args:
+        adjacency: The links between N voxels, a symmetric N x N `scipy.sparse.csr_array` without loops of one voxel.
+    """
+    # Lists: single numbers of an array are slow to read, and a compiled loop takes longer to load than this one to run.
+    begins, ends = adjacency.indptr.tolist(), adjacency.indices.tolist()
+    linked = [ends[a:b] for a, b in itertools.pairwise(begins)]
+    passed = [len(some) != 2 for some in linked]
+    branches = []
+
+    def follow(start: int, step: int) -> None:
+        chain, here = [start], step
+        while not passed[here]:
+            passed[here] = True
+            one, other = linked[here]
+            chain.append(here)
+            here = other if one == chain[-2] else one
+        branches.append(np.array([*chain, here]))
+
+    forks = np.flatnonzero(np.diff(adjacency.indptr) != 2).tolist()
+    for fork in forks:
+        for step in linked[fork]:
+            # A branch is met from both of its ends; one of two voxels, which has none between, from the lower.
+            if fork < step if len(linked[step]) != 2 else not passed[step]:
+                follow(fork, step)
+    for start, some in enumerate(linked):
+        if not passed[start]:
+            passed[start] = True
+            follow(start, some[0])
+    return branches
 
 
 def _clusters(adjacency: Any, crowded: Voxels) -> tuple[Voxels, set[tuple[int, int]]]:

@@ -16,6 +16,8 @@ TIPS = ((20.0, 4.0, 18.0), (26.0, 30.0, 28.0), (14.0, 32.0, 10.0))
 TEXTS = {
     "json": "j.json",
     "csv": "c.csv",
+    "summary": "cases.csv",
+    "components": "parts.csv",
     "graphml": "g.graphml",
     "swc": "s.swc",
     "obj": "o.obj",

@@ -46,6 +46,14 @@ def waves() -> None:
 
 
 TABLE = {
+    "an order of the branches of a folder": Row(
+        folder_of,
+        "inspect in --levels 0 --top 3",
+        ("leave",),
+        without="--top 3",
+        mentions=("--top", "--sort"),
+        code=2,
+    ),
     "an image of another size": Row(
         other_size,
         "stats case.npz",

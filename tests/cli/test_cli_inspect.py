@@ -117,7 +117,8 @@ def test_a_text_on_stdout_is_alone_there_and_the_same(name: str, tree: Path, kep
     ended = run("inspect", tree, f"--{name}", "-")
     written = (kept / TEXTS[name]).read_text(encoding="utf-8")
     if name != "json":
-        assert ended.out == written
+        # The tables over files name the file.
+        assert ended.out == written.replace(str(kept / tree.name), str(tree))
         return
     found, wanted = ended.json, json.loads(written)
     for one in (found, wanted):

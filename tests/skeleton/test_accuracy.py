@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers_traced import counts_of
 from helpers_trees import Tree, random_tree
+from scipy import signal
 from skimage import draw
 
 from softmorph_cli import Volume
@@ -113,3 +114,17 @@ def test_tubes_have_the_counts_of_their_axes_and_their_radius(seed: int) -> None
         radius = branch.along["radius"]
         quarter = len(radius) // 4
         assert radius[quarter:-quarter].mean() == pytest.approx(3.0, abs=0.25)
+
+
+@pytest.mark.parametrize(("count", "window"), [(5, 5), (8, 7), (15, 15), (40, 15)])
+@pytest.mark.parametrize("closed", [False, True])
+def test_local_parabolas_are_those_of_scipy(count: int, window: int, closed: bool) -> None:
+    chain = np.random.default_rng(count).random((count, 3)) * 100
+    expected = signal.savgol_filter(chain, window, 2, axis=0, mode="wrap" if closed else "interp")
+    if closed:
+        found = paths.smooth(np.concatenate([chain, chain[:1]]), closed=True)[:-1]
+    else:
+        found = paths.smooth(chain)
+        # The ends of a branch are kept.
+        expected[[0, -1]] = chain[[0, -1]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)

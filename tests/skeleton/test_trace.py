@@ -6,12 +6,12 @@ import pytest
 from helpers_maps import topology, vessels
 from scipy.ndimage import binary_fill_holes
 from scipy.sparse.csgraph import connected_components
-from skan.csr import skeleton_to_csgraph
+from skan.csr import PathGraph, skeleton_to_csgraph
 from skimage import morphology
 
 from softmorph_cli import skeletonize
 from softmorph_cli.skeleton.links import links, neighbours
-from softmorph_cli.skeleton.trace import trace
+from softmorph_cli.skeleton.trace import trace, walk
 
 
 def drawn(picture: str) -> np.ndarray:
@@ -120,6 +120,32 @@ def test_graphs_have_the_topology_of_their_skeleton(shape: tuple[int, ...], nois
     assert ours > 0
     # The reason for `links`: skan's own junctions lose loops. Should this fail one day, `links` can go.
     assert skans != ours
+
+
+def skans_branches(voxels: np.ndarray) -> list[list[int]]:
+    adjacency = links(voxels, neighbours(voxels))
+    if adjacency.nnz == 0:
+        return []
+    paths = PathGraph.from_graph(adj=adjacency, node_coordinates=voxels).paths
+    return [part.tolist() for part in np.split(paths.indices, paths.indptr[1:-1])]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_branches_of_drawn_skeletons_are_those_of_skan(name: str) -> None:
+    voxels = drawn(PICTURES[name][0])
+    walked = [branch.tolist() for branch in walk(links(voxels, neighbours(voxels)))]
+    assert walked == skans_branches(voxels)
+
+
+def test_branches_of_vessels_are_those_of_skan() -> None:
+    seen = 0
+    for seed, shape in ((3, (40, 40, 40)), (4, (40, 40, 40)), (5, (96, 96))):
+        mask = vessels(shape, seed, branches=8, noise=0.3) > 0.5
+        voxels = np.argwhere(skeletonize(mask.astype(np.float32), hard=True))
+        walked = [branch.tolist() for branch in walk(links(voxels, neighbours(voxels)))]
+        assert walked == skans_branches(voxels)
+        seen += len(walked)
+    assert seen > 50
 
 
 def test_links_of_nothing_and_of_one_voxel() -> None:

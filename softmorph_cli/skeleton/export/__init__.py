@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
+from softmorph_cli.skeleton.export import cases as cases
 from softmorph_cli.skeleton.export.document import document
 from softmorph_cli.skeleton.export.graphml import graphml_text
 from softmorph_cli.skeleton.export.images import branch_labels, skeleton_image, tagged
@@ -16,7 +17,7 @@ from softmorph_cli.skeleton.export.swc import swc_text
 from softmorph_cli.skeleton.export.table import csv_text
 from softmorph_cli.skeleton.graph import SkeletonGraph
 
-__all__ = ["TEXTS", "document", "image", "table", "text"]
+__all__ = ["TEXTS", "cases", "document", "image", "table", "text"]
 
 TEXTS: Final[dict[str, Callable[[SkeletonGraph], str | tuple[str, tuple[str, ...]]]]] = {
     "csv": csv_text,

@@ -22,7 +22,7 @@ def document(graph: SkeletonGraph) -> dict[str, Any]:
     """
     renamed = {"length": f"length_{graph.frame.suffix}"}
     return {
-        "graph": _summary(graph),
+        "graph": summary(graph),
         "components": [
             {renamed.get(name, name): value for name, value in asdict(component).items()}
             for component in graph.components
@@ -45,7 +45,8 @@ def document(graph: SkeletonGraph) -> dict[str, Any]:
     }
 
 
-def _summary(graph: SkeletonGraph) -> dict[str, Any]:
+def summary(graph: SkeletonGraph) -> dict[str, Any]:
+    """Return the counts, lengths and mean values of the whole graph; names of lengths end in its unit."""
     unit = graph.frame.suffix
     bent = [(branch.length, branch.tortuosity) for branch in graph.branches if branch.tortuosity is not None]
     radius, certainty, levels = (spread and spread._asdict() for spread in map(graph.spread, Quantity))

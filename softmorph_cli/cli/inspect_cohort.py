@@ -1,0 +1,256 @@
+"""softmorph inspect of several files: one table of branches, one of components and one of cases."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+import typer
+
+from softmorph_cli.cli import branches, filtering, report
+from softmorph_cli.cli.batch_progress import watching
+from softmorph_cli.cli.command import complain_of
+from softmorph_cli.errors import InputError, SoftmorphError, UsageError
+from softmorph_cli.system.units import sign
+
+if TYPE_CHECKING:
+    from softmorph_cli.api.analysis import Tracing
+    from softmorph_cli.cli.batch_progress import BatchProgress
+    from softmorph_cli.cli.inspect_options import Curve, InspectOutput
+    from softmorph_cli.io.options import ReadOptions
+    from softmorph_cli.skeleton import analyse
+    from softmorph_cli.skeleton.graph import SkeletonGraph
+    from softmorph_cli.volume import Volume
+
+TABLES: Final = ("csv", "summary", "components")
+_Add = Callable[[Path, "SkeletonGraph", Sequence[str]], None]
+
+
+def is_folder(source: Path) -> bool:
+    """Return whether a path is a folder of files; an empty name is not."""
+    return source != Path() and filtering.is_folder(source)
+
+
+def files_of(sources: Sequence[Path], reading: ReadOptions) -> list[Path]:
+    """Return the named files, and those in the named folders that can be read, each once and in order.
+
+    Raises:
+        FileError: If a folder holds no file that can be read.
+    """
+    from softmorph_cli.pipeline.batch.plan import FileSelection, inputs
+
+    found: list[Path] = []
+    for source in sources:
+        if is_folder(source):
+            names = inputs(FileSelection(source, source, apart=tuple(reading.files)))
+            found += [source / name for name in names]
+        else:
+            found.append(source)
+    return [*dict.fromkeys(found)]
+
+
+def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: ReadOptions) -> None:
+    """Refuse what goes with one file only, and outputs that cannot be written, before anything is read."""
+    from softmorph_cli.io.nnunet import check_reference
+
+    several = [name for name in output.texts if name not in TABLES] + [*output.images, *output.others]
+    if curve.map_file is not None:
+        several.append("map")
+    if several:
+        option = f"--{several[0].replace('_', '-')}"
+        raise UsageError(f"{option} goes with one file: name one with it, or leave {option} out.")
+    check_reference(reading.like, files)
+    outputs = [path for path in output.texts.values() if path != report.STDOUT]
+    for path in files:
+        filtering.check_side_outputs(path, reading.files, outputs, None, force=output.force)
+
+
+def inspect_all(
+    files: Sequence[Path],
+    tracing: Tracing,
+    output: InspectOutput,
+    reading: ReadOptions,
+    *,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Inspect one file after another, write the tables, and print a row for each case.
+
+    A file that fails is told and stops no other; the exit status is then 1. Only one map is in memory at a time.
+    """
+    cohort = _Cohort(tracing, reading)
+    with (
+        watching(
+            quiet=quiet,
+            verbose=verbose,
+            interrupted="no table was written.",
+            listed="--summary PATH lists them",
+        ) as watcher,
+        _tables(output.texts, force=output.force) as add,
+    ):
+        watcher.begin(len(files), 1)
+        for path in files:
+            try:
+                found = cohort.inspect(path, watcher)
+            except (SoftmorphError, MemoryError) as error:
+                complain_of(error, path, verbose=verbose)
+                watcher.ended(path, failed=True)
+                continue
+            for one in found:
+                add(path, one.graph, one.warnings)
+                cohort.lines.append(_line(path, one.graph))
+            watcher.ended(
+                path,
+                notes=[note for one in found for note in one.notes],
+                warnings=[warning for one in found for warning in one.warnings],
+            )
+        failed = watcher.failed
+        if failed == len(files):
+            raise typer.Exit(1)
+    if report.STDOUT not in output.texts.values():
+        unit = sign(cohort.unit or "voxels")
+        columns = ("", *_COUNTS, f"length ({unit})", f"radius ({unit})", "certainty")
+        done = f"{len(files):,} files" if not failed else f"{len(files) - failed:,} of {len(files):,} files"
+        report.table(done, columns, cohort.lines, err=False, figures=len(columns) - 1)
+    if failed:
+        raise typer.Exit(1)
+
+
+_COUNTS = ("components", "cycles", "end points", "junctions", "branches")
+
+
+@dataclass
+class _Cohort:
+    """The files of a study, whose lengths are all in the unit of the first.
+
+    Attributes:
+        tracing: How each image is traced.
+        reading: How each file is read.
+        lines: The lines of the printed table.
+        measured: Whether a file has been measured.
+        unit: The unit of its lengths, which is that of the tables; None for voxels.
+    """
+
+    tracing: Tracing
+    reading: ReadOptions
+    lines: list[list[str]] = field(default_factory=list)
+    measured: bool = False
+    unit: str | None = None
+
+    def inspect(self, path: Path, watcher: BatchProgress) -> list[analyse.Inspection]:
+        """Read a file and inspect each class that it holds."""
+        from softmorph_cli.pipeline.batch.engine import WorkerStatus
+
+        watcher.sign(WorkerStatus(0, path.name))
+        volume = filtering.read_volume(path, self.reading)
+        found = []
+        for image, changed in map(self._in_unit, _classes(volume)):
+            about = self.tracing.settle(image)
+            one = self.tracing.run(
+                image, progress=lambda progress: watcher.sign(WorkerStatus(0, path.name, progress))
+            )
+            notes = (*volume.notes, *changed, *about, *one.notes)
+            found.append(replace(one, notes=notes))
+        # Not before the whole file succeeded.
+        self.measured, self.unit = True, found[0].graph.frame.unit
+        return found
+
+    def _in_unit(self, image: Volume) -> tuple[Volume, tuple[str, ...]]:
+        """Return an image with its voxel size in the unit of the tables, and a note if that is another one."""
+        from softmorph_cli.skeleton.frame import Frame
+        from softmorph_cli.system.units import MILLIMETRES, length
+
+        own = Frame.of(image).unit
+        if not self.measured or own == self.unit:
+            return image, ()
+        if own is None or self.unit is None:
+            mine, others = (own or "voxels", self.unit or "voxels")
+            raise InputError(
+                f"its lengths are in {mine} and those of the files before it in {others}: one table cannot hold both; "
+                "give it a command of its own."
+            )
+        factor, unit = length(1.0, image.unit)
+        scale = factor * MILLIMETRES[unit or own] / MILLIMETRES[self.unit]
+        sizes = None if image.spacing is None else tuple(size * scale for size in image.spacing)
+        note = f"its lengths, in {sign(own)}, are given in {sign(self.unit)} as those of the first file."
+        return replace(image, spacing=sizes, unit=self.unit), (note,)
+
+
+def _classes(volume: Volume) -> Iterator[Volume]:
+    """Yield the single image of a volume, or the image of each class that it holds.
+
+    Raises:
+        InputError: If it holds several images that are no classes, such as times.
+    """
+    from softmorph_cli.io import select
+    from softmorph_cli.volume import class_axis
+
+    source = volume.source
+    axis = class_axis(volume.axes, volume.array.shape, source.format if source else "")
+    if axis is None:
+        yield select.single(volume)
+        return
+    for k in range(volume.array.shape[axis]):
+        index = tuple(k if letter == axis else 0 for letter in range(len(volume.mapped_axes)))
+        name = filtering.part_name(volume, index, least=2)
+        yield replace(
+            volume,
+            array=volume.array[index],
+            axes=volume.spatial_axes,
+            channels=None,
+            source=None if source is None else replace(source, channel=name),
+        )
+
+
+@contextmanager
+def _tables(paths: Mapping[str, Path], *, force: bool) -> Iterator[_Add]:
+    """Yield a function that adds the rows of a graph to each table; the files take their places at the end."""
+    from softmorph_cli.skeleton import export
+    from softmorph_cli.system.files import replacing
+
+    with ExitStack() as stack:
+        streams: dict[str, TextIO] = {}
+        for name, path in paths.items():
+            if path == report.STDOUT:
+                streams[name] = io.StringIO()
+                continue
+            temporary = stack.enter_context(replacing(path, force=force))
+            # Unpaired surrogates are how Python keeps file names that are not UTF-8.
+            opened = temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            streams[name] = stack.enter_context(opened)
+        columns: dict[str, list[str]] = {}
+
+        def add(path: Path, graph: SkeletonGraph, warnings: Sequence[str]) -> None:
+            for name, stream in streams.items():
+                if name not in columns:
+                    columns[name] = export.cases.header(name, graph)
+                    stream.write(export.cases.table_text([], columns[name], head=True))
+                rows = export.cases.rows(name, path, graph, warnings)
+                stream.write(export.cases.table_text(rows, columns[name]))
+
+        yield add
+        for stream in streams.values():
+            if isinstance(stream, io.StringIO):
+                report.deliver(stream.getvalue(), report.STDOUT, force=force)
+
+
+def _line(path: Path, graph: SkeletonGraph) -> list[str]:
+    """Return the line of one case in the printed table."""
+    counts = (
+        len(graph.components),
+        graph.cycles,
+        len(graph.end_points),
+        len(graph.junctions),
+        len(graph.branches),
+    )
+    spreads = [graph.spread(quantity) for quantity in ("radius", "certainty")]
+    return [
+        f"{path}, {graph.name}" if graph.name else str(path),
+        *(f"{count:,}" for count in counts),
+        report.number(graph.length),
+        *("-" if spread is None else branches.short(spread.mean) for spread in spreads),
+    ]

@@ -33,6 +33,7 @@ from softmorph_cli.metrics.street_mover import POINTS, sides
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import meant
+from softmorph_cli.system.units import COUNTED
 
 if TYPE_CHECKING:
     import pandas
@@ -313,14 +314,15 @@ class Evaluation:
     def _check_unit(self, unit: str, path: Path | str) -> None:
         """Raise InputError if a metric name ends in a unit that the prediction does not have.
 
-        "mm" stands for um and nm too; a prediction without a unit has lengths in voxels.
+        "mm" stands for um and nm too; a prediction without a unit has lengths in voxels, in 2D pixels.
         """
+        unknown = unit in COUNTED.values()
         names = self.names or ()
         for spelled in [metric.spelled(name) for metric in self.metrics for name in metric.names]:
-            others = spelled if unit == "voxels" and len(spelled) > 1 else spelled[1:]
+            others = spelled if unknown and len(spelled) > 1 else spelled[1:]
             wrong = [one for one in others if one in names and not one.endswith(f"_{unit}")]
             if wrong:
-                has = "has no unit of length" if unit == "voxels" else f"is in {unit}"
+                has = "has no unit of length" if unknown else f"is in {unit}"
                 own = next(one for one in spelled if one.endswith(f"_{unit}"))
                 raise InputError(
                     f"{named('metrics')} {wrong[0]}: {path} {has}, and this is called {own} there."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,20 @@ def rectangular(matrix: npt.NDArray[Any]) -> bool:
     sides = matrix / np.linalg.norm(matrix, axis=0)
     off = sides.T @ sides - np.eye(sides.shape[1])
     return bool(np.abs(off).max() < np.sin(np.radians(0.5)))
+
+
+def world_directions(sides: npt.NDArray[Any]) -> list[tuple[str, bool]]:
+    """Return the world axis, of "RAS", that each array axis is closest to, and whether it has the same direction.
+
+    World axes are assigned to array axes one to one with the largest sum of absolute cosines.
+
+    Args:
+        sides: A vector along each array axis as a column, shape (3, n), of n at most 3.
+    """
+    cosines = sides / np.linalg.norm(sides, axis=0)
+    axes = range(cosines.shape[1])
+    best = max(permutations(range(3), len(axes)), key=lambda p: sum(abs(cosines[p[k], k]) for k in axes))
+    return [("RAS"[best[k]], bool(cosines[best[k], k] > 0)) for k in axes]
 
 
 def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
@@ -74,8 +89,8 @@ class Source:
             than the file (`with_array`).
         numbers: The indices of the channels that were read, counted from 0 as for --channel; empty if the file has no
             channel axis.
-        channel: The name of the channel, or "channel 2" if it has none, where one of several channels was read; else
-            None.
+        channel: The name of the channel, or "channel 2" if it has none, where one of several channels was read; the
+            name of the only image, if the file names that; else None.
     """
 
     path: Path

@@ -29,6 +29,7 @@ _VOLATILE: Final = frozenset(
         "output_size",
         "version",
         "fingerprint",
+        "network_sha256",
     )
 )
 _VERSION: Final = re.compile(rf"\b{re.escape(__version__)}\b")

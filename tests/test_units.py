@@ -49,6 +49,14 @@ def test_other_units_are_unknown(spelling: str | None) -> None:
         ("3.2mm", "um", 3200.0),
         ("2.5cm", "mm", 25.0),
         ("0.001m", "mm", 1.0),
+        ("1 micron", "mm", 1e-3),
+        ("2 Microns", "um", 2.0),
+        ("1 \u00b5m", "nm", 1e3),
+        ("1 \u03bcm", "nm", 1e3),
+        ("1.5e1 micrometres", "um", 15.0),
+        ("1 mm", "um", 1e3),
+        ("7 \u00c5", "nm", 0.7),
+        ("7 angstrom", "nm", 0.7),
     ],
 )
 def test_a_radius_in_the_unit_of_a_map(text: str, unit: str, expected: float) -> None:
@@ -56,10 +64,40 @@ def test_a_radius_in_the_unit_of_a_map(text: str, unit: str, expected: float) ->
 
 
 def test_a_radius_in_voxels_and_one_without_a_unit() -> None:
-    assert lengths.parse("4vox") == (4.0, "vox")
-    for text in ("4", "4px", "4 inch"):
-        with pytest.raises(UsageError, match="is no length"):
+    for text in ("4vox", "4 voxels", "4voxel", "4px", "4 pixels", " 4 pixel "):
+        assert lengths.parse(text) == (4.0, "vox")
+    for text in ("4", "4 inch", "4 Mm", "4 \u00b5", "4um2", "px", "4 pxs", "-4px", "4,5mm"):
+        with pytest.raises(UsageError) as caught:
             lengths.parse(text)
+        assert "is no length: give a number and a unit, such as 2.5mm, 300um or 4vox" in str(caught.value)
+        assert "nm, um (µm, micron), mm, cm, m or vox (voxels, px)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spelled", ["um{}", "um^{}", " \u00b5m{}", " \u03bcm{}", " micron{}", " micrometers ^{}"]
+)
+def test_sizes_in_all_spellings(spelled: str) -> None:
+    # Voxels of 2 x 0.5 x 0.5 um: half a cubic micrometre each; pixels of a quarter of a square one.
+    for sign in ("3", "³") if "^" not in spelled else ("3",):
+        size = lengths.parse_size("5" + spelled.format(sign), "size")
+        assert size == (5.0, "um", 3)
+        assert lengths.in_voxels(size, (2.0, 0.5, 0.5), "um", 3) == 10
+        # In nm the same voxels are as many.
+        assert lengths.in_voxels(size, (2000.0, 500.0, 500.0), "nm", 3) == 10
+    assert lengths.in_voxels(lengths.parse_size(f"5{spelled.format(2)}", "size"), (0.5, 0.5), "um", 2) == 20
+    with pytest.raises(InputError, match="the map is 2D: give the size in um2 or in vox"):
+        lengths.in_voxels(lengths.parse_size(f"5{spelled.format(3)}", "size"), (0.5, 0.5), "um", 2)
+
+
+def test_sizes_in_voxels_and_wrong_ones() -> None:
+    for text in ("30vox", "30 voxels", "30px", "30 pixels"):
+        assert lengths.parse_size(text, "size") == (30.0, "vox", None)
+    for text in ("30", "30um", "30vox3", "30px2", "30 um4", "30um^", "30 in3"):
+        with pytest.raises(UsageError) as caught:
+            lengths.parse_size(text, "size")
+        assert "is no size: give a volume such as 50um3, in 2D an area such as 20um2, or 30vox" in str(
+            caught.value
+        )
 
 
 @pytest.mark.parametrize("unit", [None, "furlong"])

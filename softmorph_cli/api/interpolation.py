@@ -69,6 +69,8 @@ class Options(TypedDict, total=False):
     method: str | None
     prior: str | Path | Prior | None
     min_fit: float | None
+    device: str
+    threads: int | None
 
 
 class PlacedOptions(Options, total=False):
@@ -94,6 +96,8 @@ def interpolate(
     method: str | None = None,
     prior: str | Path | Prior | None = None,
     min_fit: float | None = None,
+    device: str = "auto",
+    threads: int | None = None,
 ) -> Interpolation[Any]:
     """Fill missing slices of a map, or interpolate it on a finer grid; observed slices come out bit-identical.
 
@@ -116,6 +120,8 @@ def interpolate(
             method: it is fitted to the observed slices, and gives the others.
         min_fit: With `prior`: if the soft Dice on the observed slices is below it, by default 0.8, a
             `SoftmorphWarning` says so, and `.reached` of the result is false.
+        device: With `prior`: "cpu", "cuda" or "cuda:N"; "auto" is CUDA if there is one.
+        threads: With `prior`: the number of CPU threads; None for as many as the machine allows.
 
     Returns:
         `Interpolation`: `.image` of the kind that was given, `.filled` with the invented voxels, `.as_dict()`.
@@ -135,17 +141,20 @@ def interpolate(
     from softmorph_cli.volume import Volume
 
     named = missing if missing is None or isinstance(missing, str) else ",".join(map(str, missing))
-    chosen = Interpolate(
-        missing=named,
-        axis=axis,
-        spacing=spacing,
-        like=None if like is None or isinstance(like, Volume) else Path(like),
-        grid=_grid(like) if isinstance(like, Volume) else None,
-        method=method,
-        prior=Path(prior) if isinstance(prior, str | Path) else None,
-        learned=None if isinstance(prior, str | Path) else prior,
-        min_fit=min_fit,
-    )
+    given = {
+        "missing": named,
+        "axis": axis,
+        "spacing": spacing,
+        "like": None if like is None or isinstance(like, Volume) else Path(like),
+        "grid": _grid(like) if isinstance(like, Volume) else None,
+        "method": method,
+        "prior": Path(prior) if isinstance(prior, str | Path) else None,
+        "learned": None if isinstance(prior, str | Path) else prior,
+        "min_fit": min_fit,
+        "device": device,
+        "threads": threads,
+    }
+    chosen = Interpolate.make(given)
     volume = as_volume(image)
     name = str(volume.source.path) if volume.source else "the map"
     _, _, result = perform(chosen, volume, name=name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,18 +12,13 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.parameters import named
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from softmorph_cli.completion.options import TrainingOptions
     from softmorph_cli.completion.prior import Prior, Row
     from softmorph_cli.completion.training import Checkpoint, Subject
-    from softmorph_cli.completion.validation import Gap
     from softmorph_cli.io.options import ReadOptions
     from softmorph_cli.volume import Volume
 
 GAPS: Final = ("every:2", "every:4", "gap:4", "end:4")
-_GAP: Final = re.compile(r"(every|gap|end):(\d{1,6})")
 
 # What is being done, and how much of how much is done.
 Progress = Callable[[str, int, int], None]
@@ -90,19 +84,23 @@ def train_prior(
 
     # The class parses the sides of a box that are a text.
     options = TrainingOptions(**settings)  # type: ignore[arg-type]
-    subjects = read_subjects_of(maps, labels, images, voxels, reading, progress)
-    return train_on(subjects, str(maps), options, None, progress)
+    subjects = read_maps(maps, labels, images, voxels, reading, progress)
+    return train_subjects(subjects, str(maps), options, None, progress)
 
 
-def train_on(
+def train_subjects(
     subjects: Sequence[Subject],
     name: str,
     options: TrainingOptions,
     checkpoint: Checkpoint | None,
     progress: Progress | None,
 ) -> Prior:
-    """Train a prior on subjects that have been read, as `train_prior` does; `name` is that of the folder."""
-    from softmorph_cli.completion.training import TrainingProgress
+    """Train a prior on subjects that have been read, as `train_prior` does; `name` is that of the folder.
+
+    Among the settings that the prior states is the fingerprint of all maps and settings, by which a finished training
+    is known again.
+    """
+    from softmorph_cli.completion.training import TrainingProgress, fingerprint
     from softmorph_cli.completion.validation import train_and_validate
 
     def trained(one: TrainingProgress) -> None:
@@ -118,9 +116,10 @@ def train_on(
             progress(f"fit {done} of {total} to maps that were held out", done, total)
 
     try:
-        return train_and_validate(subjects, options, trained, fits=fitted, checkpoint=checkpoint)
+        prior = train_and_validate(subjects, options, trained, fits=fitted, checkpoint=checkpoint)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    return replace(prior, training={**prior.training, "fingerprint": fingerprint(subjects, options)})
 
 
 def read_prior(path: str | Path) -> Prior:
@@ -178,7 +177,7 @@ def evaluate_prior(
     prior: Prior | str | Path,
     maps: str | Path,
     *,
-    hide: Sequence[str] = GAPS,
+    hide: str | Sequence[str] = GAPS,
     axis: str | None = None,
     labels: Sequence[int] = (),
     voxels: bool = False,
@@ -193,7 +192,7 @@ def evaluate_prior(
         prior: The prior, or its file.
         maps: A folder of complete maps, which the prior was not trained on.
         hide: Which slices are hidden: "every:4" keeps one of four, "gap:4" hides four in the middle, "end:4" the last
-            four.
+            four; one text or several. `softmorph_cli.completion.slices.gap` tells more.
         axis: The axis of the slices, "z", "y" or "x"; None for z, in 2D y.
         labels: The labels to take of label maps; empty for all but 0.
         voxels: Count lengths in voxels, as the prior has to do.
@@ -216,17 +215,19 @@ def evaluate_prior(
     >>> for k in range(8):
     ...     np.save(f"maps/{k}.npy", np.eye(6) * (1 - k / 20))
     >>> prior = train_prior("maps", voxels=True, steps=2, width=4, layers=1, validate=0)
-    >>> rows = evaluate_prior(prior, "maps", hide=["every:2"], voxels=True)
+    >>> rows = evaluate_prior(prior, "maps", hide="every:2", voxels=True)
     >>> [(row.gap, row.label, row.method) for row in rows][:2]
     [('every:2', 'class 1', 'prior'), ('every:2', 'class 1', 'logit')]
     """
+    from softmorph_cli.completion.slices import gap
     from softmorph_cli.completion.validation import table
 
+    hide = (hide,) if isinstance(hide, str) else hide
     gaps = {one: gap(one) for one in hide}
     prior = read_prior(prior) if isinstance(prior, str | Path) else prior
     at = _axis(axis, prior)
     with _in_lengths_of(prior):
-        read = read_subjects_of(maps, labels, None, voxels, reading, progress)
+        read = read_maps(maps, labels, None, voxels, reading, progress)
     subjects = [_of_prior(one, prior, f"{maps}/{one.name}") for one in read]
 
     def fitted(done: int, total: int) -> None:
@@ -328,38 +329,6 @@ def segment(
     return Segmented(volume, explained(prior, fit.latent, values, place, device), fit.seconds, seen)
 
 
-def gap(text: str) -> Gap:
-    """Return which slices of a number of slices are observed, as a function of this number.
-
-    Args:
-        text: "every:N", where one slice of N is kept; "gap:N", where N in the middle are hidden; "end:N", the last N.
-
-    Raises:
-        UsageError: If the text is none of these.
-
-    >>> gap("every:4")(8).tolist()
-    [True, False, False, False, True, False, False, False]
-    """
-    match = _GAP.fullmatch(text)
-    kind, number = (match[1], int(match[2])) if match else ("", 0)
-    if number < (2 if kind == "every" else 1):
-        raise UsageError(
-            f"{named('hide')} {text!r}: give every:N, gap:N or end:N, such as every:4, which keeps one slice of four."
-        )
-
-    def observed(count: int) -> npt.NDArray[np.bool_]:
-        import numpy as np
-
-        slices = np.arange(count)
-        if kind == "every":
-            return np.asarray(slices % number == 0)
-        start = count - number if kind == "end" else (count - number) // 2
-        kept: npt.NDArray[np.bool_] = (slices < start) | (slices >= start + number)
-        return kept
-
-    return observed
-
-
 def _axis(axis: str | None, prior: Prior) -> int:
     letter = prior.axes[0] if axis is None else axis.upper()
     if letter not in ("Z", "Y", "X"):
@@ -369,7 +338,7 @@ def _axis(axis: str | None, prior: Prior) -> int:
     return prior.axes.index(letter)
 
 
-def read_subjects_of(
+def read_maps(
     maps: str | Path,
     labels: Sequence[int],
     images: str | Path | None,
@@ -393,7 +362,7 @@ def read_subjects_of(
 
 @contextmanager
 def _in_lengths_of(prior: Prior) -> Iterator[None]:
-    """Refuse a file without the size of its voxels in other words where the prior does not count in voxels."""
+    """Replace the advice to add --voxels, which a prior that counts in lengths refuses."""
     from softmorph_cli.completion.box import VOXELS, SizelessError
 
     try:

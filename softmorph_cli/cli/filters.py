@@ -49,6 +49,7 @@ def command_of(operation: type[Filter]) -> Callable[..., None]:
 
 def _own(operation: type[Filter]) -> Options:
     """Return the options of an operation; one that has the name of an option of reading gets another name here."""
-    names = {name: f"{name}_" if name in declared(ReadOptions) else name for name in operation.own_keys()}
-    found = [option(one).replace(name=names[name]) for name, one in operation.own_keys().items()]
+    own = operation.options()
+    names = {name: f"{name}_" if name in declared(ReadOptions) else name for name in own}
+    found = [option(one).replace(name=names[name]) for name, one in own.items()]
     return Options(tuple(found), lambda **given: {name: given[other] for name, other in names.items()})

@@ -186,7 +186,7 @@ class SegmentOutput:
         ),
     ] = False
     preview: Annotated[
-        Path | None, Parameter("Draw the image, and where a class is probable.", "PATH.png")
+        Path | None, Parameter("Draw slices of the image, and of its classes.", "PATH.png")
     ] = None
     stats: Annotated[Path | None, Parameter("Write the JSON to a file too.", "PATH.json")] = None
     json: Annotated[bool, Parameter("Print one JSON object on stdout.")] = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,14 +34,15 @@ def segment(
 ) -> None:
     """Segment an image by its intensities alone, with a prior that was trained with images.
 
-    OUT holds the probabilities of the background and of each class. The exit status is 3 where the fitted prior
-    explains less of the image's intensities than --min-fit asks for; OUT is written all the same.
+    OUT holds the probabilities of the background and of each class; of a prior of one class those of this class alone;
+    with --argmax labels. The exit status is 3 where the fitted prior explains less of the image's intensities than
+    --min-fit asks for; OUT is written all the same.
     """
     from softmorph_cli.api import priors
     from softmorph_cli.completion import prior_file
 
     if fitting.prior is None:
-        raise UsageError("which prior segments the image is not said: add --prior FILE.")
+        raise UsageError("no prior is given: add --prior FILE.")
     _check(source, target, fitting.prior, reading, output)
     prior = prior_file.load(fitting.prior)
     started = time.perf_counter()
@@ -52,11 +52,11 @@ def segment(
     seconds = time.perf_counter() - started
     warnings = _write(found, target, fitting, output, reading)
     if output.preview is not None:
-        _draw(found, source, output)
+        _draw(found, prior, source, output)
     document = {
         **documents.head(),
         "input": documents.described(found.image) | {"read_with": reading.as_json},
-        "output": {"path": str(target), "classes": ["background", *prior.classes]},
+        "output": {"path": str(target), **_content(found, prior, labels=output.argmax)},
         "prior": {"path": str(fitting.prior), "network_sha256": prior.network_hash()},
         "explained": found.explained,
         "min_fit": fitting.min_fit,
@@ -76,7 +76,7 @@ def segment(
     if max(found.explained, 0) < fitting.min_fit:
         raise NotReachedError(
             f"{fitting.prior} explains {max(found.explained, 0):.0%} of the variance of {source}, and "
-            f"--min-fit asks for {fitting.min_fit:.0%}: {target} is written and is no segmentation; the image is of "
+            f"--min-fit asks for {fitting.min_fit:.0%}: {target} is written and not to be trusted; the image is of "
             "another kind than those that the prior was trained with, or lies elsewhere in the box."
         )
 
@@ -107,6 +107,15 @@ def _labels(found: Segmented) -> Any:
     return np.asarray(array > 0.5 if single else array.argmax(0), np.uint8)
 
 
+def _content(found: Segmented, prior: Prior, *, labels: bool) -> dict[str, Any]:
+    """Return what OUT holds: the number of each class in a label map, or the class of each channel."""
+    classes = ["background", *prior.classes]
+    if labels:
+        return {"labels": {name: k for k, name in enumerate(classes)}}
+    single = found.volume.array.ndim == found.volume.spatial_dims
+    return {"channels": classes[1:] if single else classes}
+
+
 def _voxels(found: Segmented, prior: Prior) -> dict[str, int]:
     labels = _labels(found)
     return {name: int((labels == k).sum()) for k, name in enumerate(prior.classes, 1)}
@@ -129,16 +138,17 @@ def _write(
     return write_map(found.volume, target, options)
 
 
-def _draw(found: Segmented, source: Path, output: SegmentOutput) -> None:
-    from softmorph_cli.plots.preview import preview
+def _draw(found: Segmented, prior: Prior, source: Path, output: SegmentOutput) -> None:
+    from softmorph_cli.plots.completion_preview import draw_segmentation
 
     array = found.volume.array
-    shown = array if array.ndim == found.image.spatial_dims else 1 - array[0]
-    preview(
+    assert output.preview is not None
+    draw_segmentation(
         found.image,
-        replace(found.image, array=shown.clip(0, 1)),
-        output.preview,  # type: ignore[arg-type]
+        array[None] if array.ndim == found.image.spatial_dims else array[1:],
+        prior.classes,
+        output.preview,
         title=f"softmorph prior segment {source.name}",
-        subtitle=f"the probability of all classes; {found.explained:.0%} of the image's variance is explained",
+        facts=(f"{found.explained:.0%} of the image's variance is explained",),
         force=output.force,
     )

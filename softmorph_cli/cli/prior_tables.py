@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.cli import report
+from softmorph_cli.completion.options import METHODS
 from softmorph_cli.system.printable import cell
 
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior, Row
 
-METHODS: Final = ("prior", "logit", "linear")
 COLUMNS: Final = ("hidden", "method", "class", "dice", "low", "high", "subjects")
-_WORLD: Final = (("R", "L"), ("A", "P"), ("S", "I"))
+_OPPOSITE: Final = {"R": "L", "A": "P", "S": "I"}
 
 
 def described(prior: Prior, path: Path) -> dict[str, Any]:
@@ -37,13 +37,14 @@ def described(prior: Prior, path: Path) -> dict[str, Any]:
 
 def orientation(prior: Prior) -> str | None:
     """Return the direction in the world in which each axis of the array runs, such as "SAR"; None if it is unknown."""
+    import numpy as np
+
+    from softmorph_cli.volume import world_directions
+
     if prior.directions is None:
         return None
-    letters = ""
-    for side in prior.directions:
-        at = max(range(3), key=lambda k: abs(side[k]))
-        letters += _WORLD[at][side[at] < 0]
-    return letters
+    found = world_directions(np.array(prior.directions).T)
+    return "".join(letter if same else _OPPOSITE[letter] for letter, same in found)
 
 
 def rows(table: Sequence[Row]) -> list[dict[str, Any]]:

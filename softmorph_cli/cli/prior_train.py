@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,16 +14,17 @@ from softmorph_cli.cli.command import note
 from softmorph_cli.cli.prior_options import Learned, Maps, PriorFile, ReadMaps, TrainOutput
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.completion.options import TrainingOptions
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.io import documents
 
 if TYPE_CHECKING:
+    from softmorph_cli.api.priors import Progress
     from softmorph_cli.completion.prior import Prior
-    from softmorph_cli.completion.training import Subject
+    from softmorph_cli.completion.training import Checkpoint, Subject
 
 # Maps on the sheet of --preview, and what is hidden of them.
 _DRAWN: Final = 6
-_HIDDEN: Final = "3 of 4 hidden"
+_HIDDEN: Final = "every:4"
 
 
 def train(
@@ -40,27 +42,26 @@ def train(
     segments images: softmorph prior segment. Some maps are held out, and a table shows how well the prior finds their
     hidden slices, beside interpolation.
     """
-    from softmorph_cli.api.priors import read_subjects_of, train_on
+    from softmorph_cli.api.priors import read_maps
     from softmorph_cli.completion import prior_file
     from softmorph_cli.completion.training import Checkpoint
 
     _check(maps, target, learned, output)
-    if output.resume and not output.force and target.exists() and _complete(target, maps, training, output):
-        return
-    prior_file.check_target(target, force=output.force)
+    finished = prior_file.load(target) if output.resume and not output.force and target.exists() else None
+    if finished is None:
+        prior_file.check_target(target, force=output.force)
     started = time.perf_counter()
-    with reporting(quiet=output.quiet) as bar:
+    checkpoint = Checkpoint(target, resume=output.resume, force=output.force)
+    with reporting(quiet=output.quiet) as bar, checkpoint if finished is None else nullcontext():
         show = None if bar is None else bar.update
-        subjects = read_subjects_of(maps, learned.label or (), learned.images, learned.voxels, reading, show)
-        checkpoint = Checkpoint(target, resume=output.resume)
-        try:
-            prior = train_on(subjects, str(maps), training, checkpoint, show)
-        except BaseException:
-            if checkpoint.path.exists() and not output.quiet:
-                note(f"what is trained is kept in {checkpoint.path}: the same command with --resume goes on.")
-            raise
-    prior_file.save(prior, target, force=output.force)
-    checkpoint.remove()
+        subjects = read_maps(maps, learned.label or (), learned.images, learned.voxels, reading, show)
+        if finished is None:
+            prior = _trained(subjects, maps, target, training, checkpoint, output, show)
+        else:
+            _check_same(finished, subjects, target, training)
+            prior = finished
+    if finished is not None and not output.quiet:
+        note(f"{target} is complete: a training of these settings and maps made it. --force trains it again.")
     document = {
         **documents.head(),
         "maps": str(maps),
@@ -69,13 +70,37 @@ def train(
         "seconds": time.perf_counter() - started,
     }
     if output.preview is not None:
-        _draw(prior, subjects, maps, output.preview, force=output.force)
+        _draw(prior, subjects, maps, output.preview, training.device, force=output.force)
     if output.stats is not None:
         documents.save(document, output.stats, force=output.force)
     if output.json:
         typer.echo(documents.as_json(document))
     else:
-        _show(prior, target, len(subjects), document["seconds"])
+        _show(prior, target, len(subjects), training.validate, None if finished else document["seconds"])
+
+
+def _trained(
+    subjects: list[Subject],
+    maps: Path,
+    target: Path,
+    training: TrainingOptions,
+    checkpoint: Checkpoint,
+    output: TrainOutput,
+    show: Progress | None,
+) -> Prior:
+    """Return a trained prior, which is written to its file."""
+    from softmorph_cli.api.priors import train_subjects
+    from softmorph_cli.completion import prior_file
+
+    try:
+        prior = train_subjects(subjects, str(maps), training, checkpoint, show)
+    except BaseException:
+        if checkpoint.in_use and not output.quiet:
+            note(f"what is trained is kept in {checkpoint.path}: the same command with --resume goes on.")
+        raise
+    prior_file.save(prior, target, force=output.force)
+    checkpoint.remove()
+    return prior
 
 
 def _check(maps: Path, target: Path, learned: Learned, output: TrainOutput) -> None:
@@ -88,53 +113,57 @@ def _check(maps: Path, target: Path, learned: Learned, output: TrainOutput) -> N
             raise UsageError(f"{folder} {what}: name the folder that holds the maps, or the images.")
 
 
-def _complete(target: Path, maps: Path, options: TrainingOptions, output: TrainOutput) -> bool:
-    """Return whether a prior is there already that the same training has made; tell so."""
-    from softmorph_cli.completion import prior_file
-    from softmorph_cli.completion.training import settings_of
-    from softmorph_cli.pipeline.batch.plan import FileSelection, inputs
+def _check_same(prior: Prior, subjects: list[Subject], target: Path, options: TrainingOptions) -> None:
+    """Raise an error if a finished prior was made of other maps, images or settings."""
+    from softmorph_cli.completion.training import fingerprint
 
-    prior = prior_file.load(target)
-    if dict(prior.training) != settings_of(options) or not set(prior.subjects) <= set(
-        inputs(FileSelection(maps, maps))
-    ):
-        return False
-    if not output.quiet:
-        note(f"{target} is complete: a training of these settings and maps made it. --force trains it again.")
-    return True
+    if prior.training.get("fingerprint") != fingerprint(subjects, options):
+        raise FileError(
+            f"{target} exists already, and was made of other maps or settings, or by another version of softmorph: add "
+            "--force to replace it."
+        )
 
 
-def _show(prior: Prior, target: Path, count: int, seconds: float) -> None:
+def _show(prior: Prior, target: Path, count: int, share: float, seconds: float | None) -> None:
     held = count - len(prior.subjects)
-    note_of = f"{target}: learned from {len(prior.subjects)} maps, {held} held out, in {seconds:.0f} s"
+    title = f"{target}: learned from {len(prior.subjects)} maps, {held} held out"
+    if seconds is not None:
+        title += f", in {seconds:.0f} s"
     if prior.validation:
-        prior_tables.show(note_of, prior.validation, err=False)
+        prior_tables.show(title, prior.validation, err=False)
+    elif share:
+        from softmorph_cli.completion.training import FEWEST
+
+        # As many as `FEWEST` are kept for the training; a share is rounded to whole maps.
+        least = max(FEWEST + 1, int(0.5 / share) + 1)
+        typer.echo(f"{title}; with {count} maps none can be held out: give {least} or more to measure it")
     else:
-        typer.echo(f"{note_of}; without --validate nothing is known about how good it is")
+        typer.echo(f"{title}; without --validate nothing is known about how good it is")
 
 
-def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, *, force: bool) -> None:
+def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device: str, *, force: bool) -> None:
     from softmorph_cli.completion.fitting import complete, predict
     from softmorph_cli.completion.validation import GAPS
     from softmorph_cli.plots.prior_sheet import Example, draw_sheet
 
     known = set(prior.subjects)
     others = [one for one in subjects if one.name not in known]
-    examples = []
+    rows = []
     for one in (others or subjects)[:_DRAWN]:
         observed = GAPS[_HIDDEN](one.grid.shape[0])
         _, place = prior.place(one.grid, one.name)
         along = observed.reshape(-1, *[1] * (one.grid.dims - 1))
-        filled, _ = complete(prior, one.probabilities, along, place, seed=prior.seed)
-        mean = predict(prior, prior.mean, place)
+        filled, _ = complete(prior, one.probabilities, along, place, prior.seed, device)
+        mean = predict(prior, prior.mean, place, device)
         sizes = tuple(one.grid.extents / one.grid.shape)
+        affine = one.grid.affine if one.grid.oriented else None
         panels: tuple[Any, ...] = (one.probabilities, filled, mean, one.probabilities)
-        examples.append(Example(one.name, panels, observed, sizes))
+        rows.append(Example(one.name, panels, observed, sizes, affine).row)
     which = "maps that were held out" if others else "maps that it was trained on"
     draw_sheet(
-        examples,
+        rows,
         ("observed", "filled", "the prior's mean", "whole"),
         prior.classes,
         title=f"softmorph prior train {maps.name}",
-        subtitle=f"{which}, with 3 of 4 slices hidden (grey)",
+        facts=(f"{which}, with 3 of 4 slices hidden",),
     ).save(path, force=force)

@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.classes import SUM
 from softmorph_cli.errors import UsageError
 from softmorph_cli.system.parameters import named
 
@@ -30,8 +31,6 @@ Array = npt.NDArray[Any]
 # The least probability that the logit tells from 0. Measured on the MNI tissue maps: tests/benchmarks/INTERPOLATION.md.
 _LEAST: Final = 0.02
 _LARGEST: Final = float(np.log((1 - _LEAST) / _LEAST))
-# The tolerance of a sum of 1, as in `filters.channels`.
-_SUM: Final = 0.02
 _HALF: Final = 0.5
 
 
@@ -43,7 +42,7 @@ def check(name: str, method: str) -> None:
 
 def excluding(maps: Array) -> bool:
     """Return whether several channels, shape (C, ...), can be classes that exclude each other: no sum exceeds 1."""
-    return len(maps) > 1 and bool(maps.sum(axis=0).max() <= 1 + _SUM)
+    return len(maps) > 1 and bool(maps.sum(axis=0).max() <= 1 + SUM)
 
 
 def fill(
@@ -173,7 +172,7 @@ class Scale:
         if not self.exclusive:
             return np.asarray(maps, scores.dtype)
         total = maps.sum(axis=0)
-        # Far from every shape, where shapes that meet in no slice part: the nearest of them.
+        # No class has a probability here: the class with the largest score gets 1.
         none = total <= 0
         maps[:, none] = np.argmax(scores[:, none], axis=0) == np.arange(len(maps))[:, np.newaxis]
         return np.asarray(maps[:-1] / np.where(none, 1, total), scores.dtype)

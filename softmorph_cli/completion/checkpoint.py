@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,10 +15,10 @@ import numpy as np
 
 from softmorph_cli import __version__
 from softmorph_cli.errors import FileError
-from softmorph_cli.system import descriptors
 from softmorph_cli.system.files import replacing
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import typed
-from softmorph_cli.system.temporaries import partial
+from softmorph_cli.system.temporaries import partial, private_folder, remove
 
 if TYPE_CHECKING:
     import torch
@@ -28,28 +28,62 @@ if TYPE_CHECKING:
     from softmorph_cli.completion.training import Subject, TrainingOptions
 
 _METADATA: Final = "softmorph training"
-_LARGEST: Final = 2_000_000_000
 
 
 class Checkpoint:
-    """The state of a training beside the file that the training will make.
+    """The state of a training, in a folder beside the file that the training will make.
 
     A process that is killed leaves the state of at most `every` seconds before. The file is a safetensors: tensors, and
-    as metadata the fingerprint of data and settings, so that no other training goes on from it.
+    as metadata the fingerprint of data and settings, so that no other training goes on from it. Within a `with` block
+    the folder is locked, where the system can, so that two trainings do not write one state in turn.
+
+    Attributes:
+        path: The file of the state.
+        in_use: Whether this process has written the state, or has read it and goes on from it.
     """
 
-    def __init__(self, target: Path, *, resume: bool = True, every: float = 20.0) -> None:
+    def __init__(
+        self, target: Path, *, resume: bool = True, force: bool = False, every: float = 20.0
+    ) -> None:
         """Name the checkpoint of a target.
 
         Args:
             target: The file of the prior.
-            resume: Whether a state that is there is read; if not, the next one replaces it.
+            resume: Whether a state that is there is read.
+            force: Without `resume`: whether a state that is there is removed, and not kept by an error.
             every: Seconds between two states.
         """
-        self.path = partial(target)
-        self._resume, self._every = resume, every
+        self.path = partial(target) / f"state{target.suffix}"
+        self.in_use = False
+        self._target, self._resume, self._force, self._every = target, resume, force, every
         self._made_from = ""
         self._last = time.monotonic()
+        self._lock: int | None = None
+
+    def __enter__(self) -> Checkpoint:
+        """Lock the folder of the state.
+
+        Raises:
+            FileError: If another process writes to it, or it holds a state that is neither to be read nor removed.
+        """
+        _, self._lock = private_folder(self._target.resolve(), self._target, kept=True)
+        if not self._resume and self.path.exists():
+            if not self._force:
+                self.__exit__()
+                raise FileError(
+                    f"{self._target}: a training was interrupted, and its state is kept in {self.path}: add "
+                    f"{named('resume', True)} to go on with it, or {named('force', True)} to begin anew."
+                )
+            self.path.unlink()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Unlock the folder, and remove it if it holds no state."""
+        if not self.path.exists():
+            self.remove()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def read(self, made_from: str) -> dict[str, Tensor] | None:
         """Return the tensors of the last state, or None if there is none.
@@ -63,17 +97,13 @@ class Checkpoint:
         self._made_from = made_from
         if not self._resume or not self.path.exists():
             return None
-        import torch
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
+        from safetensors import SafetensorError, safe_open
 
         try:
-            with open(descriptors.open_plain(self.path, follow=False), "rb") as file:  # noqa: PTH123
-                content = file.read(_LARGEST)
-            length = int.from_bytes(content[:8], "little")
-            found = json.loads(content[8 : 8 + length])["__metadata__"][_METADATA]
-            arrays = load(content)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+            with safe_open(self.path, "pt") as file:
+                found = (file.metadata() or {}).get(_METADATA)
+                state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (is no dict)
+        except (OSError, SafetensorError) as error:
             raise FileError(
                 f"{self.path}, from which the training would go on, is damaged; remove it and begin anew: "
                 f"{typed('rm', self.path)}"
@@ -83,7 +113,8 @@ class Checkpoint:
                 f"{self.path} is of a training of other maps or settings; give those again, or remove it and begin "
                 f"anew: {typed('rm', self.path)}"
             )
-        return {name: torch.from_numpy(one.copy()) for name, one in arrays.items()}
+        self.in_use = True
+        return state
 
     @property
     def due(self) -> bool:
@@ -92,17 +123,17 @@ class Checkpoint:
 
     def write(self, state: Mapping[str, Tensor]) -> None:
         """Write a state in one step, in place of the one before."""
-        from safetensors.numpy import save
+        from safetensors.torch import save
 
-        arrays = {name: np.ascontiguousarray(one.detach().cpu().numpy()) for name, one in state.items()}
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
         with replacing(self.path, force=True, follow=False) as temporary:
-            temporary.write_bytes(save(arrays, {_METADATA: self._made_from}))
-        self._last = time.monotonic()
+            tensors = {name: one.detach().cpu().contiguous() for name, one in state.items()}
+            temporary.write_bytes(save(tensors, {_METADATA: self._made_from}))
+        self._last, self.in_use = time.monotonic(), True
 
     def remove(self) -> None:
         """Remove the state, when the training is done."""
-        with suppress(FileNotFoundError):
-            self.path.unlink()
+        remove(self.path.parent)
 
 
 @dataclass(frozen=True)

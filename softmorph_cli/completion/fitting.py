@@ -1,4 +1,4 @@
-"""Fit of a shape prior to a subject: the network is frozen, and a latent vector is found for which it agrees.
+"""Fit of a shape prior to a subject: the network is frozen, and the latent vector that minimises the loss is found.
 
 Two kinds of data can be fitted: the slices of a probability map that exist (this kind is softmorph's own), and the
 intensities of an image (the kind of NISF, Stolt-Anso et al., MICCAI 2023).
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,13 +21,15 @@ from torch.optim.adam import adam
 
 from softmorph_cli.completion.box import Coordinates
 from softmorph_cli.completion.network import ImplicitFunction, find_device
+from softmorph_cli.completion.objective import WEIGHT_OF_INTENSITY, WEIGHT_OF_LATENTS, soft_dice
 from softmorph_cli.completion.prior import Array, FitSettings, Prior
 from softmorph_cli.errors import InputError
+from softmorph_cli.system import machine
+from softmorph_cli.system.parameters import named
 
 _WEIGHT_OF_DICE: Final = 3.0
-_WEIGHT_OF_LATENTS: Final = 1e-4
-_WEIGHT_OF_INTENSITY: Final = 10.0
-_SMOOTH: Final = 1e-5
+# The probability from which on a voxel belongs to a class: less is the tail of a softmax.
+HALF: Final = 0.5
 # Points at once: some 30 MB for a network of width 64.
 _CHUNK: Final = 1 << 15
 # The largest number of observed voxels that measure a fit: large maps would take minutes.
@@ -41,17 +44,28 @@ class Fit:
 
     Attributes:
         latent: The latent vector, of shape (width,).
-        loss: The loss of the last step.
         dice: For a fit to probabilities the agreement on the observed voxels, at most 65,536 of them, drawn at random:
-            the mean over the foreground classes that they hold of 2 sum min(p, q) / sum (p + q). None for a fit to an
-            image.
+            the mean over the foreground classes that reach 0.5 there of 2 sum min(p, q) / sum (p + q). None for a fit
+            to an image.
         seconds: The time of the fit.
+        device: Where it was computed: "cpu", "cuda:0", ...
     """
 
     latent: Tensor
-    loss: float
     dice: float | None
     seconds: float
+    device: str
+
+
+@contextmanager
+def on_threads(threads: int | None) -> Iterator[None]:
+    """Have torch compute on a number of CPU threads; None for as many as the machine allows this process."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads or machine.threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def fit_probabilities(
@@ -78,31 +92,34 @@ def fit_probabilities(
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
-        InputError: If nothing is observed, all observed voxels are background, or the shapes do not fit.
+        InputError: If nothing is observed, no class reaches 0.5 in an observed voxel, or the shapes do not fit.
     """
     if probabilities.shape != (prior.architecture.classes, *coordinates.shape):
         raise InputError(
-            f"the prior has {prior.architecture.classes} classes with the background, and the map has the shape "
-            f"{probabilities.shape}."
+            f"the prior has {prior.architecture.classes} classes with the background and the grid the shape "
+            f"{coordinates.shape}, and the map has the shape {probabilities.shape}: give one array for each class, on "
+            "the grid."
         )
     seen = np.broadcast_to(observed, coordinates.shape)
-    if not probabilities[1:].any(where=seen):
-        raise InputError("every observed slice is empty: there is no object that the prior could complete.")
+    if not probabilities[1:].max(where=seen, initial=0) >= HALF:
+        raise InputError(
+            "every observed slice is empty, as no class reaches 0.5: give a map with an object in an observed slice."
+        )
     began = time.perf_counter()
     flat, rows = np.flatnonzero(seen), probabilities.reshape(len(probabilities), -1)
 
     def loss(logits: Tensor, _: Tensor | None, wanted: Tensor) -> Tensor:
         logs = torch.log_softmax(logits, -1)
         shares = logs.exp()
-        dice = (2 * (shares * wanted).sum(0) + _SMOOTH) / (shares.sum(0) + wanted.sum(0) + _SMOOTH)
+        dice = soft_dice(shares, wanted, 0)
         return -(wanted * logs).sum(-1).mean() + _WEIGHT_OF_DICE * (1 - dice[1:].mean())
 
     settings = settings or prior.completion
-    found, last = _fit(prior, loss, flat, rows, coordinates, settings, seed, device)
+    found = _fit(prior, loss, flat, rows, coordinates, settings, seed, device)
     if len(flat) > _MEASURED:
         flat = flat[np.random.default_rng(seed).integers(len(flat), size=_MEASURED)]
     agreement = agreement_of(predict_at(prior, found, coordinates, flat, device), rows[:, flat])
-    return Fit(found, last, agreement, time.perf_counter() - began)
+    return Fit(found, agreement, time.perf_counter() - began, str(find_device(device)))
 
 
 def fit_intensities(
@@ -129,22 +146,25 @@ def fit_intensities(
         InputError: If the prior was trained without images, the image is constant, or the shapes do not fit.
     """
     if prior.intensity is None:
-        raise InputError("the prior was trained without images: it cannot be fitted to one.")
+        raise InputError(
+            "the prior was trained without images, and cannot be fitted to one: train one with "
+            f"{named('images', 'DIR')}."
+        )
     if image.shape != coordinates.shape:
-        raise InputError(f"the image has the shape {image.shape}, and the grid {coordinates.shape}.")
+        raise InputError(
+            f"the image has the shape {image.shape}, and the grid {coordinates.shape}: give an image on the grid."
+        )
     values = prior.intensity.apply(image).reshape(1, -1)
     began = time.perf_counter()
 
     def loss(_: Tensor, intensities: Tensor | None, wanted: Tensor) -> Tensor:
         assert intensities is not None
-        return _WEIGHT_OF_INTENSITY * nn.functional.binary_cross_entropy_with_logits(
-            intensities, wanted[:, 0]
-        )
+        return WEIGHT_OF_INTENSITY * nn.functional.binary_cross_entropy_with_logits(intensities, wanted[:, 0])
 
     every = np.arange(coordinates.size)
     settings = settings or prior.segmentation
-    found, last = _fit(prior, loss, every, values, coordinates, settings, seed, device, _WEIGHT_OF_LATENTS)
-    return Fit(found, last, None, time.perf_counter() - began)
+    found = _fit(prior, loss, every, values, coordinates, settings, seed, device, WEIGHT_OF_LATENTS)
+    return Fit(found, None, time.perf_counter() - began, str(find_device(device)))
 
 
 def _fit(
@@ -157,15 +177,14 @@ def _fit(
     seed: int,
     device: str,
     weight_of_latent: float = 0.0,
-) -> tuple[Tensor, float]:
-    """Return the latent vector that Adam finds from the mean one, and its last loss."""
+) -> Tensor:
+    """Return the latent vector that Adam finds from the mean one."""
     where = find_device(device)
     network = prior.network(where)
     latent = prior.mean.clone().to(where).requires_grad_()
     moments = [torch.zeros_like(latent) for _ in range(2)]
     count = torch.zeros(())
     generator = torch.Generator().manual_seed(seed)
-    value = torch.zeros(())
     for step in range(settings.steps):
         drawn = torch.randint(len(flat), (settings.points,), generator=generator)
         voxels = flat[drawn.numpy()]
@@ -178,7 +197,7 @@ def _fit(
         rate = settings.rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
         with torch.no_grad():
             _adam(latent, gradient, moments, count, rate)
-    return latent.detach().cpu(), float(value.detach())
+    return latent.detach().cpu()
 
 
 def _adam(values: Tensor, gradient: Tensor, moments: list[Tensor], count: Tensor, rate: float) -> None:
@@ -263,7 +282,7 @@ def agreement_of(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float | N
 
     Args:
         found: Probabilities of shape (classes, ...), with the background first, which does not count.
-        wanted: Probabilities of the same shape; a class without any does not count.
+        wanted: Probabilities of the same shape; a class that reaches 0.5 nowhere does not count.
 
     >>> agreement_of(np.array([[0.5, 1.0], [0.5, 0.0]]), np.array([[0.5, 0.5], [0.5, 0.5]]))
     0.6666666666666666
@@ -271,7 +290,7 @@ def agreement_of(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float | N
     each = [
         2 * float(np.minimum(p, q).sum(dtype=np.float64)) / float(p.sum(dtype=np.float64) + q.sum())
         for p, q in zip(found[1:], wanted[1:], strict=True)
-        if q.any()
+        if q.max(initial=0) >= HALF
     ]
     return float(np.mean(each)) if each else None
 
@@ -279,9 +298,9 @@ def agreement_of(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float | N
 def explained(
     prior: Prior, latent: Tensor, image: npt.NDArray[Any], coordinates: Coordinates, device: str = "auto"
 ) -> float:
-    """Return the share of the variance of an image, as normalised, that the intensities of the network explain.
+    """Return R², the share of the variance of an image, as normalised, that the intensities of the network explain.
 
-    1 is an image that is as the prior says, 0 or less one that its mean intensity describes as well.
+    It is 1 for a perfect fit, and 0 or less if the mean intensity of the image fits it as well.
 
     Args:
         prior: A prior that was trained with images.

@@ -6,13 +6,37 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.system.parameters import Parameter, at_least, check_all, named
+from softmorph_cli.system.parameters import Check, Parameter, at_least, check_all, named
 
 ACTIVATIONS: Final = ("sine", "wire", "relu")
+# What is measured beside each other on hidden slices.
+METHODS: Final = ("prior", "logit", "linear")
 DEVICE: Final = Parameter(
     "Where it is computed: auto, cpu, cuda or cuda:N; auto takes cuda if there is one.", "NAME"
 )
-SEED: Final = Parameter("Seed of all random numbers.", "N", check=at_least(0), least=0)
+# Larger networks are no shape priors, and files of priors state no larger seed.
+WIDEST: Final = 4096
+MOST_LAYERS: Final = 256
+LARGEST_SEED: Final = 2**63 - 1
+
+
+def _within(least: int, most: int) -> Check:
+    """Return a check that raises `UsageError` for a number that is not between two others."""
+
+    def check(name: str, value: int) -> None:
+        if not least <= value <= most:
+            raise UsageError(f"{named(name)} {value}: give {least} to {most}.")
+
+    return check
+
+
+SEED: Final = Parameter("Seed of all random numbers.", "N", check=_within(0, LARGEST_SEED), least=0)
+
+
+# Lengths between which the sides of a box lie, in its unit.
+LEAST_SIDE: Final = 1e-12
+LARGEST_SIDE: Final = 1e12
+_SIDES: Final = "give auto, or the lengths of its 2 or 3 sides, such as 100,120,120."
 
 
 def _box_sides(text: str) -> tuple[float, ...] | None:
@@ -22,11 +46,18 @@ def _box_sides(text: str) -> tuple[float, ...] | None:
         sides = tuple(float(part) for part in text.lower().replace("x", ",").split(","))
     except ValueError:
         sides = ()
-    if len(sides) not in (2, 3) or not all(0 < side < float("inf") for side in sides):
-        raise UsageError(
-            f"{named('box')} {text!r}: give auto, or the lengths of its sides, such as 100,120,120."
-        )
+    if not _are_sides(sides):
+        raise UsageError(f"{named('box')} {text!r}: {_SIDES}")
     return sides
+
+
+def _are_sides(sides: tuple[float, ...]) -> bool:
+    return len(sides) in (2, 3) and all(LEAST_SIDE < side < LARGEST_SIDE for side in sides)
+
+
+def _box(name: str, sides: tuple[float, ...] | None) -> None:
+    if sides is not None and not _are_sides(sides):
+        raise UsageError(f"{named(name)} {','.join(map(str, sides))}: {_SIDES}")
 
 
 def _activation(name: str, value: str) -> None:
@@ -44,8 +75,8 @@ class TrainingOptions:
     """The settings of a training, which are the options of `softmorph prior train` too.
 
     Attributes:
-        subjects: The number of subjects that each step draws; all, where there are fewer. Of more than 24 times as many
-            subjects a 24th is drawn, with as many voxels in all.
+        subjects: The number of subjects that each step draws; all, where there are fewer. With more than 24 x
+            `subjects` maps, a step draws 1/24 of them and fewer voxels of each; the total stays the same.
         points: The number of voxels that each step draws of each of them.
     """
 
@@ -54,9 +85,11 @@ class TrainingOptions:
     steps: Annotated[int, Parameter("Steps of the training.", "N", check=at_least(1), least=1)] = 2400
     seed: Annotated[int, SEED] = 0
     width: Annotated[
-        int, Parameter("Values of a layer, and of a latent vector.", "N", check=at_least(1), least=1)
+        int, Parameter("Values of a layer, and of a latent vector.", "N", check=_within(1, WIDEST), least=1)
     ] = 64
-    layers: Annotated[int, Parameter("Layers of the network.", "N", check=at_least(1), least=1)] = 5
+    layers: Annotated[
+        int, Parameter("Layers of the network.", "N", check=_within(1, MOST_LAYERS), least=1)
+    ] = 5
     activation: Annotated[
         str,
         Parameter(
@@ -71,6 +104,7 @@ class TrainingOptions:
             "Sides of the prior's box in mm (or voxels), in the order of the array axes, such as 100,120,120; auto is "
             "the smallest box that holds all maps. (default: auto)",
             "auto|SIDES",
+            check=_box,
             parse=_box_sides,
         ),
     ] = None

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from softmorph_cli import __version__
+from softmorph_cli.classes import SUM, background
 from softmorph_cli.completion.box import Box, Coordinates, Frame, Grid
 from softmorph_cli.completion.network import Architecture, ImplicitFunction
 from softmorph_cli.errors import InputError
 
-BACKGROUND: Final = "background"
-# Sums of probabilities may differ from 1 by this: files hold 8 or 16 bits.
-_ROUNDING: Final = 2e-2
+# The least sum of probabilities that can be divided by it; a voxel with less lies outside of a mask.
+_LEAST: Final = 1e-6
 
 Array = npt.NDArray[np.float32]
 
@@ -47,10 +47,12 @@ class IntensityRule:
         [[0.0, 0.25], [0.5, 1.0]]
         """
         if not np.isfinite(image).all():
-            raise InputError("the image holds values that are not finite.")
+            raise InputError("the image holds values that are not finite: replace them.")
         low, high = np.percentile(image, (self.low, self.high))
         if not high > low:
-            raise InputError(f"the image is constant ({low:g}) apart from its extremes: it shows no object.")
+            raise InputError(
+                f"the image is constant ({low:g}) apart from its extremes and shows no object: give another image."
+            )
         scaled: Array = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
         return scaled
 
@@ -75,7 +77,7 @@ class Row:
     """A row of the table of validation: the mean Dice of a method on the hidden slices of subjects not trained on.
 
     Attributes:
-        gap: Which slices were hidden, such as "every 2nd".
+        gap: Which slices were hidden, as `slices.gap` takes it: "every:2".
         method: "prior", "logit" or "linear".
         label: The class, or "all" for all foreground classes as one.
         dice: The mean over the subjects; None if no subject has the class there.
@@ -182,16 +184,16 @@ class Prior:
 
         Returns:
             Probabilities of shape (classes, *grid) with the background first, and for each class the channel of the
-            map; -1 for a background that the map does not hold.
+            map; -1 if the background is computed as 1 minus the sum.
 
         Raises:
             InputError: If the map holds classes that the prior lacks, or lacks some of its classes.
         """
-        found, held, order = background_first(channels, names, name)
+        found, held, order = background_first(channels, names, name, self.classes)
         if names is None and len(held) != len(self.classes):
             raise InputError(
                 f"{name} holds {len(held)} classes without names, and the prior has {len(self.classes)} "
-                f"({', '.join(self.classes)})."
+                f"({', '.join(self.classes)}): give a map with a channel for each, in this order."
             )
         if names is None:
             return found, order
@@ -207,44 +209,46 @@ class Prior:
 
 
 def background_first(
-    channels: npt.NDArray[Any], names: Sequence[str] | None, name: str = "the map"
+    channels: npt.NDArray[Any],
+    names: Sequence[str] | None,
+    name: str = "the map",
+    foreground: Sequence[str] = (),
 ) -> tuple[Array, tuple[str, ...], list[int]]:
     """Return probabilities of classes that exclude each other, with the background first.
 
-    A channel named "background", or the first of several without names that sum to 1, is the background. If there is
-    none, the background is what the channels lack to 1.
+    Which channel is the background is said in `softmorph_cli.classes`. If none is, the background is 1 minus the sum of
+    the channels; it is 1 where all channels, a background among them, are 0.
 
     Args:
         channels: Probabilities, of shape (channels, *grid).
         names: The name of each channel, or None.
         name: What messages call the map.
+        foreground: Names of classes that are no background. A map with these names alone has no background.
 
     Returns:
         Probabilities of shape (classes, *grid), whose sum is 1; the names of the foreground classes ("class 1", ... if
-        there are none); the channel of each class, -1 for a background that is not there.
+        there are none); the channel of each class, -1 if the background is computed as 1 minus the sum.
 
     Raises:
-        InputError: If the sum of the channels exceeds 1: they do not exclude each other.
+        InputError: If the sum of the channels exceeds 1, so that they do not exclude each other.
 
     >>> background_first(np.array([[[0.25, 1.0]]]), ["vessel"])[0].tolist()
     [[[0.75, 0.0]], [[0.25, 1.0]]]
     """
-    order = list(range(len(channels)))
     total = channels.sum(axis=0, dtype=np.float64)
-    if names is not None:
-        there = [k for k in order if names[k].strip().lower() == BACKGROUND]
-    else:
-        there = [0] if len(channels) > 1 and float(np.abs(total - 1).max()) <= _ROUNDING else []
-    if float(total.max()) > 1 + _ROUNDING:
+    if float(total.max()) > 1 + SUM:
         raise InputError(
-            f"the channels of {name} sum to {float(total.max()):.3g} in a voxel: they do not exclude each other, as "
-            "the classes of a prior do."
+            f"the channels of {name} sum to {float(total.max()):.3g} in a voxel, and the classes of a prior exclude "
+            "each other: give a label map, or probabilities whose sum is at most 1."
         )
-    front = [k for k in order if k not in there]
+    all_known = names is not None and set(names) <= set(foreground)
+    at = None if all_known else background(channels, names)
+    front = [k for k in range(len(channels)) if k != at]
     if not front:
-        raise InputError(f"{name} holds nothing but a background.")
-    first = channels[there[0]] if there else np.clip(1 - total, 0, 1)
+        raise InputError(f"{name} holds nothing but a background: give a map with a channel for each class.")
+    first = np.clip(1 - total, 0, 1) if at is None else channels[at]
     found = np.stack([first, *(channels[k] for k in front)]).astype(np.float32)
-    found /= np.maximum(found.sum(axis=0), 1e-6)
+    found[0][found.sum(axis=0) < _LEAST] = 1
+    found /= found.sum(axis=0)
     held = tuple(names[k] if names is not None else f"class {at}" for at, k in enumerate(front, 1))
-    return found, held, [there[0] if there else -1, *front]
+    return found, held, [-1 if at is None else at, *front]

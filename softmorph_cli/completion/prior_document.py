@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin, get_t
 
 import numpy as np
 
+from softmorph_cli.completion.options import (
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    LEAST_SIDE,
+    MOST_LAYERS,
+    WIDEST,
+)
 from softmorph_cli.errors import SoftmorphError
 from softmorph_cli.volume import SPATIAL_AXES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from softmorph_cli.completion.network import Architecture
     from softmorph_cli.completion.prior import Prior
 
 SCHEMA: Final = 1
 CHECKSUM: Final = "checksum"
 _TENSORS: Final = ("weights", "latents")
-# Larger networks are no shape priors; building one from a header must not take memory.
-_WIDEST: Final = 4096
-_MOST_LAYERS: Final = 256
 
 
 class RefusedError(SoftmorphError):
@@ -48,20 +53,7 @@ class Document:
     @property
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the tensors that the stated network has, by name; the number of subjects is that of names."""
-        import torch
-
-        from softmorph_cli.completion.network import ImplicitFunction
-
-        architecture = self.known["architecture"]
-        with torch.device("meta"):
-            network = ImplicitFunction(architecture)
-        width = architecture.width
-        return {
-            **{f"network.{name}": tuple(one.shape) for name, one in network.state_dict().items()},
-            "latents": (len(self.known["subjects"]), width),
-            "mean": (width,),
-            "covariance": (width, width),
-        }
+        return tensors_of(self.known["architecture"], len(self.known["subjects"]))
 
     def prior(self, weights: Mapping[str, npt.NDArray[Any]], latents: npt.NDArray[Any]) -> Prior:
         """Return the prior with these tensors, which are copied."""
@@ -71,6 +63,23 @@ class Document:
 
         tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
         return Prior(weights=tensors, latents=torch.from_numpy(latents.copy()), **self.known)
+
+
+def tensors_of(architecture: Architecture, subjects: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of a file, by name; no memory is taken for the network."""
+    import torch
+
+    from softmorph_cli.completion.network import ImplicitFunction
+
+    with torch.device("meta"):
+        network = ImplicitFunction(architecture)
+    width = architecture.width
+    return {
+        **{f"network.{name}": tuple(one.shape) for name, one in network.state_dict().items()},
+        "latents": (subjects, width),
+        "mean": (width,),
+        "covariance": (width, width),
+    }
 
 
 def of(prior: Prior) -> dict[str, Any]:
@@ -177,17 +186,17 @@ def _check(known: Mapping[str, Any]) -> None:
     intensity, classes, directions = known["intensity"], known["classes"], known["directions"]
     right = {
         "architecture": architecture.dims == dims
-        and architecture.width <= _WIDEST
-        and architecture.layers <= _MOST_LAYERS
+        and architecture.width <= WIDEST
+        and architecture.layers <= MOST_LAYERS
         and architecture.intensity == (intensity is not None),
         "axes": known["axes"] in SPATIAL_AXES,
         "classes": len(classes) == architecture.classes - 1 == len(set(classes)) and all(classes),
         "box": len(box.size) == dims
-        and all(1e-12 < side < 1e12 for side in box.size)
+        and all(LEAST_SIDE < side < LARGEST_SIDE for side in box.size)
         and box.unit in ("mm", "voxels", None),
         "directions": directions is None or _unit_vectors(directions, dims),
         "intensity": intensity is None or 0 <= intensity.low < intensity.high <= 100,
-        "seed": 0 <= known["seed"] < 2**63,
+        "seed": 0 <= known["seed"] <= LARGEST_SEED,
         "subjects": len(known["subjects"]) >= 2,
         **{
             name: 0 < known[name].steps <= 10**6

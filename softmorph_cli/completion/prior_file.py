@@ -8,7 +8,6 @@ a checksum of all that is stored.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ import numpy.typing as npt
 
 from softmorph_cli.completion import prior_document
 from softmorph_cli.completion.prior_document import RefusedError
-from softmorph_cli.errors import FileError
+from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.system import descriptors
 from softmorph_cli.system.files import check_writable, replacing
 
@@ -51,23 +50,38 @@ def save(prior: Prior, path: Path, *, force: bool = False) -> None:
         force: Whether an existing file may be replaced.
 
     Raises:
-        FileError: If the file cannot or may not be written, or has another suffix.
+        FileError: If the file cannot or may not be written, or has another suffix, or `load` would refuse it.
     """
     check_target(path, force=force)
     from safetensors.numpy import save as serialized
 
     arrays = _arrays(prior)
     document = prior_document.of(prior)
-    document["checksum"] = _checksum(document, arrays)
+    document[prior_document.CHECKSUM] = _checksum(document, arrays)
     text = json.dumps(document, allow_nan=False, sort_keys=True)
     content = serialized(dict(arrays), {_METADATA: text})
-    if len(content) > LARGEST:
-        raise FileError(
-            f"{path}: the prior takes {len(content) / 1e6:.0f} MB, and files of priors hold {LARGEST / 1e6:.0f} MB: "
-            "train one of a smaller width or of fewer maps."
-        )
+    try:
+        check_size(len(content))
+        _parsed(content)
+    except InputError as error:
+        raise FileError(f"{path}: {error}") from error
+    except RefusedError as error:
+        raise FileError(f"{path} is not written, because it could not be read again: it {error}") from error
     with replacing(path, force=force) as temporary:
         temporary.write_bytes(content)
+
+
+def check_size(size: int) -> None:
+    """Raise an error if a prior of a number of bytes is larger than files of priors may be.
+
+    Raises:
+        InputError: If it is.
+    """
+    if size > LARGEST:
+        raise InputError(
+            f"the prior takes {size / 1e6:.0f} MB, and files of priors hold {LARGEST / 1e6:.0f} MB: train one of a "
+            "smaller width, or of fewer layers or maps."
+        )
 
 
 def check_target(path: Path, *, force: bool = False) -> None:
@@ -131,8 +145,6 @@ def _content(path: Path) -> bytes:
         raise RefusedError(f"is a folder: {_ADVICE}.") from None
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        if isinstance(error, OSError) and error.errno == errno.EISDIR:
-            reason = "it is a folder"
         raise RefusedError(f"cannot be read: {reason}.") from error
 
 

@@ -1,9 +1,11 @@
-"""The slices of a stack that are missing: as the user names them, or those that are empty."""
+"""The slices of a stack that are missing or hidden: as the user names them, or those that are empty."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +18,13 @@ from softmorph_cli.system.parameters import named
 EMPTY: Final = "empty"
 _PART: Final = re.compile(r"\s*(-?\d+)?\s*(:)?\s*(-?\d+)?\s*(?::\s*(\d+)\s*)?")
 
+# A number of slices, or a share of all of them.
+_AMOUNT: Final = r"[1-9]\d{0,5}(?:/[1-9]\d{0,5})?"
+_GAP: Final = re.compile(rf"(every):([1-9]\d{{0,5}})|(end|gap):({_AMOUNT})|gap:({_AMOUNT})\+({_AMOUNT})")
+
 Slices = npt.NDArray[np.bool_]
+# Whether each of a number of slices is observed.
+Gap = Callable[[int], Slices]
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,53 @@ def check(name: str, text: str) -> None:
         _parts(text, name)
 
 
-def _parts(text: str, name: str = "missing") -> list[slice | int]:
-    found: list[slice | int] = []
+def gap(text: str, name: str = "hide") -> Gap:
+    """Return which slices of a number of slices are observed, as a function of this number.
+
+    Args:
+        text: "every:N", where one slice of N is kept; "gap:N", where N in the middle are hidden; "gap:START+N", where N
+            from START on are hidden, between two slices that are kept; "end:N", where the last N are hidden. Apart from
+            that of "every", N and START are a number of slices, or a share of all slices such as 1/4.
+        name: The name of the parameter, for messages.
+
+    Raises:
+        UsageError: If the text is none of these.
+
+    >>> gap("every:4")(8).tolist()
+    [True, False, False, False, True, False, False, False]
+    >>> gap("gap:1/2+1/4")(8).tolist()
+    [True, True, True, True, False, False, True, True]
+    """
+    match = _GAP.fullmatch(text)
+    every, number, kind, alone, start, after = match.groups() if match else (None,) * 6
+    amounts = [one for one in (alone, start, after) if one is not None]
+    if match is None or number == "1" or any("/" in one and Fraction(one) >= 1 for one in amounts):
+        raise UsageError(
+            f"{named(name)} {text!r}: give every:N, gap:N or end:N, such as every:4, which keeps one slice of four, or "
+            "end:1/4, which hides a quarter of them."
+        )
+
+    def observed(count: int) -> Slices:
+        slices = np.arange(count)
+        if every:
+            return np.asarray(slices % int(number or 1) == 0)
+        hidden = max(1, int(_amount(alone or after, count)))
+        first = count - hidden if kind == "end" else (count - hidden) // 2
+        if start:
+            first = max(1, min(round(_amount(start, count)), count - 1 - hidden))
+        return np.asarray((slices < first) | (slices >= first + hidden))
+
+    return observed
+
+
+def _amount(text: str | None, count: int) -> Fraction:
+    """Return a number of slices that is stated as a number or as a share."""
+    return Fraction(text or 0) * (count if text and "/" in text else 1)
+
+
+def _parts(text: str, name: str = "missing") -> list[tuple[slice | int, str]]:
+    """Return slices, each with the part of the text that names it."""
+    found: list[tuple[slice | int, str]] = []
     for part in text.split(","):
         match = _PART.fullmatch(part)
         if (
@@ -65,7 +118,7 @@ def _parts(text: str, name: str = "missing") -> list[slice | int]:
         first, last, step = (int(number) if number else None for number in match.group(1, 3, 4))
         if step == 0:
             raise UsageError(f"{named(name)} {text!r}: a step of 0 names no slices; leave it out.")
-        found.append(slice(first, last, step) if match[2] else int(match[1]))
+        found.append((slice(first, last, step) if match[2] else int(match[1]), part.strip()))
     return found
 
 
@@ -104,7 +157,7 @@ def stack(array: npt.NDArray[Any], axis: int, missing: str | None, letter: str) 
     if missing == EMPTY:
         return _empty(array, axis, letter)
     observed = np.ones(count, np.bool_)
-    for part in _parts(missing):
+    for part, typed in _parts(missing):
         ends = (
             (part, part)
             if isinstance(part, int)
@@ -113,15 +166,18 @@ def stack(array: npt.NDArray[Any], axis: int, missing: str | None, letter: str) 
         for end in ends:
             if end is not None and not -count <= end < count:
                 raise InputError(
-                    f"{named('missing')} {missing}: there is no slice {end} along {letter}, which has {count}, "
-                    f"0 to {count - 1}."
+                    f"{named('missing')} {missing}: there is no slice {end} along {letter}, which has {count}: name "
+                    f"slices from 0 to {count - 1}."
                 )
         if isinstance(part, slice) and not observed[part].size:
-            raise InputError(f"{named('missing')} {missing}: {part.start}:{part.stop} holds no slice.")
+            raise InputError(
+                f"{named('missing')} {missing}: {typed} holds no slice; give a range that ends after its start."
+            )
         observed[part] = False
     if not observed.any():
         raise InputError(
-            f"{named('missing')} {missing} names every slice along {letter}: nothing is left to interpolate from."
+            f"{named('missing')} {missing} names every slice along {letter}, and nothing is left to interpolate from: "
+            "name fewer."
         )
     return Stack(observed)
 
@@ -130,7 +186,9 @@ def _empty(array: npt.NDArray[Any], axis: int, letter: str) -> Stack:
     """Return the stack whose empty slices between others are missing."""
     held = np.asarray(array.any(axis=tuple(k for k in range(array.ndim) if k != axis % array.ndim)))
     if not held.any():
-        raise InputError(f"every slice along {letter} is empty: there is nothing to interpolate from.")
+        raise InputError(
+            f"every slice along {letter} is empty, and there is nothing to interpolate from: give another map."
+        )
     first, last = np.flatnonzero(held)[[0, -1]]
     outer = [*range(first), *range(last + 1, len(held))]
     notes: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ the training takes a minute of one thread. Runs of one seed on one thread of one
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,10 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from softmorph_cli.completion.box import VOXELS, Box, Coordinates, Frame, Grid
+from softmorph_cli.completion import prior_document, prior_file
+from softmorph_cli.completion.box import Box, Coordinates, Frame, Grid
 from softmorph_cli.completion.checkpoint import Checkpoint as Checkpoint
-from softmorph_cli.completion.checkpoint import TrainingState, fingerprint
+from softmorph_cli.completion.checkpoint import TrainingState
+from softmorph_cli.completion.checkpoint import fingerprint as fingerprint
 from softmorph_cli.completion.network import Architecture, ImplicitFunction, find_device
+from softmorph_cli.completion.objective import WEIGHT_OF_INTENSITY, WEIGHT_OF_LATENTS, soft_dice
 from softmorph_cli.completion.options import TrainingOptions as TrainingOptions
 from softmorph_cli.completion.prior import Array, IntensityRule, Prior, background_first
 from softmorph_cli.errors import InputError
@@ -31,9 +35,6 @@ _RATE_OF_WEIGHTS: Final = 5e-4
 _RATE_OF_LATENTS: Final = 1e-2
 _SPREAD_OF_LATENTS: Final = 1e-2
 _NOISE_OF_COORDINATES: Final = 1e-4
-_WEIGHT_OF_INTENSITY: Final = 10.0
-_WEIGHT_OF_LATENTS: Final = 1e-4
-_SMOOTH: Final = 1e-5
 # Each subject is drawn at least once in so many steps: of 1,500 digits, 16 a step, nothing was learned.
 _STEPS_A_VISIT: Final = 24
 # Steps between two calls of the progress callback.
@@ -79,12 +80,19 @@ class Subject:
         shape = volume.array.shape[-dims:]
         channels = volume.array if axis is None else np.moveaxis(volume.array, axis, 0)
         if channels.size != (1 if axis is None else len(channels)) * np.prod(shape):
-            raise InputError(f"{name} has the axes {volume.axes}: a prior is of one image with its classes.")
+            raise InputError(
+                f"{name} has the axes {volume.axes}, and a prior is of one image with its classes: give a file "
+                "for each image."
+            )
         channels = channels.reshape(-1, *shape)
         names = volume.channels if volume.channels and len(volume.channels) == len(channels) else None
+        if names is None and volume.source and volume.source.channel and not volume.source.numbers:
+            names = (volume.source.channel,)  # the only image, which the file names
         found, classes, _ = background_first(channels, names, name)
         if image is not None and image.shape != shape:
-            raise InputError(f"{name} has the shape {shape}, and its image {image.shape}.")
+            raise InputError(
+                f"{name} has the shape {shape}, and its image {image.shape}: give an image on the grid of the map."
+            )
         return cls(name, found, classes, Grid.of(volume, voxels), image)
 
 
@@ -112,7 +120,6 @@ def train(
     subjects: Sequence[Subject],
     options: TrainingOptions | None = None,
     progress: Report | None = None,
-    start: Prior | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Prior:
     """Train a prior on all given subjects; `validation.train_and_validate` holds some of them out.
@@ -122,13 +129,11 @@ def train(
             or none.
         options: The settings.
         progress: A function that is called every 20 steps.
-        start: A prior to go on from: of the same classes and sizes of the network. Latent vectors of subjects whose
-            names it knows are taken over; the others start at its mean.
         checkpoint: Where the state is kept while the training runs, and from where it goes on: with the same result as
             without an interruption. It stays when the training is done.
 
     Raises:
-        InputError: If there are too few subjects, or they do not fit each other or the prior to start from.
+        InputError: If there are too few subjects, or they do not fit each other.
         FileError: If the checkpoint is damaged or of another training.
     """
     options = options or TrainingOptions()
@@ -136,6 +141,12 @@ def train(
     first = subjects[0]
     box = Box.around([one.grid for one in subjects])
     if options.box is not None:
+        if len(options.box) != len(axes):
+            sides = ",".join(f"{side:g}" for side in options.box)
+            raise InputError(
+                f"{named('box', sides)} has {len(options.box)} sides, and the maps have {len(axes)} spatial axes: give "
+                f"{len(axes)} sides, or leave it out."
+            )
         box = Box(options.box, first.grid.unit)
     frames = [Frame.of(one.grid) for one in subjects]
     for one, frame in zip(subjects, frames, strict=True):
@@ -150,16 +161,13 @@ def train(
         options.activation,
         rule is not None,
     )
-    if start is not None and (start.architecture, start.classes) != (architecture, first.classes):
-        raise InputError(
-            f"the prior to go on from has other classes or another network: {start.classes}, {start.architecture}, "
-            f"and not {first.classes}, {architecture}."
-        )
+    tensors = prior_document.tensors_of(architecture, len(subjects))
+    prior_file.check_size(4 * sum(map(math.prod, tensors.values())))
     device = find_device(options.device)
     samples = _Samples(subjects, places, rule, device)
     names = tuple(one.name for one in subjects)
     kept = None if checkpoint is None else checkpoint.read(fingerprint(subjects, options))
-    network, latents = _optimize(architecture, samples, names, options, progress, start, checkpoint, kept)
+    network, latents = _optimize(architecture, samples, len(names), options, progress, checkpoint, kept)
     return Prior(
         architecture=architecture,
         weights={name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
@@ -187,29 +195,33 @@ def check(subjects: Sequence[Subject]) -> tuple[str, tuple[tuple[float, ...], ..
         InputError: If the subjects are too few, or do not fit each other.
     """
     if len(subjects) < FEWEST:
-        raise InputError(f"a prior is learned from at least {FEWEST} maps, and these are {len(subjects)}.")
+        raise InputError(
+            f"a prior is learned from at least {FEWEST} maps, and these are {len(subjects)}: add maps to the folder."
+        )
     first = subjects[0]
     directions = None
     if first.grid.oriented:
         directions = tuple(tuple(map(float, side)) for side in Frame.of(first.grid).directions)
+    if len(set(first.classes)) < len(first.classes) or not all(first.classes):
+        raise InputError(
+            f"{first.name} has the classes {', '.join(map(repr, first.classes))}: give each channel a name of its own, "
+            "or none any name."
+        )
     for one in subjects[1:]:
         if one.classes != first.classes:
             raise InputError(
-                f"{one.name} has the classes {', '.join(one.classes)}, and {first.name} {', '.join(first.classes)}: a "
-                "prior is of the same classes in the same order."
+                f"{one.name} has the classes {', '.join(one.classes)}, and {first.name} {', '.join(first.classes)}: "
+                "give maps of the same classes in the same order."
             )
         if one.grid.dims != first.grid.dims:
             raise InputError(
-                f"{one.name} has {one.grid.dims} spatial axes, and {first.name} {first.grid.dims}."
+                f"{one.name} has {one.grid.dims} spatial axes, and {first.name} {first.grid.dims}: give maps "
+                "that are all 2D or all 3D."
             )
         if (one.grid.unit, one.grid.oriented) != (first.grid.unit, first.grid.oriented):
-            voxels = (
-                ""
-                if VOXELS in (one.grid.unit, first.grid.unit)
-                else f"; {named('voxels', True)} leaves it out"
-            )
             raise InputError(
-                f"{one.name} and {first.name} differ in what they say of unit and directions of their axes{voxels}."
+                f"of {one.name} and {first.name} only one states a unit of lengths, or the directions of its axes; "
+                f"{named('voxels', True)} ignores both."
             )
         if not Frame.of(one.grid, directions).as_stored:
             raise InputError(
@@ -268,20 +280,15 @@ class _Samples:
 def _optimize(
     architecture: Architecture,
     samples: _Samples,
-    names: tuple[str, ...],
+    subjects: int,
     options: TrainingOptions,
     progress: Report | None,
-    start: Prior | None,
     checkpoint: Checkpoint | None,
     kept: Mapping[str, Tensor] | None,
 ) -> tuple[ImplicitFunction, Tensor]:
     generator = torch.Generator().manual_seed(options.seed)
     network = ImplicitFunction(architecture, generator)
-    initial = _SPREAD_OF_LATENTS * torch.randn(len(names), architecture.width, generator=generator)
-    if start is not None:
-        network.load_state_dict(dict(start.weights))
-        known = dict(zip(start.subjects, start.latents, strict=True))
-        initial = torch.stack([known.get(name, start.mean) for name in names])
+    initial = _SPREAD_OF_LATENTS * torch.randn(subjects, architecture.width, generator=generator)
     network.to(samples.device).train()
     latents = nn.Parameter(initial.to(samples.device))
     weights = [*network.parameters()]
@@ -292,14 +299,14 @@ def _optimize(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
     training = TrainingState(network, latents, optimizer, schedule, generator)
     done = 0 if kept is None else training.restore(kept)
-    count = min(max(options.subjects, len(names) // _STEPS_A_VISIT), len(names))
+    count = min(max(options.subjects, subjects // _STEPS_A_VISIT), subjects)
     points = max(1, options.subjects * options.points // max(count, options.subjects))
     began, losses = time.perf_counter(), torch.zeros((), device=samples.device)
     since = 0
     for step in range(done + 1, options.steps + 1):
         chosen, places, targets, images = samples.draw(count, points, generator)
         vectors = latents[chosen]
-        loss = _loss(network(places, vectors), targets, images) + _WEIGHT_OF_LATENTS * vectors.square().mean()
+        loss = _loss(network(places, vectors), targets, images) + WEIGHT_OF_LATENTS * vectors.square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -321,10 +328,8 @@ def _loss(found: tuple[Tensor, Tensor | None], targets: Tensor, images: Tensor |
     logits, intensities = found
     shares = torch.softmax(logits, -1)
     loss = nn.functional.binary_cross_entropy(shares.clamp(1e-6, 1 - 1e-6), targets)
-    both = (shares * targets).sum(1)
-    dice = (2 * both + _SMOOTH) / (shares.sum(1) + targets.sum(1) + _SMOOTH)
-    loss = loss + 1 - dice.mean()
+    loss = loss + 1 - soft_dice(shares, targets, 1).mean()
     if images is not None and intensities is not None:
         of_images = nn.functional.binary_cross_entropy_with_logits(intensities, images)
-        loss = loss + _WEIGHT_OF_INTENSITY * of_images
+        loss = loss + WEIGHT_OF_INTENSITY * of_images
     return loss

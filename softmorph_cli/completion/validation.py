@@ -9,44 +9,38 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.bootstrap import mean_and_interval
 from softmorph_cli.completion import between
 from softmorph_cli.completion.box import Box, Coordinates
 from softmorph_cli.completion.checkpoint import Checkpoint
-from softmorph_cli.completion.fitting import agreement_of, complete, fit_intensities, predict
+from softmorph_cli.completion.fitting import (
+    HALF,
+    agreement_of,
+    fit_intensities,
+    fit_probabilities,
+    predict,
+    predict_at,
+)
+from softmorph_cli.completion.options import METHODS
 from softmorph_cli.completion.prior import Array, FitSettings, Prior, Row
+from softmorph_cli.completion.slices import Gap, gap
 from softmorph_cli.completion.training import FEWEST, Report, Subject, TrainingOptions, check, train
 
 Mask = npt.NDArray[np.bool_]
-# Whether each of a number of slices is observed.
-Gap = Callable[[int], Mask]
 Scores = dict[str, dict[str, float | None]]
 
 ALL: Final = "all"
-METHODS: Final = ("prior", "logit", "linear")
-CONFIDENCE: Final = 0.95
-RESAMPLES: Final = 9999
 
-
-def _without(first: float, count: int) -> Mask:
-    """Hide a quarter of the slices, from a share `first` of them on."""
-    hidden = max(1, count // 4)
-    at = round(first * count)
-    slices = np.arange(count)
-    return (slices < at) | (slices >= at + hidden)
-
-
+# The gaps of the table of a training.
 GAPS: Final[Mapping[str, Gap]] = {
-    "every 2nd hidden": lambda count: np.arange(count) % 2 == 0,
-    "3 of 4 hidden": lambda count: np.arange(count) % 4 == 0,
-    "a gap of a quarter": lambda count: _without(9 / 16, count),
-    "the last quarter hidden": lambda count: np.arange(count) < count - max(1, count // 4),
+    text: gap(text) for text in ("every:2", "every:4", "gap:9/16+1/4", "end:1/4")
 }
 # Numbers of steps that held-out subjects choose from, and how much worse than the best a smaller one may be.
 _STEPS: Final = {"completion": (25, 50, 100, 200), "segmentation": (25, 75, 150)}
 _GAIN: Final = 0.002
 _CHOOSERS: Final = 8
-# Nothing lies beyond it: what a fit finds there varies so much that it would decide alone.
-_NOT_CHOOSING: Final = "the last quarter hidden"
+# Left out of the choice: extrapolation varies so much that it would dominate the mean.
+_NOT_CHOOSING: Final = "end:1/4"
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,7 @@ def leave_one_out(
         The agreement of both; None if no slice can be left out.
     """
     inner = np.flatnonzero(observed)[1:-1]
-    full = [k for k in inner if (probabilities[1:].take(k, axis + 1) >= 0.5).any()]
+    full = [k for k in inner if (probabilities[1:].take(k, axis + 1) >= HALF).any()]
     if not full:
         return None
     chosen = [
@@ -104,12 +98,18 @@ def leave_one_out(
     for k in chosen:
         rest = observed.copy()
         rest[k] = False
-        filled, _ = complete(
-            prior, probabilities, _along(rest, axis, probabilities.ndim), coordinates, seed, device
-        )
-        found["prior"].append(filled.take(k, axis + 1))
-        found["logit"].append(interpolated(probabilities, rest, axis, "logit").take(k, axis + 1))
-        found["truth"].append(probabilities.take(k, axis + 1))
+        truth = probabilities.take(k, axis + 1)
+        along = _along(rest, axis, probabilities.ndim)
+        fit = fit_probabilities(prior, probabilities, along, coordinates, None, seed, device)
+        voxels = _voxels(np.arange(len(observed)) == k, axis, coordinates.shape)
+        mine = predict_at(prior, fit.latent, coordinates, voxels, device)
+        found["prior"].append(mine.reshape(truth.shape))
+        # Interpolation takes no more than the nearest observed slices on both sides.
+        first, last = np.flatnonzero(rest[:k])[-1], k + 1 + np.flatnonzero(rest[k + 1 :])[0]
+        around = probabilities.take(np.arange(first, last + 1), axis + 1)
+        between_both = interpolated(around, rest[first : last + 1], axis, "logit")
+        found["logit"].append(between_both.take(k - first, axis + 1))
+        found["truth"].append(truth)
     stacks = {name: np.stack(slices, axis=1) for name, slices in found.items()}
     each = [agreement_of(stacks[name], stacks["truth"]) or 0.0 for name in ("prior", "logit")]
     return LeftOut(tuple(map(int, chosen)), *each)
@@ -138,15 +138,31 @@ def scores(
         For "prior", "logit" and "linear" the Dice of the masks of the most probable class, by its name, and under
         "all" that of all foreground classes as one; None for a class that the hidden slices do not hold.
     """
+    given, hidden = subject.probabilities, np.flatnonzero(~observed)
+    truth = given.argmax(0).take(hidden, axis)
+    found = {"prior": _score(prior, subject, observed, axis, seed, device)}
+    for name in METHODS[1:]:
+        masks = interpolated(given, observed, axis, name).argmax(0).take(hidden, axis)
+        found[name] = dice_of(masks, truth, prior.classes)
+    return found
+
+
+def _score(
+    prior: Prior, subject: Subject, observed: Mask, axis: int, seed: int, device: str
+) -> dict[str, float | None]:
+    """Return the Dice of the prior alone, by class, on the hidden slices of a subject; see `scores`."""
     _, coordinates = prior.place(subject.grid, subject.name)
     given = subject.probabilities
-    filled, _ = complete(prior, given, _along(observed, axis, given.ndim), coordinates, seed, device)
-    maps = {"prior": filled, **{name: interpolated(given, observed, axis, name) for name in METHODS[1:]}}
-    hidden = np.flatnonzero(~observed)
-    truth = given.argmax(0).take(hidden, axis)
-    return {
-        name: _dice(found.argmax(0).take(hidden, axis), truth, prior.classes) for name, found in maps.items()
-    }
+    along = _along(observed, axis, given.ndim)
+    fit = fit_probabilities(prior, given, along, coordinates, None, seed, device)
+    voxels = _voxels(~observed, axis, coordinates.shape)
+    found = predict_at(prior, fit.latent, coordinates, voxels, device)
+    return dice_of(found.argmax(0), given.argmax(0).ravel()[voxels], prior.classes)
+
+
+def _voxels(slices: Mask, axis: int, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """Return the flat indices of the voxels of some slices of a grid, in ascending order."""
+    return np.flatnonzero(np.broadcast_to(_along(slices, axis, len(shape) + 1), shape))
 
 
 def _along(observed: Mask, axis: int, ndim: int) -> Mask:
@@ -156,9 +172,19 @@ def _along(observed: Mask, axis: int, ndim: int) -> Mask:
     return observed.reshape(shape)
 
 
-def _dice(
+def dice_of(
     found: npt.NDArray[Any], truth: npt.NDArray[Any], classes: Sequence[str]
 ) -> dict[str, float | None]:
+    """Return the Dice of labels by the name of each class, and of all foreground under "all".
+
+    Args:
+        found: The label of each voxel: 0 for the background, 1 for the first class, of any shape.
+        truth: The true labels, of the same shape.
+        classes: The names of the classes.
+
+    Returns:
+        2 |A and B| / (|A| + |B|) for the masks A and B of each class; None for a class that is not in `truth`.
+    """
     pairs = {name: (found == k, truth == k) for k, name in enumerate(classes, 1)}
     pairs[ALL] = (found > 0, truth > 0)
     return {
@@ -190,7 +216,7 @@ def table(
         fits: A function that is called after each fit with the number of fits done and of all.
     """
     rows = []
-    for at, (gap, observed_of) in enumerate(gaps.items()):
+    for at, (name, observed_of) in enumerate(gaps.items()):
         found: list[Scores] = []
         for k, one in enumerate(subjects):
             observed = observed_of(one.grid.shape[axis])
@@ -201,34 +227,12 @@ def table(
         for label in (*prior.classes, ALL):
             for method in METHODS:
                 values = [value for each in found if (value := each[method][label]) is not None]
-                rows.append(Row(gap, method, label, *mean_and_interval(values, seed), len(values)))
+                rows.append(Row(name, method, label, *mean_and_interval(values, seed), len(values)))
     return tuple(rows)
 
 
 def _holds_object(subject: Subject, observed: Mask, axis: int) -> bool:
-    return bool(subject.probabilities[1:].take(np.flatnonzero(observed), axis + 1).any())
-
-
-def mean_and_interval(values: Sequence[float], seed: int) -> tuple[float | None, float | None, float | None]:
-    """Return the mean of values and its 95 % confidence interval; None for what too few values do not give."""
-    if not values:
-        return None, None, None
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return mean, None, None
-    if np.ptp(values) == 0:
-        return mean, mean, mean
-    from scipy.stats import bootstrap
-
-    interval = bootstrap(
-        (np.asarray(values),),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        rng=seed,
-    ).confidence_interval
-    return mean, float(interval.low), float(interval.high)
+    return bool((subject.probabilities[1:].take(np.flatnonzero(observed), axis + 1) >= HALF).any())
 
 
 def choose_steps(
@@ -254,7 +258,7 @@ def choose_steps(
 
     def completed(settings: FitSettings) -> list[float]:
         trial = replace(prior, completion=settings)
-        found = [scores(trial, one, seen, axis, seed, device)["prior"][ALL] for one, seen in usable]
+        found = [_score(trial, one, seen, axis, seed, device)[ALL] for one, seen in usable]
         return [value for value in found if value is not None]
 
     def segmented(settings: FitSettings) -> list[float]:
@@ -264,7 +268,7 @@ def choose_steps(
                 _, place = prior.place(one.grid, one.name)
                 fit = fit_intensities(prior, one.image, place, settings, seed, device)
                 masks = predict(prior, fit.latent, place, device).argmax(0)
-                found.append(_dice(masks, one.probabilities.argmax(0), prior.classes)[ALL])
+                found.append(dice_of(masks, one.probabilities.argmax(0), prior.classes)[ALL])
         return [value for value in found if value is not None]
 
     completion = _best(prior.completion, _STEPS["completion"], completed)
@@ -288,7 +292,6 @@ def train_and_validate(
     subjects: Sequence[Subject],
     options: TrainingOptions | None = None,
     progress: Report | None = None,
-    start: Prior | None = None,
     fits: Callable[[int, int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Prior:
@@ -301,7 +304,6 @@ def train_and_validate(
         subjects: All subjects; see `training.train`.
         options: The settings; `validate` is the share of the subjects that is held out.
         progress: A function that is called every 20 steps of the training.
-        start: A prior to go on from. Subjects it was trained on are not held out.
         fits: A function that is called after each fit of the table with the number of fits done and of all.
         checkpoint: Where the state of the training is kept, and from where it goes on; see `training.train`.
 
@@ -313,17 +315,10 @@ def train_and_validate(
     check(subjects)
     if options.box is None:
         options = replace(options, box=Box.around([one.grid for one in subjects]).size)
-    known = set() if start is None else set(start.subjects)
-    free = [
-        k
-        for k in np.random.default_rng(options.seed).permutation(len(subjects))
-        if subjects[k].name not in known
-    ]
-    held = {
-        int(k) for k in free[: max(0, min(round(options.validate * len(subjects)), len(subjects) - FEWEST))]
-    }
+    order = np.random.default_rng(options.seed).permutation(len(subjects)).tolist()
+    held = set(order[: max(0, min(round(options.validate * len(subjects)), len(subjects) - FEWEST))])
     rest = [one for k, one in enumerate(subjects) if k not in held]
-    prior = train(rest, options, progress, start, checkpoint)
+    prior = train(rest, options, progress, checkpoint)
     if not held:
         return prior
     others = [subjects[k] for k in sorted(held)]

@@ -18,14 +18,13 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.classes import SUM
 from softmorph_cli.errors import InputError
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
 Kind = Literal["complete", "rest", "overlapping", "nested"]
 
-# The tolerance of a sum of 1: float16 has 11 bits, and errors add up over the classes.
-_SUM: Final = 0.02
 _HALF: Final = 0.5
 
 
@@ -60,7 +59,7 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
     if kind == "rest":
         divide = total > 1
     else:
-        whole = np.abs(before.array.sum(axis=axis, keepdims=True) - 1) <= _SUM
+        whole = np.abs(before.array.sum(axis=axis, keepdims=True) - 1) <= SUM
         divide = whole & (total > 0)
     array = volume.array / np.where(divide, total, 1)
     if kind == "complete":

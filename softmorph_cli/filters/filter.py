@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PROBABILITY, MASK, LABELS = "probability", "mask", "labels"
 # Where a filter is typed, which decides what advice can be given: a command, a chain or batch, a run in tiles.
 COMMAND, CHAIN, TILES = "command", "chain", "tiles"
+# Parameters that are the same for all steps of a chain, and change no document.
+MACHINE: Final = ("device", "threads")
 
 Report = Callable[[Progress], None]
 Sequences = tuple[tuple["Phase", ...], ...]
@@ -75,13 +77,18 @@ class Filter:
     @classmethod
     def keys(cls) -> dict[str, Declared]:
         """Return the parameters of a step of a chain by name: those of the operation, then those of its method."""
-        found = {name: one for name, one in declared(cls).items() if one.about.shell and name not in _MACHINE}
+        found = {name: one for name, one in declared(cls).items() if one.about.shell and name not in MACHINE}
         return cls._own(found) | found
 
     @classmethod
     def own_keys(cls) -> dict[str, Declared]:
         """Return the parameters of the operation, without those of its method."""
         return cls._own(cls.keys())
+
+    @classmethod
+    def options(cls) -> dict[str, Declared]:
+        """Return the parameters of the operation's command, without those of its method."""
+        return cls._own({name: one for name, one in declared(cls).items() if one.about.shell})
 
     @classmethod
     def _own(cls, keys: Mapping[str, Declared]) -> dict[str, Declared]:
@@ -333,6 +340,4 @@ class SoftFilter(Settings, Filter):
         return run(jobs[0], image) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], image)
 
 
-# The same for all steps of a chain.
-_MACHINE: Final = ("device", "threads")
 _SETTINGS: Final = tuple(declared(Settings))

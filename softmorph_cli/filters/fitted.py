@@ -15,6 +15,8 @@ from softmorph_cli.filters import resample
 from softmorph_cli.system.parameters import named
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from softmorph_cli.completion.box import Coordinates
     from softmorph_cli.completion.fitting import Fit
     from softmorph_cli.completion.prior import Prior
@@ -50,7 +52,9 @@ class FittedPrior:
     predicted: Array
 
     @classmethod
-    def of(cls, prior: Prior | Path, volume: Volume, observed: Mask, axis: int) -> FittedPrior:
+    def of(
+        cls, prior: Prior | Path, volume: Volume, observed: Mask, axis: int, device: str = "auto"
+    ) -> FittedPrior:
         """Fit a prior to the observed slices of a map, and fill the others.
 
         Args:
@@ -58,6 +62,7 @@ class FittedPrior:
             volume: The map, with axes (C, ...) and C = 1 for a single image.
             observed: For each slice along the axis whether it is observed.
             axis: The axis of the slices, counted from the first spatial axis.
+            device: "auto", "cpu", "cuda" or "cuda:N".
 
         Raises:
             FileError: If the file is no prior.
@@ -71,7 +76,8 @@ class FittedPrior:
         voxels = prior.box.unit == VOXELS
         if volume.spacing is None and volume.affine is None and not voxels:
             raise InputError(
-                "the file does not say how large its voxels are, and the prior counts in lengths."
+                "the file does not say how large its voxels are, and the prior counts in lengths: write their "
+                "size into the file."
             )
         maps, number = volume.array, np.arange(len(observed))
         along = [1] * volume.spatial_dims
@@ -81,9 +87,9 @@ class FittedPrior:
         complete = np.take(maps, np.where(observed, number, number[observed][0]), axis + 1)
         given, channels = prior.exclusive(complete, volume.channels)
         _, place = prior.place(Grid.of(volume, voxels=voxels))
-        fit = fitting.fit_probabilities(prior, given, seen, place)
-        left_out = validation.leave_one_out(prior, given, observed, axis, place)
-        predicted = cls._in_channels(fitting.predict(prior, fit.latent, place), channels, maps)
+        fit = fitting.fit_probabilities(prior, given, seen, place, device=device)
+        left_out = validation.leave_one_out(prior, given, observed, axis, place, device=device)
+        predicted = cls._in_channels(fitting.predict(prior, fit.latent, place, device), channels, maps)
         return cls(prior, place, fit, left_out, channels, np.where(seen, maps, predicted), predicted)
 
     @staticmethod
@@ -106,22 +112,30 @@ class FittedPrior:
             grid: A map on the other grid.
             matrix: The 4 x 4 matrix from its indices to those of the map, as of `interpolation`.
         """
-        from softmorph_cli.completion import fitting
-
-        dims, new = self.filled.ndim - 1, grid.spatial_dims
-        steps = matrix[3 - dims : 3, 3 - new : 3].T @ self.coordinates.matrix
-        offset = matrix[3 - dims : 3, 3] @ self.coordinates.matrix + self.coordinates.offset
+        new = grid.spatial_dims
         shape = grid.array.shape[-new:]
-        place = replace(self.coordinates, shape=shape, matrix=steps, offset=offset)
-        predicted = self._in_channels(
-            fitting.predict(self.prior, self.fit.latent, place), self.channels, self.filled
-        )
+        predicted = self._at(self.fit.latent, grid, matrix)
         scale = Scale.of(self.filled, "logit", 0, exclusive=len(self.filled) > 1)
         away = scale.encode(self.filled) - scale.encode(self.predicted)
         three = (1,) * (3 - new) + shape
         moved = resample.at_places(away.reshape(-1, *old), matrix[:3, :3], matrix[:3, 3], three)
         scores = scale.encode(predicted) + moved.reshape(-1, *shape)
         return scale.decode(np.clip(scores, 0, 1))
+
+    def mean_on_grid(self, grid: Volume, matrix: Matrix) -> Array:
+        """Return what the prior knows without the map, that of its mean latent vector, on a grid as `on_grid` does."""
+        return self._at(self.prior.mean, grid, matrix)
+
+    def _at(self, latent: Tensor, grid: Volume, matrix: Matrix) -> Array:
+        """Return the probabilities of the prior for a latent vector on another grid, in the channels of the map."""
+        from softmorph_cli.completion import fitting
+
+        dims, new = self.filled.ndim - 1, grid.spatial_dims
+        steps = matrix[3 - dims : 3, 3 - new : 3].T @ self.coordinates.matrix
+        offset = matrix[3 - dims : 3, 3] @ self.coordinates.matrix + self.coordinates.offset
+        place = replace(self.coordinates, shape=grid.array.shape[-new:], matrix=steps, offset=offset)
+        predicted = fitting.predict(self.prior, latent, place, self.fit.device)
+        return self._in_channels(predicted, self.channels, self.filled)
 
     @property
     def agreement(self) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
 from operator import gt
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from softmorph_cli.completion import between, slices
 from softmorph_cli.completion.slices import Stack
 from softmorph_cli.errors import InputError
-from softmorph_cli.filters import resample
+from softmorph_cli.filters import coarser, resample
 from softmorph_cli.filters.fitted import FittedPrior, told
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import SLICE, Volume, rectangular
@@ -26,6 +28,8 @@ Matrix = npt.NDArray[np.float64]
 
 # Two positions that differ by less, in voxels, are one: files round the numbers of an affine to float32.
 _NEAR: Final = 1e-4
+# Arrays of scores that are alive at once, as measured; without scores, none.
+_WORKING: Final = {"logit": 3, "linear": 0, "nearest": 0, "shape": 4, "prior": 5}
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,29 @@ class Completion:
         volume: The map, on its grid.
         invented: Whether a voxel is invented, of the map's spatial shape: no observed slice of the input passes through
             the voxel.
-        settled: The axis and the missing slices, as parameters of the operation.
+        resolved: The axis and the missing slices as resolved for this map: parameters of the operation.
         document: The entry `interpolation` of the step in the JSON document.
         moved: Whether the grid is another than that of the map that was read.
         notes: Notes for the user, one sentence each.
         warnings: Warnings for the user, one sentence each.
         shortfall: If a fit is poorer than requested, the sentence that says so.
+        fits: The fits of a prior, one for each group of channels; empty without a prior.
     """
 
     volume: Volume
     invented: Mask
-    settled: dict[str, Any]
+    resolved: dict[str, Any]
     document: dict[str, Any]
     moved: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     shortfall: str | None = None
+    fits: tuple[FittedPrior, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """The device of the fit; "cpu" without one."""
+        return self.fits[0].fit.device if self.fits else "cpu"
 
     @property
     def mask(self) -> Volume:
@@ -63,10 +74,48 @@ class Completion:
     def seen(self, volume: Volume) -> Volume:
         """Return the map that was read on the grid of the completed map, by its nearest voxels, for a picture."""
         grid = self.volume
+        if not self.moved:
+            return volume
         matrix = _matrix(volume, grid)
         images = volume.array.reshape(*volume.array.shape[: -volume.spatial_dims], *_three(volume))
         found = resample.at_places(images, matrix[:3, :3], matrix[:3, 3], _three(grid), 0)
         return replace(grid, array=found.reshape(grid.array.shape))
+
+    @staticmethod
+    def class_axis(volume: Volume) -> int | None:
+        """Return the axis of the map that was read along which channels may be classes; None for a single image."""
+        return _class_axis(volume)
+
+    def mean(self, volume: Volume) -> Volume | None:
+        """Return what the prior gives without the map, on the grid of the completed map; None without a prior."""
+        if not self.fits:
+            return None
+        matrix = _matrix(volume, self.volume)
+        means = np.stack([fit.mean_on_grid(self.volume, matrix) for fit in self.fits])
+        return _as_volume(means, volume, self.volume if self.moved else volume)
+
+    @property
+    def classes(self) -> dict[int, str] | None:
+        """The channels of the map that are classes of the prior, with their names; None without a prior."""
+        if not self.fits:
+            return None
+        fit = self.fits[0]
+        return dict(zip(fit.channels[1:], fit.prior.classes, strict=True))
+
+    @property
+    def figures(self) -> str:
+        """How well the prior agrees with the map, for a picture; empty without a prior."""
+        if not self.fits:
+            return ""
+        worst = min(self.fits, key=lambda fit: fit.agreement)
+        text = f"soft Dice on the observed slices {worst.agreement:.3f}"
+        if self.shortfall is not None:
+            text = f"POOR FIT: {text}"
+        if worst.left_out is not None:
+            text += (
+                f"; on slices left out: prior {worst.left_out.prior:.3f}, logits {worst.left_out.logit:.3f}"
+            )
+        return text
 
 
 def complete(chosen: Interpolate, volume: Volume) -> Completion:
@@ -86,25 +135,30 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         )
     if stack.missing and stack.observed.sum() < 2 and learned is None:
         raise InputError(
-            f"1 slice along {letter} is observed, and at least 2 are needed to interpolate between them."
+            f"1 slice along {letter} is observed, and at least 2 are needed to interpolate between them: name fewer "
+            f"slices, or add {named('prior', 'FILE')}, for which one is enough."
         )
     if chosen.grid is not None:
         _check_places(volume, chosen.grid)
-        resample.check_room(volume, chosen.grid.array.shape)
+    if chosen.to_grid:
+        _check_room(chosen, volume)
 
     images = [_of_group(volume, maps) for maps in _grouped(volume)]
     fits: list[FittedPrior] = []
     if learned is None:
-        known = [np.compress(stack.observed, one.array, axis + 1) for one in images]
-        scales = [between.Scale.of(maps, chosen.way, axis, spacing=volume.spacing) for maps in known]
+        exclusive = _exclusive(volume, [np.compress(stack.observed, one.array, axis + 1) for one in images])
+        scales = [
+            between.Scale.of(one.array, chosen.way, axis, exclusive=exclusive, spacing=volume.spacing)
+            for one in images
+        ]
         filled = [
             between.fill(
-                one.array, stack.observed, axis, chosen.way, exclusive=scale.exclusive, spacing=volume.spacing
+                one.array, stack.observed, axis, chosen.way, exclusive=exclusive, spacing=volume.spacing
             )
-            for one, scale in zip(images, scales, strict=True)
+            for one in images
         ]
     else:
-        fits = [FittedPrior.of(learned, one, stack.observed, axis) for one in images]
+        fits = [FittedPrior.of(learned, one, stack.observed, axis, chosen.device) for one in images]
         filled = [fit.filled for fit in fits]
     notes = _notes(chosen, letter, stack)
     made, grid, outside = filled, volume, 0
@@ -113,7 +167,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         if fits:
             grid = chosen.grid or _grid(full[0], resample.requested(volume, str(chosen.spacing)))
             matrix = _matrix(volume, grid)
-            made = [fit.on_grid(_three(volume), grid, matrix) for fit in fits]
+            made = [coarser.averaged(partial(fit.on_grid, _three(volume)), grid, matrix) for fit in fits]
         else:
             moved = [_on_grid(chosen, one, scale) for one, scale in zip(full, scales, strict=True)]
             made, grid = [np.ascontiguousarray(one.array) for one in moved], moved[0]
@@ -131,19 +185,25 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         "slices": len(stack.observed),
         "missing": stack.missing,
         "repeated": [] if fits else stack.beyond,
-        "classes_exclude_each_other": bool(fits) or any(scale.exclusive for scale in scales),
+        "classes_exclude_each_other": bool(fits) or scales[0].exclusive,
         "invented_voxels": int(invented.sum()),
         "outside_voxels": outside,
     }
-    settled = {"axis": letter} | ({"missing": slices.words(stack.missing)} if stack.missing else {})
+    resolved = {"axis": letter} | ({"missing": slices.words(stack.missing)} if stack.missing else {})
     completion = Completion(
-        _as_volume(np.stack(made), volume, grid), invented, settled, document, chosen.to_grid
+        _as_volume(np.stack(made), volume, grid), invented, resolved, document, chosen.to_grid
     )
     if not fits:
         return replace(completion, notes=tuple(notes))
     document["fits"] = [fit.document for fit in fits]
     more, warnings, shortfall = told(fits, chosen.least_fit)
-    return replace(completion, notes=(*notes, *more), warnings=tuple(warnings), shortfall=shortfall)
+    return replace(
+        completion,
+        notes=(*notes, *more),
+        warnings=tuple(warnings),
+        shortfall=shortfall,
+        fits=tuple(fits),
+    )
 
 
 def _axis(chosen: Interpolate, volume: Volume) -> int:
@@ -169,6 +229,23 @@ def _notes(chosen: Interpolate, letter: str, stack: Stack) -> list[str]:
             "one is repeated."
         )
     return notes
+
+
+def _exclusive(volume: Volume, groups: list[Array]) -> bool:
+    """Return whether the channels are classes that exclude each other: by the file, or else by their sums.
+
+    It is a property of the map, so all groups of channels (times) are judged together. Channels that are independent of
+    each other may all be small at one time.
+
+    Args:
+        volume: The map.
+        groups: The observed slices of its groups of channels, each of shape (C, ...).
+    """
+    stated = getattr(volume.source.header, "classes", None) if volume.source else None
+    count = len(groups[0])
+    if stated is not None and len(stated.labels) == count:
+        return count > 1 and stated.kind in ("complete", "rest")
+    return all(map(between.excluding, groups))
 
 
 def _class_axis(volume: Volume) -> int | None:
@@ -226,6 +303,21 @@ def _check_places(volume: Volume, grid: Volume) -> None:
         )
 
 
+def _check_room(chosen: Interpolate, volume: Volume) -> None:
+    """Refuse a grid for which the memory does not suffice, before anything is computed."""
+    if chosen.grid is not None:
+        shape = chosen.grid.array.shape
+    else:
+        shape = resample.shape_of(volume, resample.requested(volume, str(chosen.spacing)))
+    old, new = prod(volume.array.shape[-volume.spatial_dims :]), prod(shape)
+    axis = _class_axis(volume)
+    channels = 1 if axis is None else volume.array.shape[axis]
+    # The map and its result twice each; of one group the scores, of which one is that of the background.
+    maps = 2 * prod(volume.array.shape[: -volume.spatial_dims]) * (old + new)
+    scores = _WORKING[chosen.method_in_force] * (channels + (channels > 1)) * max(old, new)
+    resample.check_room(volume, shape, (maps + scores) * volume.array.itemsize)
+
+
 def _on_grid(chosen: Interpolate, maps: Volume, scale: between.Scale) -> Volume:
     """Return a map without missing slices, axes (C, ...), on the grid that was asked for."""
     order: resample.Order = 0 if chosen.way == "nearest" else 1
@@ -243,10 +335,14 @@ def _on_grid(chosen: Interpolate, maps: Volume, scale: between.Scale) -> Volume:
             return replace(moved, array=scale.decode(moved.array))
         # Beyond the border of sheared voxels resampling gives 0, which is no score.
         grid = _grid(maps, wanted)
-    matrix, scores = _matrix(maps, grid), scale.encode(maps.array)
-    images = scores.reshape(-1, *_three(maps))
-    found = resample.at_places(images, matrix[:3, :3], matrix[:3, 3], _three(grid), order)
-    decoded = scale.decode(found.reshape(len(found), *grid.array.shape))
+    images = scale.encode(maps.array).reshape(-1, *_three(maps))
+
+    def sample(places: Volume, matrix: Matrix) -> Array:
+        found = resample.at_places(images, matrix[:3, :3], matrix[:3, 3], _three(places), order)
+        return scale.decode(found.reshape(len(found), *places.array.shape))
+
+    matrix = _matrix(maps, grid)
+    decoded = coarser.averaged(sample, grid, matrix) if order else sample(grid, matrix)
     return replace(grid, array=decoded, axes=f"C{grid.spatial_axes}")
 
 

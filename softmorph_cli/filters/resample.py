@@ -81,9 +81,7 @@ def resampled(volume: Volume, spacing: Sequence[float], *, pool: str = "mean", o
     if pool == "max" and not _is_rectangular(volume):
         return resampled(resampled(volume, volume.spacing), spacing, pool=pool)
     shape = volume.array.shape[-volume.spatial_dims :]
-    new_shape = tuple(
-        max(1, round(n * s / new)) for n, s, new in zip(shape, volume.spacing, spacing, strict=True)
-    )
+    new_shape = shape_of(volume, spacing)
     check_room(volume, new_shape)
     factors = np.array(new_shape) / np.array(shape)
     mapped = volume.array.shape[: -volume.spatial_dims]
@@ -111,22 +109,34 @@ def resampled(volume: Volume, spacing: Sequence[float], *, pool: str = "mean", o
     return _straightened(found, affine, spacing, order)
 
 
+def shape_of(volume: Volume, spacing: Sequence[float]) -> tuple[int, ...]:
+    """Return the spatial shape that `resampled` gives a map of rectangular voxels."""
+    shape, sizes = volume.array.shape[-volume.spatial_dims :], volume.spacing or (1.0,) * volume.spatial_dims
+    return tuple(max(1, round(n * size / new)) for n, size, new in zip(shape, sizes, spacing, strict=True))
+
+
 def _is_rectangular(volume: Volume) -> bool:
     return volume.affine is None or rectangular(volume.affine[:3, 3 - volume.spatial_dims : 3])
 
 
-def check_room(volume: Volume, shape: tuple[int, ...]) -> None:
+def check_room(volume: Volume, shape: tuple[int, ...], needed: int | None = None) -> None:
     """Refuse a grid whose map does not fit into memory.
 
+    Args:
+        volume: The map.
+        shape: The spatial shape of the grid.
+        needed: Bytes that are needed in all; None for those of the map on the grid.
+
     Raises:
-        InputError: If the map is larger than the memory; the message states both sizes.
+        InputError: If more memory is needed than there is; the message states both sizes.
     """
-    needed = math.prod(volume.array.shape[: -volume.spatial_dims] + shape) * volume.array.itemsize
+    if needed is None:
+        needed = math.prod(volume.array.shape[: -volume.spatial_dims] + shape) * volume.array.itemsize
     allowed = machine.memory()
     if allowed is not None and needed > allowed:
         raise InputError(
-            f"on that grid the map has {' x '.join(map(str, shape))} voxels, {needed / 2**30:.1f} GiB, and "
-            f"{allowed / 2**30:.1f} GiB may be used: choose larger voxels."
+            f"on that grid the map has {' x '.join(map(str, shape))} voxels and takes about {needed / 2**30:.1f} "
+            f"GiB, and {allowed / 2**30:.1f} GiB may be used: choose larger voxels."
         )
 
 

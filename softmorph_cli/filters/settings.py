@@ -144,7 +144,14 @@ class Settings:
             "Stop here, with a warning, if nothing else stops before.", "N", group=_GROUP, check=at_least(1)
         ),
     ] = 1000
-    device: Annotated[str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE", group=_GROUP)] = "auto"
+    device: Annotated[
+        str,
+        Parameter(
+            "auto (the CPU; of a shape prior CUDA, if there is one), cpu, cuda or cuda:N.",
+            "DEVICE",
+            group=_GROUP,
+        ),
+    ] = "auto"
     threads: Annotated[
         int | None,
         Parameter("CPU threads. (default: what affinity, cgroup and SLURM allow)", "N", group=_GROUP),

@@ -11,12 +11,13 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.classes import numbered
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import select
 from softmorph_cli.io.boxes import Box, clipped, extent
 from softmorph_cli.io.boxes import BoxReader as BoxReader
 from softmorph_cli.io.boxes import BoxWriter as BoxWriter
-from softmorph_cli.io.exclusive import class_notes_of_blocks, numbered
+from softmorph_cli.io.exclusive import class_notes_of_blocks
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.mapped import check_whole
@@ -29,6 +30,7 @@ from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Kept, Raw
 from softmorph_cli.io.raw import Array as Array
 from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities, warn_of_probabilities
+from softmorph_cli.io.voxel_sizes import completed
 from softmorph_cli.io.zarr_writing import chunks_of_tiles as chunks_of_tiles
 from softmorph_cli.volume import Source, class_axis
 
@@ -206,7 +208,7 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     picked = given.channel is not None and not softmax
     raw = select.name_axes(raw, name, axes=given.axes, channel_axis=given.channel_axis, picked=picked)
     filed_axes = raw.axes or ""
-    raw = select.arrange(raw)
+    raw = completed(select.arrange(raw), name, given)
     if given.time is not None:
         raw = select.pick_time(raw, given.time, name)
     filed_spatial = select.spatial(raw)

@@ -78,7 +78,7 @@ class Dicom(Format):
         volume = found.get_volume(combine_segments=labels, dtype=np.float32 if fractional else None)
         array = np.asarray(volume.array)
         if not labels and array.ndim == 4 and len(names) == 1:
-            array, names = array[..., 0], []
+            array = array[..., 0]
         return Raw(
             array=array,
             axes="ZYX" if array.ndim == 3 else "ZYXC",
@@ -88,7 +88,8 @@ class Dicom(Format):
             spacing=dict(zip("ZYX", map(float, volume.spacing), strict=True)),
             unit="mm",
             affine=LPS @ volume.affine,
-            channels=tuple(names) if array.ndim == 4 else None,
+            # Without an axis of segments the only one keeps its label.
+            channels=None if labels else tuple(names),
             labels=labels,
             notes=(_occupancy(found),) if fractional and _occupancy(found) else (),
         )

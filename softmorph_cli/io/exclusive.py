@@ -14,16 +14,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.classes import SUFFICIENT, numbered
 from softmorph_cli.io.raw import Array, Raw
 from softmorph_cli.system.printable import printable
 from softmorph_cli.volume import SLICE, Volume, class_axis
 
-# The share of voxels at which channels that exclude each other sum to 1.
-_SUFFICIENT: Final = 0.999
 # A class is named in a note where argmax and 0.5 differ at more than this share of its voxels.
 _NOTABLE: Final = 0.01
 _BLOCK: Final = 1 << 22
-_BACKGROUND: Final = ("background", "bg")
 HALF: Final = 0.5
 
 
@@ -42,13 +40,6 @@ class Exclusive:
     def mask(self, label: int) -> npt.NDArray[np.bool_]:
         """Return a mask of the voxels at which the class with this label is the most probable one."""
         return np.asarray(self.winner == label)
-
-
-def numbered(names: Sequence[str] | None, count: int) -> tuple[int, ...]:
-    """Return the labels of `count` classes: 0 for the background (found by name, else the first), then 1, 2, ..."""
-    named = [k for k, name in enumerate(names or ()) if name.lower() in _BACKGROUND]
-    background = named[0] if len(named) == 1 else 0
-    return tuple(0 if k == background else k + (k < background) for k in range(count))
 
 
 def find_exclusive(
@@ -115,7 +106,7 @@ class _Search:
     @property
     def conclusive(self) -> bool:
         """Whether the channels sum to 1 at enough of the voxels that were read so far."""
-        return self._wrong <= (1 - _SUFFICIENT) * self._seen
+        return self._wrong <= (1 - SUFFICIENT) * self._seen
 
     def most_probable(self, rows: slice, inside: Array | None) -> Array | None:
         """Return the label of the most probable class at each voxel of a slab; None if the channels are not exclusive.
@@ -137,7 +128,7 @@ class _Search:
             wrong = ~(np.abs(total - 1) <= self._near)
             self._wrong += int(np.count_nonzero(wrong if inside is None else wrong & inside))
             self._seen += total.size if inside is None else int(np.count_nonzero(inside))
-            if self._wrong > (1 - _SUFFICIENT) * prod(shape):
+            if self._wrong > (1 - SUFFICIENT) * prod(shape):
                 return None
         found = self.numbers[self._order][values.argmax(axis=0)]
         if 0 not in self.numbers:

@@ -98,6 +98,7 @@ class MetaImage(Format):
             dtype=str(array.dtype),
             spacing=spacing,
             unit=unit,
+            unit_stated=_UNIT in texts,
             # No field states its unit.
             time_step=time_step(abs(steps[3]), None) if len(steps) == 4 else None,
             affine=affine,

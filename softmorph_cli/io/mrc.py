@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.binary import read_head, read_voxels
 from softmorph_cli.io.damage import Damaged, Unsupported
-from softmorph_cli.io.raw import Array, Encoding, Format, Raw, kept_native
+from softmorph_cli.io.raw import Array, Encoding, Format, Placed, Raw, kept_native
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
@@ -20,8 +21,40 @@ _HEADER: Final = 1024
 _LONGEST_EXTENSION: Final = 1 << 30
 # The space group of an image, or of a stack of images.
 _IMAGES: Final = 0
-# Bytes of the header that a result keeps: the start of a sub-image, and the origin.
-_KEPT: Final = ("nxstart", "nystart", "nzstart", "origin")
+
+
+@dataclass(frozen=True)
+class _Place(Placed):
+    """Where the first voxel lies, by letter of an axis.
+
+    Attributes:
+        start: Its index in the whole map of which this is a part (`nxstart` of a file whose columns lie along x).
+        origin: Its place in angstrom; None if unknown.
+        size: The voxel size in angstrom, of the axes for which it is known.
+    """
+
+    start: Mapping[str, int]
+    origin: Mapping[str, float] | None
+    size: Mapping[str, float]
+
+    def cropped(self, corner: Mapping[str, int]) -> _Place:
+        """Return the place of a crop; without an origin where a voxel size is unknown.
+
+        MRC2014 lets either field state the place of a part. Where the origin is 0 and the start is not, programs take
+        the start, so the origin remains 0.
+        """
+        start = {letter: first + corner.get(letter, 0) for letter, first in self.start.items()}
+        moved = {letter for letter, first in corner.items() if first}
+        if self.origin is None or not moved or (any(self.start.values()) and not any(self.origin.values())):
+            return replace(self, start=start)
+        if not moved <= self.size.keys():
+            return replace(self, start=start, origin=None)
+        steps = {letter: corner[letter] * self.size[letter] for letter in moved}
+        return replace(
+            self,
+            start=start,
+            origin={letter: place + steps.get(letter, 0.0) for letter, place in self.origin.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -42,11 +75,12 @@ class Mrc(Format):
         shape, dtype, axes, axes_notes = _layout(header)
         start = _HEADER + int(header["nsymbt"])
         array, _, more = read_voxels(path, start, shape, dtype)
-        sizes = {}
+        angstrom = {}
         for letter in "XYZ":
             cell, count = float(str(header["cella"][letter.lower()])), int(header[f"m{letter.lower()}"])
-            if np.isfinite(cell) and cell > 0 and count > 0 and letter in axes:
-                sizes[letter] = length(cell / count, "angstrom")[0]
+            if np.isfinite(cell) and cell > 0 and count > 0:
+                angstrom[letter] = cell / count
+        sizes = {letter: length(size, "angstrom")[0] for letter, size in angstrom.items() if letter in axes}
         if sizes.keys() != set(axes) & set("ZYX"):
             sizes = {}
             notes.append("its header gives no valid voxel size.")
@@ -61,7 +95,7 @@ class Mrc(Format):
             dtype=str(dtype.newbyteorder("=")),
             spacing=sizes,
             unit="nm" if sizes else None,
-            native={name: header[name].copy() for name in _KEPT},
+            native=_place(header, axes, angstrom),
             notes=(*notes, *axes_notes, *more),
         )
 
@@ -78,7 +112,7 @@ class Mrc(Format):
         if array.dtype.kind == "u":
             # Labels and masks: every program reads 8 bits, in which MRC has a sign.
             array = array.astype(np.int8 if int(array.max()) < 128 else np.uint16)
-        source = kept_native(volume, self.name)
+        source: _Place | None = kept_native(volume, self.name)
         with mrcfile.new(path, overwrite=True) as file:
             file.set_data(np.ascontiguousarray(array))
             # Four axes are a stack of volumes by themselves.
@@ -91,11 +125,26 @@ class Mrc(Format):
                 lost.append(
                     "the unit of its voxel size is unknown, and MRC counts in angstrom: it is not kept."
                 )
-            for name in _KEPT if source is not None else ():
-                file.header[name] = source[name]
+            if source is not None:
+                for letter, first in source.start.items():
+                    file.header[f"n{letter.lower()}start"] = first
+                if source.origin is None:
+                    lost.append("its voxel size is unknown: the origin of a region of it is not kept.")
+                else:
+                    file.header.origin = tuple(source.origin[letter] for letter in "XYZ")
             version = str(encoding.provenance.get("version", ""))
             file.header.label[0] = f"softmorph {version}".strip().encode()[:80]
         return lost
+
+
+def _place(header: Any, axes: str, size: Mapping[str, float]) -> _Place:
+    # The fields start with that of the columns, along whichever axis the columns lie.
+    columns = axes.replace("V", "").rjust(3, "Z")[::-1]
+    return _Place(
+        {letter: int(header[f"n{field}start"]) for letter, field in zip(columns, "xyz", strict=True)},
+        {letter: float(header["origin"][letter.lower()]) for letter in "XYZ"},
+        size,
+    )
 
 
 def _parsed(head: bytes) -> tuple[Any, list[str]]:

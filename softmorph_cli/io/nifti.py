@@ -15,7 +15,7 @@ from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.logs import captured_log
 from softmorph_cli.io.memory_check import check_room
-from softmorph_cli.io.nifti_geometry import fourth_axis, read_geometry, write_geometry
+from softmorph_cli.io.nifti_geometry import fourth_axis, read_geometry, states_unit, write_geometry
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Array, Encoding, Format, Provenance, Raw, kept_native
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, trailing_notes
@@ -93,6 +93,7 @@ class Nifti(Format):
             dtype=str(dtype),
             spacing=spacing,
             unit=unit,
+            unit_stated=states_unit(header),
             time_step=time_step,
             affine=affine,
             slope=1.0 if slope is None else float(slope),
@@ -128,6 +129,10 @@ class Nifti(Format):
         header.set_data_dtype(array.dtype)
         header.set_data_shape(array.shape)
         header["vox_offset"] = 0
+        if source is not None and array.shape[:3] != source.get_data_shape()[:3]:
+            # They count the slices of the whole image.
+            for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
+                header[name] = 0
         if encoding.labels:
             header["cal_min"] = header["cal_max"] = 0  # viewers find the range themselves
             header.set_intent("label")
@@ -287,5 +292,7 @@ def _read_voxels(stream: Unzipped, voxels: Any) -> list[str]:
         return trailing_notes(finish(stream)) + trailing_notes(stream.trailing, packed=True)
     except Damaged:
         left = max(0, size - (stream.tell() - start))
+        if left == size:
+            raise Damaged(ENDS_EARLY) from None
         part = f"after {100 * (size - left) // size} % of its voxels" if left else "after all of its voxels"
         raise Damaged(f"{ENDS_EARLY}, {part}") from None

@@ -55,6 +55,11 @@ def read_geometry(
     return dict(zip("ZYX", _shortest(steps, stored).tolist(), strict=True)), unit, affine, notes
 
 
+def states_unit(header: Any) -> bool:
+    """Return whether a header states the unit of lengths; in one that does not, affines are in mm by the standard."""
+    return int(header["xyzt_units"]) & _LENGTH_BITS in _UNITS
+
+
 def fourth_axis(header: Any) -> tuple[TimeStep | None, list[str]]:
     """Return the time step or None, and a note if the fourth axis has another unit than time."""
     count, sizes = int(header["dim"][0]), header["dim"][1:]
@@ -83,6 +88,9 @@ def write_geometry(header: Any, volume: Volume, *, fresh: bool) -> None:
     if fresh:
         _fill(header, volume)
         return
+    if not states_unit(header) and volume.unit in ("um", "nm"):
+        # The user stated what the source does not, and NIfTI has no nm.
+        header.set_xyzt_units("micron", header.get_xyzt_units()[1])
     affine, placed = volume.affine, int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
     if affine is None or not placed:
         _resize(header, volume, forget=placed)
@@ -220,7 +228,10 @@ def _resize(header: Any, volume: Volume, *, forget: bool) -> None:
     code = int(header["xyzt_units"])
     if volume.unit == "mm" and code & _LENGTH_BITS == 0:
         header["xyzt_units"] = code | 2
-    sizes = np.array(volume.spacing[::-1]) / _UNITS.get(code & _LENGTH_BITS, (None, 1.0))[1]
+    unit, factor = _UNITS.get(code & _LENGTH_BITS, (volume.unit, 1.0))
+    if unit in MILLIMETRES and volume.unit in MILLIMETRES:
+        factor *= MILLIMETRES[unit] / MILLIMETRES[volume.unit]
+    sizes = np.array(volume.spacing[::-1]) / factor
     present = header["pixdim"][1 : 1 + len(sizes)]
     if not np.allclose(np.abs(present), sizes, rtol=1e-6, atol=0):
         present[:] = sizes

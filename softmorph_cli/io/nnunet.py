@@ -22,10 +22,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from softmorph_cli.classes import SUM, complete, numbered
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.io import select
 from softmorph_cli.io.content import Verdict
-from softmorph_cli.io.exclusive import numbered
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.git_pointers import check_fetched
 from softmorph_cli.io.nnunet_labels import check_labels
@@ -39,7 +39,7 @@ from softmorph_cli.io.nnunet_metadata import (
     read_description,
     tiff_spacing,
 )
-from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Raw
+from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Placed, Raw
 from softmorph_cli.system.files import is_store
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
@@ -47,12 +47,11 @@ from softmorph_cli.volume import Volume
 ENDINGS: Final = (".nii.gz", ".nii", ".nrrd", ".mha", ".tif", ".tiff", ".png")
 _ENDING: Final = re.compile(r"\.[\w.-]{1,40}")
 _REORIENTING: Final = "WithReorient"
-_SUM: Final = 0.02
 _OVERSHOOT: Final = 0.1
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Placed):
     """Metadata of an .npz whose geometry was taken from an image; stored as `Raw.native`.
 
     Attributes:
@@ -66,6 +65,11 @@ class Network:
     format: str
     header: Any
     logits: bool
+
+    def cropped(self, corner: Mapping[str, int]) -> Network:
+        """Return the metadata of a crop."""
+        header = self.header
+        return replace(self, header=header.cropped(corner)) if isinstance(header, Placed) else self
 
 
 @dataclass(frozen=True)
@@ -275,9 +279,10 @@ def keep(kept: Kept) -> Kept:
 def classes(volume: Volume) -> Classes:
     """Return the classes that the channels of a map stand for, by nnU-Net's dataset.json or by the channels' sum.
 
-    The map must hold the values that were read, because a filter changes the sum. Channels that sum to 1 everywhere (or
-    to 0 outside of a mask) get the labels 0, 1, 2, ... of a softmax; the background is the channel of that name, else
-    the first. Other channels get the labels 1, 2, ...; they are mutually exclusive if the sum never exceeds 1.
+    The map must hold the values that were read, because a filter changes the sum. Channels that sum to 1 (see
+    `softmorph_cli.classes.complete`) get the labels 0, 1, 2, ... of a softmax; the background is the channel of that
+    name, else the first. Other channels get the labels 1, 2, ...; they are mutually exclusive if the sum never exceeds
+    1.
     """
     kept = volume.source.header if volume.source else None
     if isinstance(kept, KeptNetwork) and kept.classes is not None:
@@ -289,13 +294,10 @@ def classes(volume: Volume) -> Classes:
     if axis is None:
         return Classes((1,), "rest")
     count = volume.array.shape[axis]
-    total = volume.array.sum(axis=axis)
-    one = np.abs(total - 1) <= _SUM
-    masked = count > 1 and bool((one | (total == 0)).all())
-    if count > 1 and (one.all() or (masked and bool(((volume.array > 0) & (volume.array < 1)).any()))):
+    if complete(np.moveaxis(volume.array, axis, 0)):
         return Classes(numbered(volume.channels, count), "complete")
     found = overlapping(count)
-    return replace(found, kind="rest") if float(total.max()) <= 1 + _SUM else found
+    return replace(found, kind="rest") if float(volume.array.sum(axis=axis).max()) <= 1 + SUM else found
 
 
 def describe(raw: Raw, path: Path) -> Raw:
@@ -333,7 +335,7 @@ def _sums_to_one(array: Array) -> bool:
     # The sum of infinities may be NaN.
     with np.errstate(invalid="ignore", over="ignore"):
         total = array.sum(axis=0, dtype=np.float32)
-    return bool((np.abs(total - 1) <= _SUM).all())
+    return bool((np.abs(total - 1) <= SUM).all())
 
 
 def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:

@@ -13,7 +13,7 @@ from softmorph_cli.errors import FileError
 from softmorph_cli.io import itk_headers, voxel_data
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.itk_headers import Fields
-from softmorph_cli.io.nrrd_geometry import locate, read_kinds, world
+from softmorph_cli.io.nrrd_geometry import locate, read_kinds, states_unit, world
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, kept_native, scale_of
 from softmorph_cli.io.voxel_data import VoxelData
@@ -107,6 +107,7 @@ class Nrrd(Format):
             dtype=str(array.dtype),
             spacing=dict(zip("XYZ", [size * factor for size in place.sizes], strict=False)) if known else {},
             unit=unit,
+            unit_stated=states_unit(fields, place),
             time_step=place.time_step,
             affine=affine,
             slope=scale_of(keys.get(ONE, "")),

@@ -179,6 +179,11 @@ def _affine(fields: Fields, steps: Affine, name: str, notes: list[str]) -> Affin
     return itk_headers.affine_of(steps * signs, origin * signs)
 
 
+def states_unit(fields: Fields, place: Place) -> bool:
+    """Return whether a header states the unit of lengths; one that does not is in mm by convention."""
+    return bool(_length_units(fields, place))
+
+
 def _length_units(fields: Fields, place: Place) -> list[str]:
     """Return the units of the spatial axes as the header spells them, without empty units."""
     for key in ("space units", "units"):

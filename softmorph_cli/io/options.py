@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.format_names import READ as READ
 from softmorph_cli.io.format_names import WRITTEN as WRITTEN
+from softmorph_cli.system.lengths import parse_sides
 from softmorph_cli.system.parameters import (
     Declared,
     Parameter,
@@ -25,6 +26,7 @@ from softmorph_cli.system.parameters import (
     one_of,
     positive,
 )
+from softmorph_cli.system.units import MILLIMETRES, typed
 
 # What an option is about. Those about axes and space also apply to a reference or a mask of the same grid.
 AXES, SPACE, FILE, VALUES, RESULT = "axes", "space", "file", "values", "result"
@@ -74,6 +76,15 @@ def ranges(region: str) -> list[tuple[int, int | None]]:
 
 def _region(name: str, value: str) -> None:
     ranges(value)
+
+
+def _sides(name: str, value: str) -> None:
+    parse_sides(value, named(name))
+
+
+def _unit(name: str, value: str) -> None:
+    if typed(value) not in MILLIMETRES:
+        raise UsageError(f"{named(name)} {value!r} is no unit of a voxel size: give mm, um or nm.")
 
 
 def _letters(name: str, value: str) -> None:
@@ -140,6 +151,25 @@ class ReadOptions:
             "Cut out this box (in voxels, ends may be left out); OUT is the box at its place in the world.",
             "Z0:Z1,Y0:Y1,X0:X1",
             check=_region,
+            about=SPACE,
+        ),
+    ] = None
+    voxel_size: Annotated[
+        str | None,
+        Option(
+            "The size of a voxel along each axis of the array (z, y, x), where the file states none, such as "
+            "1umx0.25x0.25; 0.25um is for all axes.",
+            "ZxYxX",
+            check=_sides,
+            about=SPACE,
+        ),
+    ] = None
+    unit: Annotated[
+        str | None,
+        Option(
+            "The unit of the voxel size, where neither the file nor --voxel-size states one.",
+            "mm|um|nm",
+            check=_unit,
             about=SPACE,
         ),
     ] = None
@@ -231,6 +261,16 @@ class ReadOptions:
             raise UsageError(
                 f"{named('divide_by')}, {named('label')} and {named('from_logits')} exclude each other; give one of "
                 "them."
+            )
+        own = parse_sides(self.voxel_size, "")[1] if self.voxel_size is not None else None
+        if own is not None and self.unit is not None:
+            raise UsageError(
+                f"{named('voxel_size')} {self.voxel_size!r} states its unit; leave {named('unit')} out."
+            )
+        if self.voxel_size is not None and own is None and self.unit is None:
+            raise UsageError(
+                f"{named('voxel_size')} {self.voxel_size!r} states no unit; say which it is with "
+                f"{named('unit', 'mm')}, um or nm."
             )
 
     def _chosen(self) -> Iterator[tuple[Declared, Option, Any]]:

@@ -40,10 +40,11 @@ class Raw:
         dtype: The element type in the file.
         spacing: Voxel size by axis letter, for spatial axes whose voxel size the file states.
         unit: The unit of `spacing`: "mm", "um", "nm" or None.
+        unit_stated: Whether the file states `unit`; a unit that is the convention of the format is not stated.
         time_step: The time between two indices of axis "T", or None where the file does not state it.
         affine: 4 x 4 matrix from array index (z, y, x, 1) to RAS+ world coordinates in mm, or in the unknown unit of
             `spacing`; None if unknown.
-        channels: The names of the indices of axis "C", or None.
+        channels: The names of the indices of axis "C", or None; without that axis the name of the only image.
         slope: The factor of the stored numbers: a value is a stored number times `slope`, plus `inter`.
         inter: The intercept that is added to the product of stored number and `slope`.
         full_scale: Whether the maximum of the element type represents 1 in this format, as in PNG and TIFF.
@@ -61,6 +62,7 @@ class Raw:
     dtype: str
     spacing: Mapping[str, float] = field(default_factory=dict)
     unit: str | None = None
+    unit_stated: bool = True
     time_step: TimeStep | None = None
     affine: Affine | None = None
     channels: tuple[str, ...] | None = None
@@ -72,6 +74,18 @@ class Raw:
     provenance: Provenance = field(default_factory=dict)
     native: Any = None
     notes: tuple[str, ...] = ()
+
+
+class Placed(ABC):
+    """Metadata of a file format (`Raw.native`) that state where the first voxel lies, so that a crop changes them."""
+
+    @abstractmethod
+    def cropped(self, corner: Mapping[str, int]) -> Placed:
+        """Return the metadata of a crop.
+
+        Args:
+            corner: By letter of a spatial axis, the index of the first voxel that is kept.
+        """
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Any, Concatenate, Final, ParamSpec
 
 import numpy as np
 
+from softmorph_cli.classes import numbered
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive, numbered
+from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
@@ -23,6 +24,7 @@ from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
+from softmorph_cli.io.voxel_sizes import completed
 from softmorph_cli.system.parameters import adopt_signature, declared, named
 from softmorph_cli.volume import SLICE, Source, Volume, class_axis
 
@@ -63,6 +65,7 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
     if network:
         with beside(_in_memory(raw)):
             raw = nnunet.place(raw, path, options.like, from_logits=from_logits)
+        raw = completed(raw, name, options)
         if from_logits is None and divide_by is None and not options.clip:
             nnunet.refuse_logits(raw, name)
     elif options.like is not None:
@@ -261,6 +264,8 @@ def _open(path: Path, options: ReadOptions) -> _File:
     raw = select.name_axes(raw, name, axes=options.axes, channel_axis=options.channel_axis, picked=picked)
     filed_axes = raw.axes or ""
     raw = select.arrange(raw)
+    if family.name != NNUNET:
+        raw = completed(raw, name, options)
     return _File(
         path, family, raw if options.time is None else select.pick_time(raw, options.time, name), filed_axes
     )
@@ -286,6 +291,8 @@ def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, 
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     any_label = (labels > 0).astype(np.float32)
     like = _volume(raw, any_label, file, options, notes=mask_notes)
+    if raw.channels and like.source is not None and "C" not in (raw.axes or ""):
+        like = replace(like, source=replace(like.source, channel=_channel_name(raw, ())))
     return labels.reshape(like.array.shape), like
 
 
@@ -411,7 +418,12 @@ def _channel_numbers(filed: Raw, channel: int | str | None, name: str, along: st
 
 
 def _channel_name(filed: Raw, numbers: tuple[int, ...]) -> str | None:
-    """Return the name of the channel that is read if it is one of several; None if all channels are read."""
+    """Return the name of the channel that is read if it is one of several; None if all channels are read.
+
+    An image that the file names, although it has no channel axis, has that name.
+    """
+    if filed.channels and "C" not in (filed.axes or ""):
+        return channel_name(filed, 0)
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.options import ranges
-from softmorph_cli.io.raw import Affine, Array, Raw
+from softmorph_cli.io.raw import Affine, Array, Placed, Raw
 from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.volume import SLICE, Volume
 
@@ -206,7 +206,7 @@ def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
     """Crop a decoded file to a region, which has one `start:stop` for each spatial axis in array order.
 
     Returns:
-        The cropped content with adapted affine, and the slices along the spatial axes.
+        The cropped content with adapted affine and metadata, and the slices along the spatial axes.
 
     Raises:
         UsageError: If `region` is not written as "z0:z1,y0:y1,x0:x1".
@@ -214,13 +214,15 @@ def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
     """
     letters = spatial(raw)
     cuts = box(region, letters, raw.array.shape[-len(letters) :], name)
-    affine = raw.affine
+    affine, native = raw.affine, raw.native
+    if isinstance(native, Placed):
+        native = native.cropped({letter: cut.start for letter, cut in zip(letters, cuts, strict=True)})
     if affine is not None:
         corner = [0.0] * (3 - len(cuts)) + [float(cut.start) for cut in cuts]
         affine = affine.copy()
         affine[:3, 3] += affine[:3, :3] @ corner
     index: tuple[Any, ...] = (..., *cuts)
-    return replace(raw, array=raw.array[index], affine=affine), cuts
+    return replace(raw, array=raw.array[index], affine=affine, native=native), cuts
 
 
 def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[slice, ...]:

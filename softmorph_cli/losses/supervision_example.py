@@ -20,7 +20,6 @@ had their kinds in turn, seeds 0 to 3 were run too. What came out is in tests/be
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from typing import Final, NamedTuple
 
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from softmorph_cli.examples import head, row, tell
 from softmorph_cli.losses.deep_supervision import MultiLabelDeepSupervisionLoss
 from softmorph_cli.losses.example import conv_block, interval, positive
 from softmorph_cli.losses.label_pyramid import label_pyramid
@@ -266,23 +266,20 @@ def main(arguments: list[str] | None = None) -> None:
             network = train(ARMS[name], seed, options.steps, options.average, masked, further)
             seconds = time.process_time() - started
             rows[name].append((*measure(network, test), seconds))
-            _tell(f"seed {seed}: {name}: " + ", ".join(f"{value:.3f}" for value in rows[name][-1]))
+            tell(f"seed {seed}: {name}: " + ", ".join(f"{value:.3f}" for value in rows[name][-1]))
         shares = " / ".join(f"{share:.0%}" for share in kept_by_nearest(test.labels))
-    _tell(
+    tell(
         f"\nOf the test images' cells with a vessel at 1/2, 1/4, 1/8 of the size nearest targets keep {shares}.\n"
     )
     for line in table(rows):
-        _tell(line)
+        tell(line)
 
 
 def table(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
     """Return a Markdown table: for each arm means, and paired differences from the first arm with 95 % intervals."""
     (baseline, alone), *_ = rows.items()
     less = f"minus {baseline}"
-    lines = [
-        f"| {len(alone)} seeds | Dice | {less} | above on | components off | {less} | below on | CPU s |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines = head(f"{len(alone)} seeds", "Dice", less, "above on", "components off", less, "below on", "CPU s")
     for name, found in rows.items():
         dice, off, seconds = np.mean(found, axis=0)
         gains = np.asarray(found) - np.asarray(alone)
@@ -294,13 +291,8 @@ def table(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
             f"{below} of {len(gains)}",
         )
         a, b, c, d = ("",) * 4 if name == baseline else beside
-        lines.append(f"| {name} | {dice:.3f} | {a} | {b} | {off:.2f} | {c} | {d} | {seconds:.1f} |")
+        lines.append(row(name, f"{dice:.3f}", a, b, f"{off:.2f}", c, d, f"{seconds:.1f}"))
     return lines
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

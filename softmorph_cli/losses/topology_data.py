@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from softmorph_cli.completion import hearts as drawn_hearts
-from softmorph_cli.losses.training_data import DIGIT_SIDE, DIGIT_THRESHOLD, digits, uneven
+from softmorph_cli.examples import DIGIT_SIDE, digits
+from softmorph_cli.losses.training_data import DIGIT_THRESHOLD, uneven
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.prior import Prior
 

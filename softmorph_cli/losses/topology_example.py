@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -33,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from softmorph_cli.examples import head, row, tell
 from softmorph_cli.losses.example import SmallUNet, interval, positive
 from softmorph_cli.losses.topological import TopologicalLoss
 from softmorph_cli.losses.topology_data import HEART_PRIORS, Samples, Sets, blob_sets, digit_sets, heart_sets
@@ -195,26 +195,26 @@ def main(arguments: list[str] | None = None) -> None:
         labelled = options.labelled or experiment.labelled
         sets, source = experiment.draw(labelled, experiment.test, np.random.default_rng(seed))
         if source != said:
-            _tell(f"Images: {source}.")
+            tell(f"Images: {source}.")
             said = source
         ceilings.append(measure(sets.test.masks.numpy(), experiment, sets.test)[1])
         for name, found in run(experiment, sets, options.steps or experiment.steps, weight, seed).items():
             rows.setdefault(name, []).append(found)
-            _tell(f"seed {seed}: {name}: " + ", ".join(f"{value:.3f}" for value in found))
+            tell(f"seed {seed}: {name}: " + ", ".join(f"{value:.3f}" for value in found))
     shown = " / ".join(f"{share:.3f}" for share in ceilings)
-    _tell(f"\nThe priors are met by this share of the test images' true masks, seed by seed: {shown}.\n")
+    tell(f"\nThe priors are met by this share of the test images' true masks, seed by seed: {shown}.\n")
     for line in (*table(rows, NAMES[: len(experiment.priors[0].betti)]), "", verdict(rows)):
-        _tell(line)
+        tell(line)
 
 
 def table(rows: Mapping[str, Sequence[tuple[float, ...]]], numbers: Sequence[str]) -> list[str]:
     """Return a Markdown table of the means of each arm."""
     count = len(next(iter(rows.values())))
-    off = "".join(f" {name} off |" for name in numbers)
-    lines = [f"| {count} seeds | Dice | priors met |{off} CPU s |", "|" + "---|" * (4 + len(numbers))]
+    off = (f"{name} off" for name in numbers)
+    lines = head(f"{count} seeds", "Dice", "priors met", *off, "CPU s")
     for name, found in rows.items():
         *means, seconds = np.mean(found, axis=0).tolist()
-        lines.append(f"| {name} | {' | '.join(f'{mean:.3f}' for mean in means)} | {seconds:.1f} |")
+        lines.append(row(name, *(f"{mean:.3f}" for mean in means), f"{seconds:.1f}"))
     return lines
 
 
@@ -227,11 +227,6 @@ def verdict(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> str:
         f"{ARMS[2]} minus {ARMS[1]}, with 95 % intervals: Dice {interval(gains[:, 0])}, priors met "
         f"{interval(gains[:, 1])} (seed by seed {shares})."
     )
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

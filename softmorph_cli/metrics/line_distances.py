@@ -5,25 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from softmorph_cli.metrics.metric import Metric, Reading
 from softmorph_cli.metrics.overlap import harmonic
-from softmorph_cli.metrics.pair import Both, Pair
+from softmorph_cli.metrics.pair import Pair
 from softmorph_cli.metrics.surfaces import PERCENT, empty_masks, unknown_size, within
-
-Distances = npt.NDArray[np.float64]
-
-
-def distances(pair: Pair) -> Both[Distances]:
-    """Return the distance of each centreline voxel of either map to the nearest one of the other map.
-
-    Distances are between the centres of voxels, in the unit of the pair's frame. Neither centreline may be empty.
-    """
-    from scipy.spatial import cKDTree
-
-    mine, its = (pair.frame.world(voxels) for voxels in pair.lines)
-    return Both(*(np.asarray(cKDTree(to).query(of)[0], np.float64) for of, to in ((mine, its), (its, mine))))
 
 
 def _near(pair: Pair) -> Reading:
@@ -31,7 +17,7 @@ def _near(pair: Pair) -> Reading:
     if empty:
         both = float(len(empty) == 2)
         return Reading(dict.fromkeys(_NEAR, both))
-    precision, recall = (float((apart <= within(pair)).mean()) for apart in distances(pair))
+    precision, recall = (float((apart <= within(pair)).mean()) for apart in pair.line_distances)
     values = dict(zip(_NEAR, (precision, recall, harmonic(precision, recall)), strict=True))
     return Reading(values, unknown_size(pair))
 
@@ -45,7 +31,7 @@ def _hausdorff(pair: Pair) -> Reading:
         return Reading(dict.fromkeys(keys), (why,))
     if empty:
         return Reading(dict.fromkeys(keys, 0.0))
-    apart = distances(pair)
+    apart = pair.line_distances
     # The least distance within which that share lies, not one interpolated between two.
     shares = [
         max(float(np.quantile(one, q, method="inverted_cdf")) for one in apart) for q in (1, PERCENT / 100)

@@ -141,6 +141,17 @@ class MetricSettings:
         }
 
 
+def largest_component(mask: Mask) -> Mask:
+    """Return the largest component of a mask, of voxels that share faces (in 2D edges); of equal ones the first.
+
+    >>> import numpy as np
+    >>> largest_component(np.array([[1, 0, 1, 1]], bool)).astype(int).tolist()
+    [[0, 0, 1, 1]]
+    """
+    labels, count = components.label_components(mask, 2 * mask.ndim)
+    return mask if count < 2 else np.asarray(labels == np.bincount(labels[mask]).argmax())
+
+
 @dataclass(frozen=True)
 class Pair:
     """A prediction and a reference on the same voxel grid, with the masks and skeletons that metrics share.
@@ -213,6 +224,15 @@ class Pair:
         return self.reference.array > TRUTH if decided is None else decided
 
     @cached_property
+    def main_part(self) -> Mask:
+        """The part of the prediction's mask that the metrics of the airway challenges measure.
+
+        This is its largest component, of voxels that share faces (in 2D edges), of equal ones the first; all of it if
+        the settings say so.
+        """
+        return self.predicted if self.settings.all_components else largest_component(self.predicted)
+
+    @cached_property
     def skeletons(self) -> Both[Mask]:
         """The exact centrelines of both masks: one voxel wide, with the topology of the masks (8- or 26-connected)."""
         threads = self.settings.threads
@@ -230,6 +250,19 @@ class Pair:
         """The voxels of both centrelines, shape (N, d), of the masks with their cavities filled."""
         threads = self.settings.threads
         return Both(*(curve.centreline_voxels(volume, cut, threads) for volume, cut in self._cut))
+
+    @cached_property
+    def line_distances(self) -> Both[npt.NDArray[np.float64]]:
+        """The distance of each voxel of `lines` to the nearest one of the other map; neither may be empty.
+
+        Distances are between the centres of voxels, in the unit of `frame`.
+        """
+        from scipy.spatial import cKDTree
+
+        mine, its = (self.frame.world(voxels) for voxels in self.lines)
+        return Both(
+            *(np.asarray(cKDTree(to).query(of)[0], np.float64) for of, to in ((mine, its), (its, mine)))
+        )
 
     @cached_property
     def graphs(self) -> Both[SkeletonGraph]:

@@ -30,7 +30,7 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
         # A skeletonization that the cap has ended is not finished, whatever was asked for.
         chosen["finish"] = result.finished
     if result.completed is not None:
-        chosen |= result.completed.settled
+        chosen |= result.completed.resolved
     return {
         "operation": step.operation,
         "method": step.method_in_force,

@@ -179,12 +179,15 @@ def process(
         warnings += write_map(completed.mask, outputs.filled, how)
     first = prepared if len(steps) == 1 else original
     if outputs.preview is not None:
-        from softmorph_cli.plots.preview import preview
-
         title = f"softmorph {command} {source.name}{describe.which(original, reading.time)}"
         words = describe.words(steps)
-        shown = completed.seen(first) if completed is not None and completed.moved else first
-        preview(shown, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
+        if result.completed is not None:
+            _draw_completion(result, prepared, outputs, title, words)
+        else:
+            from softmorph_cli.plots.preview import preview
+
+            shown = first if completed is None else completed.seen(first)
+            preview(shown, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
     write_seconds = time.perf_counter() - started
 
     same_grid = first.array.shape == volume.array.shape and not (completed and completed.moved)
@@ -209,6 +212,28 @@ def process(
     if nested_levels(provenance) is None:
         notes += steps[-1].remarks(before.components_above_half, after.components_above_half)
     return Processed(document, before, after, tuple(results), tuple(notes), tuple(warnings), shortfall)
+
+
+def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, title: str, words: str) -> None:
+    """Draw what was invented of a map, which the last step has completed."""
+    from softmorph_cli.plots.completion_preview import draw_completion
+
+    made = result.completed
+    assert made is not None
+    assert outputs.preview is not None
+    draw_completion(
+        made.seen(volume),
+        made.volume,
+        made.invented,
+        made.resolved["axis"],
+        made.class_axis(volume),
+        outputs.preview,
+        mean=made.mean(volume),
+        classes=made.classes,
+        title=title,
+        facts=(words, made.figures),
+        force=outputs.force,
+    )
 
 
 def _combined(

@@ -2,6 +2,7 @@
 
 __all__ = [
     "agreement",
+    "completion_preview",
     "curves",
     "graph_preview",
     "graphics",

@@ -13,7 +13,7 @@ from softmorph_cli.plots.layout import Cell
 from softmorph_cli.plots.preview import FOOTER, MARGIN, draw_scale_bar, framed, size_words, voxel_size
 from softmorph_cli.plots.projection import Held, profiles
 from softmorph_cli.plots.scene import LINE
-from softmorph_cli.plots.theme import THEMES, Colors, Mark, Theme
+from softmorph_cli.plots.theme import THEMES, Colors, Mark, Theme, rgb
 from softmorph_cli.plots.views import View, choose_views, resize, window
 from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.volume import Volume
@@ -107,7 +107,7 @@ def _projected(kinds: list[Mask], view: View) -> npt.NDArray[np.intp]:
 
 
 def _colors(theme: Theme) -> Colors:
-    table = np.array([_rgb(theme.background), *(_rgb(theme.agreement[kind]) for kind in _VOXELS)])
+    table = np.array([rgb(theme.background), *(rgb(theme.agreement[kind]) for kind in _VOXELS)])
 
     def colors(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
         return np.asarray(table[np.rint(values * len(_VOXELS)).astype(np.intp)])
@@ -147,7 +147,7 @@ def _draw_lines(
     # What is wrong on top.
     for kind in _LINES:
         paths = [corner + size * view.places(index - start, shape) for name, index in lines if name == kind]
-        color = _rgb(canvas.theme.agreement_lines[kind])
+        color = rgb(canvas.theme.agreement_lines[kind])
         if paths:
             canvas.lines(paths, np.tile(color, (len(paths), 1)), width)
 
@@ -161,9 +161,5 @@ def _draw_legend(canvas: Canvas, counts: dict[str, int]) -> None:
     x = float(MARGIN)
     for kind, words in _LINES.items():
         line = np.array([[x, top + 19.0], [x + 14, top + 19.0]])
-        canvas.lines([line], _rgb(canvas.theme.agreement_lines[kind])[None], 3)
+        canvas.lines([line], rgb(canvas.theme.agreement_lines[kind])[None], 3)
         x = canvas.text(x + 20, top + 24, words, size=15) + 28
-
-
-def _rgb(color: str) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(bytes.fromhex(color[1:]), np.uint8)

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.plots.theme import DARK, Colors, Mark, Theme
+from softmorph_cli.plots.theme import DARK, Colors, Mark, Theme, rgb
 from softmorph_cli.system.files import replacing
 from softmorph_cli.system.printable import printable
 
@@ -50,7 +50,7 @@ class Canvas:
 
     def bar(self, x: int, y: int, width: int, height: int) -> None:
         """Draw a scale bar with its upper left corner at (x, y)."""
-        color = np.frombuffer(bytes.fromhex(self.theme.bar[1:]), np.uint8)
+        color = rgb(self.theme.bar)
         self._figure.figimage(np.broadcast_to(color, (height, width, 3)), xo=x, yo=self.height - y - height)
 
     def lines(

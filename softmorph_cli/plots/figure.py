@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.plots.canvas import FONT
-from softmorph_cli.plots.theme import LIGHT
+from softmorph_cli.plots.theme import BLACK, BLUE, GREEN, LIGHT, ORANGE, PURPLE, SKY, VERMILION
 from softmorph_cli.system.files import replacing
 from softmorph_cli.system.printable import printable
 
 TEXT, PALE, FAINT = LIGHT.text, LIGHT.pale_text, "#d9d9d9"
-# The palette of Okabe and Ito, distinct for all kinds of colour vision, without its yellow, too pale on white.
-COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+# Without the yellow of the palette, which is too pale on white.
+COLORS: Final = (BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, BLACK)
 MARKS: Final = ("o", "s", "^", "D", "v")
 WIDTH: Final = 1200
 LETTER: Final = 11  # a line of text takes half as much again

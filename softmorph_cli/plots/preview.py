@@ -14,7 +14,7 @@ from softmorph_cli.io.blocks import BoxReader
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.layout import Layout, arrange
 from softmorph_cli.plots.projection import Held, fullest_planes, images, is_dense, profiles
-from softmorph_cli.plots.theme import DARK, Colors, Theme
+from softmorph_cli.plots.theme import DARK, Colors, Theme, rgb
 from softmorph_cli.plots.views import Box, choose_views, first_index, first_index_words, round_length, window
 from softmorph_cli.system.printable import printable
 from softmorph_cli.system.units import sign
@@ -149,7 +149,7 @@ def _draw_rings(canvas: Canvas, spans: Sequence[npt.NDArray[np.float64]]) -> Non
     turn = np.linspace(0, 2 * np.pi, 49)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     rings = [span.mean(axis=0) + (np.ptp(span, axis=0).max() / 2 + RING) * circle for span in spans]
-    color = np.frombuffer(bytes.fromhex(canvas.theme.ring[1:]), np.uint8)
+    color = rgb(canvas.theme.ring)
     if rings:
         canvas.lines(rings, np.tile(color, (len(rings), 1)), 1.5)
 

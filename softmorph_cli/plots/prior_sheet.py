@@ -1,4 +1,4 @@
-"""A sheet of pictures of completed maps: what was observed, what a prior filled in, its mean, and the whole map."""
+"""A sheet of pictures of completed maps: what was observed, what was filled in, the mean of a prior, the whole map."""
 
 from __future__ import annotations
 
@@ -10,17 +10,52 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.plots.canvas import Canvas
-from softmorph_cli.plots.theme import DARK
+from softmorph_cli.plots.theme import BLUE, DARK, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, rgb
+from softmorph_cli.plots.views import choose_views, resize
+from softmorph_cli.system.printable import printable
 
-# Of the classes in turn, distinct for all kinds of colour vision (Okabe & Ito).
-COLORS: Final = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
+# Of the classes in turn, on a dark ground.
+COLORS: Final = (SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILION, BLUE)
 PANEL: Final = 190
-HEADING: Final = 125
+# The frame of invented slices: within it a pixel is left free.
+FRAME: Final = 4
 GAP: Final = 14
 MARGIN: Final = 28
-HEAD: Final = 96
-LEGEND: Final = 44
-_HIDDEN: Final = 58  # grey of slices that were not observed
+LINE: Final = 20
+LEGEND: Final = 24
+# Of a letter, at most, in pixels for a pixel of the font's size.
+_LETTER: Final = 0.62
+_HIDDEN: Final = "#4a4a50"
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a map.
+
+    Attributes:
+        shares: Probabilities of the classes without the background, of shape (classes, rows, columns).
+        sizes: The height and the width of a voxel.
+        hidden: The voxels that are not shown, of shape (rows, columns), or one that broadcasts to it.
+        invented: The voxels that are invented; the frame of the picture is coloured beside them.
+        colors: The colour of each class; None for those of the legend.
+    """
+
+    shares: Array
+    sizes: tuple[float, float]
+    hidden: Mask | None = None
+    invented: Mask | None = None
+    colors: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a sheet: its name, and a picture for each column."""
+
+    name: str
+    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
@@ -30,83 +65,134 @@ class Example:
     Attributes:
         name: The name of the map.
         panels: Maps of shape (classes, *grid), with the background first, one for each column of the sheet.
-        observed: Whether each slice along the first axis is observed; the first panel shows only those.
+        observed: Whether each slice along the first axis is observed; the first panel shows only those, and the second
+            has the others invented.
         sizes: The size of a voxel along each axis.
+        affine: Index to world, as of a `Volume`; None leaves the first row on top.
     """
 
     name: str
-    panels: tuple[npt.NDArray[Any], ...]
-    observed: npt.NDArray[np.bool_]
+    panels: tuple[Array, ...]
+    observed: Mask
     sizes: tuple[float, ...]
+    affine: npt.NDArray[np.float64] | None = None
+
+    @property
+    def row(self) -> Row:
+        """The row of the sheet; a map in 3D is cut across its slices, along the first and the last axis."""
+        whole, hidden = self.panels[-1], ~self.observed[:, None]
+        cuts = [panel[1:] for panel in self.panels]
+        if whole.ndim == 4:
+            # Where the last panel holds most.
+            at = int(whole[1:].sum(axis=(0, 1, 3)).argmax())
+            cuts = [cut[:, :, at] for cut in cuts]
+        hidden = np.broadcast_to(hidden, cuts[0].shape[1:])
+        if whole.ndim == 4 and self.affine is not None:
+            turned = {
+                view.axis: view for view in choose_views(whole.shape[1:], self.sizes, affine=self.affine)
+            }
+            if 1 in turned:
+                cuts = [np.stack([turned[1].oriented(one) for one in cut]) for cut in cuts]
+                hidden = turned[1].oriented(hidden)
+        sizes = (self.sizes[0], self.sizes[-1])
+        observed, filled, *others = cuts
+        pictures = (Picture(observed, sizes, hidden=hidden), Picture(filled, sizes, invented=hidden))
+        return Row(self.name, (*pictures, *(Picture(cut, sizes) for cut in others)))
 
 
 def draw_sheet(
-    examples: Sequence[Example],
+    rows: Sequence[Row],
     columns: Sequence[str],
     classes: Sequence[str],
     *,
     title: str,
-    subtitle: str = "",
+    facts: Sequence[str] = (),
+    panel: int = PANEL,
 ) -> Canvas:
-    """Return a sheet with a row for each map.
-
-    A map in 3D is cut across its slices, along the first and the last axis, where the last panel holds most.
+    """Return a sheet of pictures, with the colours of the classes mixed by their probabilities.
 
     Args:
-        examples: The maps, each with as many panels as there are columns.
+        rows: The rows, each with as many pictures as there are columns.
         columns: The heads of the columns.
         classes: The names of the classes without the background.
         title: The first line.
-        subtitle: The second line.
+        facts: Further lines below it.
+        panel: The height or the width of a picture in pixels, whichever is larger.
     """
-    rows = [[_pixels(panel, one, k == 0) for k, panel in enumerate(one.panels)] for one in examples]
-    heights = [max(len(picture) for picture in row) for row in rows]
+    made = [[_pixels(picture, panel) for picture in row.pictures] for row in rows]
+    heights = [max(len(pixels) for pixels in row) for row in made]
     # Wide enough for the heads.
-    column = max(HEADING, *(picture.shape[1] for row in rows for picture in row)) + GAP
-    width = 2 * MARGIN + len(columns) * column - GAP
-    height = HEAD + sum(each + GAP + 20 for each in heights) + LEGEND
-    canvas = Canvas(width, height, DARK, title=title, description=subtitle)
+    heading = round(13 * _LETTER * max(map(len, columns)))
+    column = max(heading, *(pixels.shape[1] for row in made for pixels in row)) + GAP
+    width = 2 * MARGIN + max(len(columns) * column - GAP, 480)
+    legend = _legend(rows, classes, width - 2 * MARGIN)
+    facts = [fact for fact in facts if fact]
+    head = 40 + LINE * len(facts) + (30 if any(columns) else 8)
+    named = LINE if any(row.name for row in rows) else 0
+    height = head + sum(each + GAP + named for each in heights) + LEGEND * len(legend) + GAP
+    canvas = Canvas(width, height, DARK, title=printable(title), description=printable("; ".join(facts)))
     canvas.text(MARGIN, 34, title, size=17, bold=True)
-    canvas.text(MARGIN, 56, subtitle, size=12, color=DARK.pale_text)
-    for k, head in enumerate(columns):
-        canvas.text(MARGIN + k * column, HEAD - 10, head, size=13)
-    top = HEAD
-    for one, row, each in zip(examples, rows, heights, strict=True):
-        for k, picture in enumerate(row):
+    for k, fact in enumerate(facts):
+        canvas.text(MARGIN, 56 + LINE * k, fact, size=12, color=DARK.pale_text)
+    for k, name in enumerate(columns):
+        canvas.text(MARGIN + k * column, head - 8, name, size=13)
+    top = head
+    for row, pixels, each in zip(rows, made, heights, strict=True):
+        canvas.text(MARGIN, top + 13, row.name, size=12, color=DARK.pale_text)
+        top += named
+        for k, picture in enumerate(pixels):
             canvas.image(MARGIN + k * column, top, picture, lambda drawn: np.asarray(drawn, np.uint8))
-        canvas.text(MARGIN, top + each + 14, one.name, size=11, color=DARK.pale_text)
-        top += each + GAP + 20
-    x = float(MARGIN)
-    for name, color in zip(classes, _repeated(len(classes)), strict=True):
-        canvas.text(x, top + 14, "■", size=13, color=color)
-        x = canvas.text(x + 18, top + 14, name, size=12) + 18
+        top += each + GAP
+    for line in legend:
+        x = float(MARGIN)
+        for sign, color, name in line:
+            canvas.text(x, top + 14, sign, size=13, color=color)
+            x = canvas.text(x + 18, top + 14, name, size=12) + 18
+        top += LEGEND
     return canvas
 
 
-def _pixels(panel: npt.NDArray[Any], example: Example, only_observed: bool) -> npt.NDArray[np.uint8]:
-    """Return the picture of a map: the colours of its classes, mixed by their probabilities."""
-    whole, sizes = example.panels[-1], example.sizes
-    if panel.ndim == 4:
-        row = int(whole[1:].sum(axis=(0, 1, 3)).argmax())
-        panel, sizes = panel[:, :, row], (sizes[0], sizes[2])
-    palette = np.array([[0, 0, 0], *(_rgb(color) for color in _repeated(len(panel) - 1))], np.float64)
-    mixed = np.tensordot(panel, palette, axes=(0, 0))
-    if only_observed:
-        mixed[~example.observed] = _HIDDEN
-    tall, wide = (number * size for number, size in zip(mixed.shape[:2], sizes, strict=True))
-    scale = PANEL / max(tall, wide)
-    rows, columns = max(1, round(tall * scale)), max(1, round(wide * scale))
-    # Nearest voxels: slices stay visible.
-    at = [
-        np.minimum((np.arange(count) + 0.5) / count * number, number - 1).astype(int)
-        for count, number in zip((rows, columns), mixed.shape[:2], strict=True)
-    ]
-    return np.rint(mixed[np.ix_(*at)]).astype(np.uint8)
+def _legend(rows: Sequence[Row], classes: Sequence[str], room: float) -> list[list[tuple[str, str, str]]]:
+    """Return the lines of the legend: signs with their colours and meanings."""
+    pictures = [picture for row in rows for picture in row.pictures]
+    entries = [("■", color, name) for name, color in zip(classes, _repeated(len(classes)), strict=True)]
+    if any(one.hidden is not None for one in pictures):
+        entries.append(("■", _HIDDEN, "missing"))
+    if any(one.invented is not None for one in pictures):
+        entries.append(("□", DARK.text, "invented: framed"))
+    lines: list[list[tuple[str, str, str]]] = [[]]
+    taken = 0.0
+    for entry in entries:
+        taken += 36 + 12 * _LETTER * len(entry[2])
+        if lines[-1] and taken > room:
+            lines.append([])
+            taken = 36 + 12 * _LETTER * len(entry[2])
+        lines[-1].append(entry)
+    return lines
+
+
+def _pixels(picture: Picture, panel: int) -> npt.NDArray[np.uint8]:
+    """Return a picture with its frame, of shape (height, width, 3)."""
+    shape = picture.shares.shape[1:]
+    lengths = [number * size for number, size in zip(shape, picture.sizes, strict=True)]
+    rows, columns = (max(1, round(length * panel / max(lengths))) for length in lengths)
+
+    def resized(mask: Mask | None) -> Mask:
+        if mask is None:
+            return np.zeros((rows, columns), np.bool_)
+        return np.asarray(resize(np.broadcast_to(mask, shape), rows, columns))
+
+    colors = picture.colors or _repeated(len(picture.shares))
+    palette = np.array([rgb(color) for color in colors], np.float64)
+    shares = np.stack([resize(one, rows, columns) for one in picture.shares])
+    mixed = np.tensordot(shares, palette, axes=(0, 0)).clip(0, 255)
+    mixed[resized(picture.hidden)] = rgb(_HIDDEN)
+    around = np.pad(resized(picture.invented), FRAME + 1, mode="edge")[..., None]
+    framed = np.where(around, rgb(DARK.text), rgb(DARK.background)).astype(np.float64)
+    framed[FRAME:-FRAME, FRAME:-FRAME] = rgb(DARK.background)
+    framed[FRAME + 1 : -FRAME - 1, FRAME + 1 : -FRAME - 1] = mixed
+    return np.rint(framed).astype(np.uint8)
 
 
 def _repeated(count: int) -> list[str]:
     return [COLORS[k % len(COLORS)] for k in range(count)]
-
-
-def _rgb(color: str) -> list[int]:
-    return list(bytes.fromhex(color[1:]))

@@ -11,8 +11,21 @@ import numpy.typing as npt
 
 COLOR_MAP: Final = "inferno"
 
+# Distinct for all kinds of colour vision: Okabe & Ito, Color universal design, 2008 (jfly.uni-koeln.de/color).
+SKY, ORANGE, GREEN, YELLOW = "#56b4e9", "#e69f00", "#009e73", "#f0e442"
+PURPLE, VERMILION, BLUE, BLACK = "#cc79a7", "#d55e00", "#0072b2", "#000000"
+
 # Maps values in [0, 1] to colours along a new last axis.
 Colors = Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]]
+
+
+def rgb(color: str) -> npt.NDArray[np.uint8]:
+    """Return the red, green and blue of a colour, from 0 to 255.
+
+    >>> rgb("#56b4e9").tolist()
+    [86, 180, 233]
+    """
+    return np.frombuffer(bytes.fromhex(color[1:]), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -95,18 +108,18 @@ DARK: Final = Theme(
     backdrop=(0, 100),
     agreement={"both": "#646a73", "extra": "#d98300", "missed": "#2f86c4"},
     agreement_lines={"both": "#f4f4f4", "extra": "#ffe08a", "missed": "#a8e1ff"},
-    marks=_marks("#56b4e9", "#2fe0a5", "#ffffff"),
+    marks=_marks(SKY, "#2fe0a5", "#ffffff"),
 )
 LIGHT: Final = Theme(
     background="#ffffff",
     text="#222222",
     pale_text="#6b6b6b",
     bar="#222222",
-    ring="#0072b2",
+    ring=BLUE,
     curve=(0.9, 0.06),  # darker where the map is more certain
     backdrop=(252, 204),
-    agreement={"both": "#c3c7cc", "extra": "#e69f00", "missed": "#56b4e9"},
+    agreement={"both": "#c3c7cc", "extra": ORANGE, "missed": SKY},
     agreement_lines={"both": "#222222", "extra": "#8a2f00", "missed": "#003fa3"},
-    marks=_marks("#0072b2", "#009e73", "#000000"),
+    marks=_marks(BLUE, GREEN, BLACK),
 )
 THEMES: Final = {"light": LIGHT, "dark": DARK}

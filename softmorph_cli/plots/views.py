@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from math import prod
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import Volume, world_directions
 
 AXIS_WORDS: Final = {"T": "time", "C": "channel"}
 
@@ -151,7 +150,7 @@ def _view(
 ) -> View:
     flips = (False, False)
     if affine is not None:
-        directions = world_directions(affine)
+        directions = world_directions(affine[:3, :3])
         (up, rises), (right, goes_right) = directions[shown[0]], directions[shown[1]]
         # Rows run downward: where the world coordinate rises with the row, the image is reversed.
         flips = (rises, not goes_right)
@@ -159,16 +158,6 @@ def _view(
     rows, columns = shown
     extent = (shape[rows] * spacing[rows], shape[columns] * spacing[columns])
     return View(axis, plane, flips, extent, caption)
-
-
-def world_directions(affine: npt.NDArray[np.float64]) -> list[tuple[str, bool]]:
-    """Return the world axis that each array axis is closest to, and whether it has the same direction.
-
-    World axes are assigned to array axes one to one with the largest sum of absolute cosines.
-    """
-    columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    best = max(permutations(range(3)), key=lambda p: sum(abs(columns[p[k], k]) for k in range(3)))
-    return [("RAS"[best[k]], bool(columns[best[k], k] > 0)) for k in range(3)]
 
 
 def resize(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:

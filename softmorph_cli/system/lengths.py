@@ -9,15 +9,22 @@ from typing import Final
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.parameters import in_shell, named
-from softmorph_cli.system.units import TYPED, millimetres
+from softmorph_cli.system.units import MILLIMETRES, length, millimetres, typed
 
-_UNITS: Final = (*TYPED, "vox")
-_KNOWN: Final = f"{', '.join(unit for unit in TYPED if unit.isascii())} or vox (voxels)"
-_FORM: Final = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ]+)([23])?\s*")
+_LENGTHS: Final = "nm, um (µm, micron), mm, cm, m"
+_KNOWN: Final = f"{_LENGTHS} or vox (voxels, px)"
+# Both the micro sign and the Greek letter, and both the letter and the sign of the angstrom.
+_FORM: Final = re.compile(
+    "\\s*([0-9]*\\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\\s*([A-Za-z\u00b5\u03bc\u00c5\u212b]+)\\s*(\\^?[23]|[²³])?\\s*"
+)
+
+_SIDE: Final = re.compile(
+    "\\s*([0-9]*\\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\\s*([A-Za-z\u00b5\u03bc\u00c5\u212b]+)?\\s*"
+)
 
 
 def parse(text: str, option: str | None = None) -> tuple[float, str]:
-    """Parse a length such as 2.5mm or 4vox; return its number and its unit, "vox" for voxels.
+    """Parse a length such as 2.5mm, 1 micron or 4px; return its number and its unit, "vox" for voxels and pixels.
 
     Args:
         text: The length as the user typed it.
@@ -27,16 +34,17 @@ def parse(text: str, option: str | None = None) -> tuple[float, str]:
         UsageError: If the text is not a positive number with a unit of length.
     """
     option, match = option or named("radius"), _FORM.fullmatch(text)
-    if match is None or match[2] not in _UNITS or match[3]:
+    unit = typed(match[2]) if match else None
+    if match is None or unit is None or match[3]:
         raise UsageError(
             f"{option} {text!r} is no length: give a number and a unit, such as 2.5mm, 300um or 4vox; units are "
             f"{_KNOWN}."
         )
-    return _positive(match[1], text, option), match[2]
+    return _positive(match[1], text, option), unit
 
 
 def parse_size(text: str, option: str) -> tuple[float, str, int | None]:
-    """Parse an area or a volume such as 50um3; return number, unit and power of the unit (2, 3; None for voxels).
+    """Parse an area or a volume such as 50um3 or 50 µm³; return number, unit and its power (2, 3; None for voxels).
 
     Args:
         text: The size as the user typed it.
@@ -46,12 +54,55 @@ def parse_size(text: str, option: str) -> tuple[float, str, int | None]:
         UsageError: If the text is neither an area nor a volume.
     """
     match = _FORM.fullmatch(text)
-    if match is None or match[2] not in _UNITS or (match[3] is None) != (match[2] == "vox"):
+    unit = typed(match[2]) if match else None
+    if match is None or unit is None or (match[3] is None) != (unit == "vox"):
         raise UsageError(
             f"{option} {text!r} is no size: give a volume such as 50um3, in 2D an area such as 20um2, or 30vox; "
             f"units of length are {_KNOWN}."
         )
-    return _positive(match[1], text, option), match[2], int(match[3]) if match[3] else None
+    power = {"2": 2, "3": 3, "²": 2, "³": 3}[match[3][-1]] if match[3] else None
+    return _positive(match[1], text, option), unit, power
+
+
+def parse_sides(text: str, option: str) -> tuple[tuple[float, ...], str | None]:
+    """Parse a voxel size such as 1umx0.25x0.25; return its sides, slowest axis first, and their unit.
+
+    A unit that stands at one side only holds for all of them; sides in several units are converted to the first.
+
+    Args:
+        text: The sides as the user typed them, separated by x, × or a comma; one side is for all axes.
+        option: The name of the parameter that has this value, for messages.
+
+    Returns:
+        The sides, and "mm", "um" or "nm"; None where no unit stands at any side.
+
+    Raises:
+        UsageError: If the text is no voxel size.
+
+    >>> parse_sides("1umx0.25x0.25", "voxel_size")
+    ((1.0, 0.25, 0.25), 'um')
+    >>> parse_sides("1um x 250nm x 250nm", "voxel_size")
+    ((1.0, 0.25, 0.25), 'um')
+    """
+    parts = [_SIDE.fullmatch(part) for part in re.split("[x×,]", text)]
+    found = [(part[1], typed(part[2]) if part[2] else "") for part in parts if part]
+    units = [unit for _, unit in found if unit]
+    wrong = None in parts or len(parts) > 3 or any(unit in (None, "vox") for _, unit in found)
+    if wrong or (len(set(units)) > 1 and len(units) < len(found)):
+        raise UsageError(
+            f"{option} {text!r} is no voxel size: give a number for each axis of the array, z first, and the unit, "
+            f"such as 1umx0.25x0.25, or one for all axes, such as 0.25um; units are {_LENGTHS}."
+        )
+    sides = [(_positive(number, text, option), unit or (units or [""])[0]) for number, unit in found]
+    if not units:
+        return tuple(side for side, _ in sides), None
+    known = [length(side, unit) for side, unit in sides]
+    first = known[0][1] or ""
+    # Without the last bits of the product: 0.25, not 0.24999999999999997.
+    return tuple(
+        side if unit == first else float(f"{side * MILLIMETRES[unit or ''] / MILLIMETRES[first]:.12g}")
+        for side, unit in known
+    ), first
 
 
 def _positive(number: str, text: str, option: str) -> float:

@@ -10,25 +10,31 @@ from typing import Any, Final
 # The units of a voxel size, in mm.
 MILLIMETRES: Final = {"mm": 1.0, "um": 1e-3, "nm": 1e-6}
 
-# The units of a length as users may type it.
-TYPED: Final = ("nm", "um", "µm", "mm", "cm", "m")
-
-# Every spelling of a unit, as a multiple of one of the units above.
+# Every spelling of a unit, the usual one first, as a multiple of one of the units above.
+_UNITS: Final = (
+    ("m meter meters metre metres", "mm", 1e3),
+    ("cm centimeter centimeters centimetre centimetres", "mm", 10.0),
+    ("mm millimeter millimeters millimetre millimetres", "mm", 1.0),
+    ("in inch inches", "mm", 25.4),
+    # The letter u, the micro sign, the Greek letter, and ImageJ's escape of the micro sign.
+    (
+        "um \u00b5m \u03bcm \\u00b5m micron microns micrometer micrometers micrometre micrometres",
+        "um",
+        1.0,
+    ),
+    ("nm nanometer nanometers nanometre nanometres", "nm", 1.0),
+    # The letter and the sign.
+    ("angstrom angstroms \u00c5 \u212b", "nm", 0.1),
+)
 _SPELLINGS: Final = {
-    spelling: (unit, factor)
-    for spellings, unit, factor in (
-        ("m meter meters metre metres", "mm", 1e3),
-        ("cm centimeter centimeters centimetre centimetres", "mm", 10.0),
-        ("mm millimeter millimeters millimetre millimetres", "mm", 1.0),
-        ("in inch inches", "mm", 25.4),
-        # The letter u, the micro sign, the Greek letter, and ImageJ's escape of the micro sign.
-        ("um \u00b5m \u03bcm \\u00b5m", "um", 1.0),
-        ("micron microns micrometer micrometers micrometre micrometres", "um", 1.0),
-        ("nm nanometer nanometers nanometre nanometres", "nm", 1.0),
-        # The letter and the sign.
-        ("\u00c5 \u212b angstrom angstroms", "nm", 0.1),
-    )
+    spelling: (unit, factor) for spellings, unit, factor in _UNITS for spelling in spellings.split()
+}
+# What users may type. Inches are what printers count in, and are read from files only.
+_TYPED: Final = {
+    spelling: spellings.split()[0]
+    for spellings, *_ in (*_UNITS, ("vox voxel voxels px pixel pixels",))
     for spelling in spellings.split()
+    if not spellings.startswith("in ")
 }
 
 
@@ -40,6 +46,18 @@ def length(value: float, unit: str | None) -> tuple[float, str | None]:
     spelling = (unit or "").strip()
     name, factor = _SPELLINGS.get(spelling) or _SPELLINGS.get(spelling.lower()) or (None, 1.0)
     return value * factor, name
+
+
+def typed(unit: str) -> str | None:
+    """Return the usual spelling of a unit that a user typed, "um" for micron and µm, "vox" for voxels and px.
+
+    Returns:
+        The unit; None if it is unknown. Words are accepted in any case, abbreviations as they are: Mm is no mm.
+
+    >>> typed("Microns"), typed("px"), typed("furlong")
+    ('um', 'vox', None)
+    """
+    return _TYPED.get(unit.lower() if len(unit) > 2 else unit)
 
 
 def millimetres(unit: str | None) -> float | None:
@@ -71,12 +89,16 @@ def sign(unit: str) -> str:
     return unit.replace("^2", "²").replace("^3", "³").replace("um", "µm")
 
 
+# Part of the note that `sizeless` returns.
+SIZELESS: Final = "is in no known unit, and is left out: lengths are in voxels."
+
+
 def sizeless(axes: Iterable[str]) -> list[str]:
     """Return a list with a note on axes whose voxel size has no known unit; empty if there are no such axes."""
     named = " and ".join(axis.lower() for axis in axes)
     if not named:
         return []
-    return [f"its voxel size along {named} is in no known unit, and is left out: lengths are in voxels."]
+    return [f"its voxel size along {named} {SIZELESS}"]
 
 
 _SECONDS: Final = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.topology.persistence import Diagram, bars, diagram
 from softmorph_cli.topology.prior import BettiPrior, check_betti
 
@@ -70,12 +70,16 @@ def topological_losses(
         The losses, shape (N,), float64 for maps of float64, otherwise float32.
 
     Raises:
-        InputError: As for `topological_loss`.
+        InputError: As for `topological_loss`, or if there are not as many lists of Betti numbers as maps.
         UsageError: As for `topological_loss`.
     """
     import torch
 
     check_min_length(min_length)
+    if len(betti) != len(maps):
+        raise InputError(
+            f"there are {len(maps)} maps, and Betti numbers for {len(betti)}: give them for each map."
+        )
     asked = [check_betti(numbers, maps.ndim - 1) for numbers in betti]
     # NumPy has no bfloat16, and every smaller type fits into float32.
     wide = torch.float64 if maps.dtype == torch.float64 else torch.float32

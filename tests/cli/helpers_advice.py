@@ -225,6 +225,11 @@ def without_size() -> None:
     np.save("map.npy", soft())
 
 
+def placed_in_no_unit() -> None:
+    """A NIfTI with a position whose header leaves the unit open."""
+    nibabel.Nifti1Image(soft().T, np.diag([0.5, 0.5, 2, 1])).to_filename("map.nii.gz")
+
+
 def in_no_unit() -> None:
     save("map.nii.gz", soft())
     run("erode", "map.nii.gz", "map.zarr")

@@ -77,6 +77,14 @@ TABLE = {
             "--axis": "interpolate map.nii.gz across.nii.gz --missing 3 --axis x",
         },
     ),
+    "one slice that is observed": Row(
+        with_a_prior,
+        "interpolate map.nii.gz out.nii.gz --missing 0:3,4:",
+        ("--prior FILE",),
+        then={
+            "--prior FILE": "interpolate map.nii.gz out.nii.gz --missing 0:3,4: --prior bars.safetensors --min-fit 0"
+        },
+    ),
     "a prior and a method": Row(
         with_a_prior,
         "interpolate map.nii.gz out.nii.gz --missing 3 --prior bars.safetensors --method logit",
@@ -95,6 +103,17 @@ TABLE = {
         code=2,
         then={
             "--prior FILE": "interpolate map.nii.gz out.nii.gz --missing 3 --min-fit 0 --prior bars.safetensors"
+        },
+    ),
+    "the device of no fit": Row(
+        with_a_prior,
+        "interpolate map.nii.gz out.nii.gz --missing 3 --device cpu",
+        ("--prior FILE",),
+        mentions=("--device",),
+        code=2,
+        then={
+            "--prior FILE": "interpolate map.nii.gz out.nii.gz --missing 3 --device cpu --prior bars.safetensors "
+            "--min-fit 0"
         },
     ),
     "a prior that is poorer than logits": Row(

@@ -270,15 +270,15 @@ WRONG: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "radius": (["erode", "in.npy", "out.npy", "--radius", "2.5"], ("--radius", "2.5mm")),
     "radius unit": (
         ["erode", "in.npy", "out.npy", "--radius", "2.5ly"],
-        ("--radius", "2.5mm", "units are nm, um, mm, cm, m or vox (voxels)."),
+        ("--radius", "2.5mm", "units are nm, um (µm, micron), mm, cm, m or vox (voxels, px)."),
     ),
     "radius in inches": (
         ["erode", "in.npy", "out.npy", "-r", "2in"],
-        ("'2in' is no length", "um, mm, cm, m or vox"),
+        ("'2in' is no length", "mm, cm, m or vox (voxels, px)"),
     ),
     "size in inches": (
         ["despeckle", "in.npy", "out.npy", "--min-size", "2in3"],
-        ("'2in3' is no size", "um, mm, cm, m or vox"),
+        ("'2in3' is no size", "mm, cm, m or vox (voxels, px)"),
     ),
     "radius without end": (["erode", "in.npy", "out.npy", "--radius", "1e400mm"], ("--radius", "1e400mm")),
     "radius of nothing": (["erode", "in.npy", "out.npy", "--radius", "0mm"], ("--radius", "more than 0")),

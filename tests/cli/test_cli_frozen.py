@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import typer
 from helpers_cli import run, save
 from helpers_frozen import agrees
 
 from softmorph_cli.cli.app import app
+from softmorph_cli.completion import prior_file
+from softmorph_cli.completion.box import Box
+from softmorph_cli.completion.network import Architecture, ImplicitFunction
+from softmorph_cli.completion.prior import IntensityRule, Prior
 from softmorph_cli.io.reading import read
 from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
@@ -109,6 +114,37 @@ OTHERS: dict[str, tuple[Any, ...]] = {
     "topology_numbers_2d": ("topology", "numbers", "map.png", "--no-bars"),
     "topology_repair": ("topology", "repair", "map.nii.gz", "out.nii.gz", "--betti", "1,1,0"),
 }
+
+
+SMALL = ("--steps", 2, "--width", 2, "--layers", 1, "--device", "cpu")
+PRIORS: dict[str, tuple[Any, ...]] = {
+    "prior_info": ("prior", "info", "p.safetensors"),
+    "prior_evaluate": ("prior", "evaluate", "p.safetensors", "maps", "--hide", "every:2"),
+    "prior_segment": ("prior", "segment", "image.nii.gz", "out.nii.gz", "--prior", "p.safetensors"),
+    "prior_train": ("prior", "train", "maps", "q.safetensors", "--validate", 0, *SMALL),
+}
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_the_document_of_a_prior(name: str) -> None:
+    """With a network of zeros, which no fit changes: its figures are the same on every machine."""
+    Path("maps").mkdir()
+    for k in range(8):
+        save(
+            f"maps/{k}.nii.gz", np.pad(np.ones((6, 3, 3 + k % 3), np.uint8), ((0, 0), (1, 2), (1, 5 - k % 3)))
+        )
+    save("image.nii.gz", np.random.default_rng(0).random((6, 6, 9)).astype(np.float32))
+    architecture = Architecture(3, 2, 2, 1, "relu", True)
+    weights = {key: torch.zeros_like(one) for key, one in ImplicitFunction(architecture).state_dict().items()}
+    zeros = Prior(
+        *(architecture, weights, torch.zeros(4, 2), ("class 1",), "ZYX", ((0, 0, 1), (0, 1, 0), (1, 0, 0))),
+        *(Box((18.0, 12.0, 13.5), "mm"), IntensityRule()),
+        subjects=tuple(f"{k}.nii.gz" for k in range(4)),
+    )
+    prior_file.save(zeros, Path("p.safetensors"))
+    # Such a prior is poorer than interpolation, and explains nothing of an image.
+    ended = run(*PRIORS[name], "--json", code=3 if name in ("prior_evaluate", "prior_segment") else 0)
+    agrees(f"document_{name}", ended.json)
 
 
 @pytest.mark.parametrize("name", OTHERS)

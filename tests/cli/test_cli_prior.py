@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,17 @@ from helpers_learned import SHAPE, SPACING, TINY, advised, softened, write_heart
 
 from softmorph_cli import read_prior
 from softmorph_cli.__main__ import main
+from softmorph_cli.cli import prior_tables
 from softmorph_cli.completion.checkpoint import Checkpoint
+
+
+def test_each_axis_of_a_turned_prior_has_a_direction_of_its_own() -> None:
+    orientation: Any = prior_tables.orientation
+    # The first axis is nearest to S, unless that is taken by an axis which is nearer still.
+    directions = ((-0.6, 0.0, 0.8), (0.45, -0.66, 0.6))
+    assert orientation(SimpleNamespace(directions=directions)) == "SP"
+    assert orientation(SimpleNamespace(directions=(*directions, (0.0, 0.0, -1.0)))) == "LPI"
+    assert orientation(SimpleNamespace(directions=None)) is None
 
 
 def test_training_tells_how_well_hidden_slices_of_other_maps_are_found(learned: Path) -> None:
@@ -81,7 +92,7 @@ def test_an_interrupted_training_goes_on_with_the_same_result(monkeypatch: pytes
     # Once more, it is complete.
     ended = run(*command, "--resume")
     assert "p.safetensors is complete: " in ended.err
-    assert ended.out == ""
+    assert "p.safetensors: learned from 8 maps, 0 held out;" in ended.out
     refused(*command, "--resume", "--steps", 41, says="exists already")
     assert "40 maps" not in run(*command, "--resume", "--force").out
     assert Path("p.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
@@ -128,7 +139,19 @@ def test_too_few_maps_and_maps_that_differ_are_refused() -> None:
     refused("prior", "train", "maps", "p.pt", says="end its name with .safetensors")
     save("maps/7.nii.gz", load("maps/0.nii.gz"))
     refused("prior", "train", "maps", "p.safetensors", "--box", "1,2,3", says="larger than the prior's box")
-    for option, value in (("--box", "1,2,3,4"), ("--activation", "tanh"), ("--validate", 0.9)):
+    advised(
+        "--box 9,9 has 2 sides, and the maps have 3 spatial axes: give 3 sides, or leave it out",
+        *("prior", "train", "maps", "p.safetensors", *TINY, "--box", "9,9"),
+        without=("--box", "9,9"),
+    )
+    for option, value in (
+        ("--box", "1,2,3,4"),
+        ("--seed", 2**64),
+        ("--width", 4097),
+        ("--layers", 300),
+        ("--activation", "tanh"),
+        ("--validate", 0.9),
+    ):
         refused("prior", "train", "maps", "p.safetensors", option, value, code=2, says=option)
 
 
@@ -147,7 +170,7 @@ def test_maps_that_differ_in_what_they_say_of_their_size_are_counted_in_voxels()
     softened()
     save("maps/0.tif", load("maps/0.nii.gz"))  # which has no directions
     Path("maps/0.nii.gz").unlink()
-    advised("--voxels leaves it out", "prior", "train", "maps", "p.safetensors", *TINY, more=("--voxels",))
+    advised("--voxels ignores both", "prior", "train", "maps", "p.safetensors", *TINY, more=("--voxels",))
 
 
 def test_the_image_of_each_map_is_found_or_missed() -> None:

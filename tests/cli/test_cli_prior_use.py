@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers_cli import load, nibabel, refused, run, save
-from helpers_learned import SHAPE, SPACING, TINY, advised, write_hearts
+from helpers_learned import SHAPE, SPACING, TINY, advised, softened, write_hearts
 
 from softmorph_cli import evaluate_prior, read_prior, segment, write_prior
 from softmorph_cli.completion import prior_file
@@ -122,6 +123,7 @@ def test_an_image_is_segmented_by_its_intensities(prior: Path) -> None:
     same = segment(image, prior)
     np.testing.assert_array_equal(same.volume.array, found)
     assert ended.json["explained"] == same.explained
+    assert ended.json["output"]["channels"] == ["background", "class 1", "class 2", "class 3"]
     # The share of the variance that the network's intensities explain cannot be above 1, nor be that of noise.
     assert 0.3 < same.explained < 1
     truth = load("others/maps/case_0.nii.gz") > 0
@@ -129,7 +131,9 @@ def test_an_image_is_segmented_by_its_intensities(prior: Path) -> None:
     assert 2 * (hit & truth).sum() / (hit.sum() + truth.sum()) > 0.5
     assert Path("o.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads(Path("o.json").read_text())["prior"]["network_sha256"] == before
-    run("prior", "segment", image, "l.nii.gz", "--prior", prior, "--min-fit", 0, "--argmax", "--quiet")
+    labels = ("--argmax", "--quiet", "--json")
+    ended = run("prior", "segment", image, "l.nii.gz", "--prior", prior, "--min-fit", 0, *labels)
+    assert ended.json["output"]["labels"] == {"background": 0, "class 1": 1, "class 2": 2, "class 3": 3}
     assert np.array_equal(load("l.nii.gz"), found.argmax(0))
 
 
@@ -155,6 +159,30 @@ def test_a_prior_without_images_segments_none(prior: Path, learned: Path) -> Non
     )
     run("prior", "train", learned / "maps", "seeing.safetensors", *TINY, "--images", learned / "images")
     run("prior", "segment", image, "o.nii.gz", "--prior", "seeing.safetensors", "--min-fit", 0)
+
+
+def test_a_prior_of_one_class_writes_one_image() -> None:
+    softened(shape=(9, 10))
+    shutil.copytree("maps", "images")
+    run("prior", "train", "maps", "p.safetensors", *TINY, "--images", "images")
+    command = (
+        "prior",
+        "segment",
+        "images/3.nii.gz",
+        "o.nii.gz",
+        "--prior",
+        "p.safetensors",
+        "--min-fit",
+        0,
+        "--json",
+    )
+    assert run(*command).json["output"] == {"path": "o.nii.gz", "channels": ["class 1"]}
+    probabilities = load("o.nii.gz")
+    assert probabilities.shape == (9, 10)
+    found = run(*command, "--argmax", "--force").json
+    assert found["output"] == {"path": "o.nii.gz", "labels": {"background": 0, "class 1": 1}}
+    np.testing.assert_array_equal(load("o.nii.gz"), probabilities > 0.5)
+    assert found["voxels"] == {"class 1": int((probabilities > 0.5).sum())}
 
 
 def test_what_cannot_be_segmented_is_refused(prior: Path) -> None:

@@ -40,6 +40,18 @@ def test_mean_dice_by_hand() -> None:
     assert example.mean_dice(found, one) == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
 
 
+def test_a_class_in_neither_mask_does_not_count() -> None:
+    one = example.labelled("one", np.array([[[0, 1, 1, 0]]], np.uint8))
+    found = np.eye(4)[np.array([[[0, 1, 0, 0]]])].transpose(3, 0, 1, 2)
+    assert example.mean_dice(found, one) == pytest.approx(2 / 3)
+
+
+def test_the_rows_of_digits_that_are_hidden() -> None:
+    hidden = {name: np.flatnonzero(~observed(28)).tolist() for name, observed in example.ROWS.items()}
+    assert hidden["end:10"] == list(range(18, 28))
+    assert hidden["every:3"] == [k for k in range(28) if k % 3]
+
+
 def test_what_is_asked_and_not_met_is_told() -> None:
     assert str(example.Claim("Dice", 0.79, 0.8)) == "| Dice | 0.79 | at least 0.8 | NO |"
     assert str(example.Claim("Dice", 0.8, 0.8)).endswith("| yes |")

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["box", "network", "prior", "fitting"])
+@pytest.mark.parametrize("name", ["box", "network", "prior", "fitting", "slices"])
 def test_examples_of_docstrings(name: str) -> None:
     tried = doctest.testmod(import_module(f"softmorph_cli.completion.{name}"))
     assert tried.attempted > 0

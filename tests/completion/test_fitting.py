@@ -162,14 +162,19 @@ def test_fits_that_cannot_be() -> None:
     _, place = prior().place(one.grid)
     empty = np.zeros_like(one.probabilities)
     empty[0] = 1
-    for map_, observed in ((empty, np.array(True)), (one.probabilities, np.array(False))):
+    trace = empty + np.float32(1e-9)
+    for map_, observed in (
+        (empty, np.array(True)),
+        (trace, np.array(True)),
+        (one.probabilities, np.array(False)),
+    ):
         with pytest.raises(InputError, match="every observed slice is empty"):
             fit_probabilities(prior(), map_, observed, place)
     with pytest.raises(InputError, match="the prior has 4 classes with the background"):
         fit_probabilities(prior(), one.probabilities[:3], np.array(True), place)
     with pytest.raises(InputError, match="the image has the shape"):
         fit_intensities(prior(), np.zeros((2, 2, 2)), place)
-    with pytest.raises(InputError, match="trained without images"):
+    with pytest.raises(InputError, match=r"trained without images, .*: train one with images=DIR"):
         fit_intensities(replace(prior(), intensity=None), np.zeros(one.grid.shape), place)
 
 
@@ -179,3 +184,11 @@ def test_agreement_by_hand() -> None:
     assert agreement_of(found, wanted) == pytest.approx(2 * 0.5 / 1.25)
     assert agreement_of(found, found) == 1
     assert agreement_of(found, np.array([[1.0, 1.0], [0, 0], [0, 0]])) is None
+
+
+def test_a_class_with_a_trace_of_probability_does_not_count() -> None:
+    wanted = np.array([[0.0, 1.0], [1.0 - 1e-6, 0.0], [1e-6, 0.0]])
+    found = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    assert agreement_of(found, wanted) == pytest.approx(1)
+    # A class that reaches one half anywhere does.
+    assert agreement_of(found, np.array([[0.0, 0.5], [1.0, 0.0], [0.0, 0.5]])) == pytest.approx(0.5)

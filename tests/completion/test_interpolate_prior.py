@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from helpers_subjects import SIDE, volume_of
+from PIL import Image
 from typer.testing import CliRunner
 
 import softmorph_cli as sm
@@ -23,6 +24,9 @@ from softmorph_cli.completion.network import Architecture, ImplicitFunction
 from softmorph_cli.completion.prior import FitSettings, Prior
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.fitted import FittedPrior
+from softmorph_cli.filters.operations.interpolate import Interpolate
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.pipeline.batch.recipe import Recipe
 
 # This prior is poorer than interpolation, which is said.
 pytestmark = pytest.mark.filterwarnings("ignore::softmorph_cli.SoftmorphWarning")
@@ -153,6 +157,10 @@ def test_what_does_not_go_with_a_prior() -> None:
         ("either prior or method", {"prior": prior(), "method": "logit"}),
         ("min_fit is of the fit of a prior: add prior", {"min_fit": 0.5}),
         ("a Dice is from 0 to 1", {"prior": prior(), "min_fit": 80}),
+        ("device is of the fit of a prior: add prior", {"device": "cpu"}),
+        ("threads is of the fit of a prior: add prior", {"threads": 2}),
+        ("threads 0: at least 1 is needed", {"prior": prior(), "threads": 0}),
+        ("unknown device 'gpu'", {"prior": prior(), "device": "gpu"}),
     ):
         with pytest.raises(UsageError, match=message):
             sm.interpolate(heart(), missing=GAP, **options)
@@ -161,10 +169,50 @@ def test_what_does_not_go_with_a_prior() -> None:
         sm.interpolate(
             replace(heart(), affine=2 * np.asarray(heart().affine) - np.diag([0, 0, 0, 1])), **asked
         )
+    with pytest.raises(InputError, match="device 'cuda:99' is not there"):
+        sm.interpolate(heart(), **asked, device="cuda:99")
     with pytest.raises(InputError, match="the prior counts in lengths"):
         sm.interpolate(sm.Volume(heart().array, "CZYX"), **asked)
     with pytest.raises(InputError, match="every observed slice is empty"):
         sm.interpolate(blank(heart(), [0, 1, 2, 6, 7]), missing=GAP, prior=prior())
+
+
+def test_the_fit_has_the_threads_of_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    fit, usual = fitting.fit_probabilities, torch.get_num_threads()
+
+    def watched(*given: Any, **more: Any) -> fitting.Fit:
+        seen.append(torch.get_num_threads())
+        return fit(*given, **more)
+
+    monkeypatch.setattr(fitting, "fit_probabilities", watched)
+    chosen = Interpolate(missing="3:6", learned=prior(), min_fit=0)
+    recipe = Recipe((chosen,), Settings()).on_threads(usual + 1)
+    recipe.filters[0].run(heart())
+    assert set(seen) == {usual + 1}
+    assert torch.get_num_threads() == usual
+    # A chain's own settings hold for the step too.
+    made = Interpolate.make(
+        {"missing": "3", "prior": Path("p.safetensors")}, Settings(device="cuda", threads=2)
+    )
+    assert (made.device, made.threads) == ("cuda", 2)
+    assert recipe.parameters == Recipe((chosen,), Settings()).parameters
+
+
+def test_the_mean_of_the_prior_on_any_grid() -> None:
+    whole = heart()
+    for grid in ({}, {"like": whole}):
+        made = Interpolate.make(
+            {"missing": "3:6", "learned": prior(), "min_fit": 0.0, "grid": grid.get("like")}
+        )
+        found = made.run(whole).completed
+        assert found is not None
+        mean = found.mean(whole)
+        assert mean is not None
+        _, place = prior().place(Grid.of(whole))
+        wanted = fitting.predict(prior(), prior().mean, place)[1:]
+        np.testing.assert_allclose(mean.array, wanted, atol=1e-6)
+        assert found.classes == dict(enumerate(hearts.CLASSES))
 
 
 def told(*words: object, code: int = 0) -> tuple[str, str]:
@@ -183,7 +231,9 @@ def test_command_chain_and_batch_write_and_end_with_3(
         sm.write(blank(heart(seed), GAP), f"in/{name}.nrrd")
     wanted = sm.interpolate("in/a.nrrd", missing=GAP, prior="hearts.safetensors", min_fit=0)
     words = ("in/a.nrrd", "out.nrrd", "--missing", "3:6", "--prior", "hearts.safetensors", "--min-fit")
-    out, err = told("interpolate", *words, "1", "--json", "--filled", "new.nrrd", code=3)
+    beside = ("--filled", "new.nrrd", "--preview", "seen.png", "--device", "cpu", "--threads", 1)
+    out, err = told("interpolate", *words, "1", "--json", *beside, code=3)
+    assert json.loads(out)["device"] == "cpu"
     np.testing.assert_array_equal(sm.read("out.nrrd").array, wanted.image.array)
     np.testing.assert_array_equal(sm.read("new.nrrd").array, wanted.filled.array)
     assert "error: the prior agrees with the observed slices by a soft Dice of " in err
@@ -195,6 +245,10 @@ def test_command_chain_and_batch_write_and_end_with_3(
         "prior": "hearts.safetensors",
         "min_fit": 1.0,
     }
+    # What the prior knows without the map is drawn too.
+    with Image.open("seen.png") as picture:
+        assert picture.text["Title"] == "softmorph interpolate a.nrrd"  # type: ignore[attr-defined]
+        assert "POOR FIT: soft Dice on the observed slices" in picture.text["Description"]  # type: ignore[attr-defined]
     fits = step["interpolation"]["fits"]
     assert fits[0]["dice_observed"] == wanted.document["fits"][0]["dice_observed"]
     source = sm.read("out.nrrd").source

@@ -69,7 +69,7 @@ def test_a_background_among_the_channels_comes_first() -> None:
 
 
 def test_classes_that_overlap_or_are_none() -> None:
-    with pytest.raises(InputError, match=r"sum to 1\.5 in a voxel: they do not exclude each other"):
+    with pytest.raises(InputError, match=r"sum to 1\.5 in a voxel.*: give a label map, or prob"):
         background_first(np.array([[[1.0]], [[0.5]]]), ("a", "b"))
     with pytest.raises(InputError, match="nothing but a background"):
         background_first(np.array([[[1.0]]]), ("background",))

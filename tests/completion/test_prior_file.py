@@ -302,6 +302,23 @@ def test_pickles_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sprung.exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"classes": ("wall", "wall")}, "its field classes does not fit"),
+        ({"seed": 2**63}, "its field seed does not fit the rest, or is out of range"),
+        ({"subjects": ("one",)}, "its field subjects does not fit"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(
+    change: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.safetensors"
+    with pytest.raises(FileError, match=rf"p.safetensors is not written, because .* read again: it .*{says}"):
+        prior_file.save(replace(untrained(), **change), path)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("name", ["map.nii", "map.nii.gz", "p.safetensors"])
 def test_a_nifti_is_named(name: str, tmp_path: Path) -> None:
     nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)).to_filename(tmp_path / "image.nii")

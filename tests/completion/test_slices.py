@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from softmorph_cli.completion import slices
-from softmorph_cli.completion.slices import check, stack, words
+from softmorph_cli.completion.slices import check, gap, stack, words
 from softmorph_cli.errors import InputError, UsageError
 
 ARRAY = np.ones((2, 16, 3, 4))
@@ -47,14 +49,67 @@ def test_text_that_names_no_slices(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["16", "-17", "5:17", "20:", "5,16"])
 def test_indices_out_of_range(text: str) -> None:
-    with pytest.raises(InputError, match=r"no slice -?\d+ along z, which has 16, 0 to 15"):
+    with pytest.raises(InputError, match=r"no slice -?\d+ along z, which has 16: name slices from 0 to 15"):
         stack(ARRAY, 1, text, "z")
 
 
-@pytest.mark.parametrize("text", ["5:5", "9:5"])
-def test_a_range_without_slices(text: str) -> None:
-    with pytest.raises(InputError, match="holds no slice"):
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("5:5", "5:5"), ("9:5", "9:5"), (":0", ":0"), ("3, 9: 5", "9: 5"), ("-1:2:3", "-1:2:3")],
+)
+def test_a_range_without_slices(text: str, part: str) -> None:
+    with pytest.raises(
+        InputError, match=f": {re.escape(part)} holds no slice; give a range that ends after its start"
+    ):
         stack(ARRAY, 1, text, "z")
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "hidden"),
+    [
+        ("every:2", 5, [1, 3]),
+        ("every:4", 9, [1, 2, 3, 5, 6, 7]),
+        ("gap:4", 8, [2, 3, 4, 5]),
+        ("gap:3", 8, [2, 3, 4]),
+        ("gap:1/4", 8, [3, 4]),
+        ("gap:1/4", 3, [1]),
+        ("gap:2+3", 8, [2, 3, 4]),
+        ("gap:9/16+1/4", 16, [9, 10, 11, 12]),
+        # Between two observed slices, whatever is asked for.
+        ("gap:9/16+1/4", 3, [1]),
+        ("gap:6+4", 8, [3, 4, 5, 6]),
+        ("end:2", 6, [4, 5]),
+        ("end:1/3", 10, [7, 8, 9]),
+        ("end:1/4", 3, [2]),
+        ("end:9", 6, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_what_a_gap_hides(text: str, count: int, hidden: list[int]) -> None:
+    observed = gap(text)(count)
+    assert observed.shape == (count,)
+    assert np.flatnonzero(~observed).tolist() == hidden
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "every",
+        "every:1",
+        "every:0",
+        "every:1/2",
+        "gap:0",
+        "gap:1/0",
+        "gap:4/3",
+        "end:1+2",
+        "half",
+        "gap:1+",
+        "gap:-1",
+    ],
+)
+def test_what_is_no_gap(text: str) -> None:
+    with pytest.raises(UsageError, match=r"give every:N, gap:N or end:N, such as every:4"):
+        gap(text)
 
 
 def test_words_of_runs() -> None:

@@ -16,7 +16,7 @@ from softmorph_cli.completion.prior import Prior
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
 from softmorph_cli.errors import InputError, UsageError
 
-SHORT = replace(QUICK, steps=30)
+SHORT = replace(QUICK, steps=8)
 
 
 def same(first: Prior, second: Prior) -> bool:
@@ -68,21 +68,6 @@ def test_maps_in_2d_without_images() -> None:
     assert found.directions is None
 
 
-def test_it_goes_on_from_a_prior() -> None:
-    subjects = drawn(8, 5)
-    start = train(subjects, SHORT)
-    on = train(
-        [*subjects[:4], *drawn(4, 6, ((8, 16, 16),))],
-        replace(SHORT, steps=1, subjects=1, points=1),
-        start=start,
-    )
-    # One step of Adam moves a value by no more than its rate.
-    assert float((on.latents[1] - start.latents[1]).abs().max()) <= 1e-2 + 1e-6
-    assert float((on.weights["classes.bias"] - start.weights["classes.bias"]).abs().max()) <= 5e-4 + 1e-6
-    with pytest.raises(InputError, match="another network"):
-        train(subjects, replace(SHORT, width=8), start=start)
-
-
 def moved(one: Subject, affine: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Subject:
     return replace(one, grid=Grid(one.grid.shape, affine, True, "mm"))
 
@@ -103,7 +88,7 @@ def test_maps_that_do_not_fit_each_other_are_refused() -> None:
         train([*subjects[:5], moved(subjects[5], exchanged), *subjects[6:]], SHORT)
     nowhere = replace(subjects[2], grid=replace(subjects[2].grid, oriented=False))
     with pytest.raises(
-        InputError, match=r"differ in what they say of unit and directions.*; voxels=True leaves it out"
+        InputError, match=r"of heart 2 and heart 0 only one states a unit .*; voxels=True ignores both"
     ):
         train([*subjects[:2], nowhere, *subjects[3:]], SHORT)
     with pytest.raises(InputError, match="disc 1 has 2 spatial axes, and heart 0 3"):
@@ -113,6 +98,18 @@ def test_maps_that_do_not_fit_each_other_are_refused() -> None:
         InputError, match="heart 6 has no image, and others have: give one for each map, or none"
     ):
         train([*subjects[:6], blind, subjects[7]], SHORT)
+    doubled = [replace(one, classes=("wall", "wall", "lumen")) for one in subjects]
+    with pytest.raises(
+        InputError, match="heart 0 has the classes 'wall', 'wall', 'lumen': give each channel a name"
+    ):
+        train(doubled, SHORT)
+    nameless = [replace(one, classes=("wall", "", "lumen")) for one in subjects]
+    with pytest.raises(InputError, match="give each channel a name of its own"):
+        train(nameless, SHORT)
+    with pytest.raises(
+        InputError, match="box='80,80' has 2 sides, and the maps have 3 spatial axes: give 3 sides"
+    ):
+        train(subjects, replace(SHORT, box=(80.0, 80.0)))
     with pytest.raises(
         InputError, match="heart 0 measures 80 x 80 x 80 mm, which is larger than the prior's box"
     ):
@@ -134,7 +131,9 @@ def test_a_box_may_be_larger_than_the_maps() -> None:
 def test_maps_that_differ_in_geometry_are_counted_in_voxels() -> None:
     volumes = [volume_of(one.probabilities.argmax(0).astype(np.uint8)) for one in drawn(8, 5, ((8, 16, 16),))]
     volumes[2] = replace(volumes[2], affine=None)
-    with pytest.raises(InputError, match=r"case 2 and case 0 differ .*; voxels=True leaves it out"):
+    with pytest.raises(
+        InputError, match=r"of case 2 and case 0 only one states .*; voxels=True ignores both"
+    ):
         train([Subject.of(f"case {k}", one) for k, one in enumerate(volumes)], SHORT)
     counted = [Subject.of(f"case {k}", one, voxels=True) for k, one in enumerate(volumes)]
     assert train(counted, replace(SHORT, steps=1)).box == Box((8.0, 16.0, 16.0), "voxels")
@@ -156,7 +155,13 @@ def test_options_are_checked() -> None:
         ({"steps": 0}, "at least 1 is needed"),
         ({"activation": "tanh"}, "use sine, wire, relu"),
         ({"validate": 0.6}, "is 0 to 0.5"),
-        ({"box": "10,-1"}, "give auto, or the lengths of its sides"),
+        ({"box": "10,-1"}, r"box '10,-1': give auto, or the lengths of its 2 or 3 sides"),
+        ({"box": (-1.0, -1.0)}, r"box -1.0,-1.0: give auto, or the lengths of its 2 or 3 sides"),
+        ({"box": (1.0, 2.0, 3.0, 4.0)}, "the lengths of its 2 or 3 sides"),
+        ({"layers": 257}, "layers 257: give 1 to 256"),
+        ({"width": 5000}, "width 5000: give 1 to 4096"),
+        ({"seed": 2**63}, "seed 9223372036854775808: give 0 to 9223372036854775807"),
+        ({"seed": -1}, "seed -1: give 0 to"),
     ):
         with pytest.raises(UsageError, match=message):
             TrainingOptions(**wrong)
@@ -178,3 +183,10 @@ def test_of_many_subjects_a_step_draws_more(monkeypatch: pytest.MonkeyPatch) -> 
         train(discs[:count], TrainingOptions(1, 0, 4, 2, device="cpu", subjects=2, points=30))
     # A 24th of the subjects, and 60 voxels in all.
     assert drawn_at_once == [(2, 30), (2, 30), (4, 15)]
+
+
+def test_a_prior_too_large_for_a_file_is_refused_before_it_is_trained() -> None:
+    told: list[TrainingProgress] = []
+    with pytest.raises(InputError, match=r"takes 336 MB, .* hold 256 MB: train one of a smaller width"):
+        train(drawn(8, 5), replace(SHORT, steps=20, width=4096, layers=4), told.append)
+    assert not told

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers_subjects import QUICK, drawn, prior
 
+from softmorph_cli import bootstrap
 from softmorph_cli.completion import validation
 from softmorph_cli.completion.fitting import complete
 from softmorph_cli.completion.validation import (
@@ -15,7 +16,6 @@ from softmorph_cli.completion.validation import (
     choose_steps,
     interpolated,
     leave_one_out,
-    mean_and_interval,
     scores,
     table,
     train_and_validate,
@@ -27,11 +27,22 @@ FRESH = drawn(4, 200, ((8, 16, 16),))
 def test_gaps_of_sixteen_slices() -> None:
     hidden = {name: np.flatnonzero(~observed(16)).tolist() for name, observed in GAPS.items()}
     assert hidden == {
-        "every 2nd hidden": [1, 3, 5, 7, 9, 11, 13, 15],
-        "3 of 4 hidden": [1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15],
-        "a gap of a quarter": [9, 10, 11, 12],
-        "the last quarter hidden": [12, 13, 14, 15],
+        "every:2": [1, 3, 5, 7, 9, 11, 13, 15],
+        "every:4": [1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15],
+        "gap:9/16+1/4": [9, 10, 11, 12],
+        "end:1/4": [12, 13, 14, 15],
     }
+
+
+@pytest.mark.parametrize("count", range(3, 40))
+def test_the_gaps_that_choose_lie_between_observed_slices(count: int) -> None:
+    for name, observed_of in GAPS.items():
+        observed = observed_of(count)
+        assert len(observed) == count
+        assert observed[0]
+        assert not observed.all()
+        if name.startswith("gap"):
+            assert observed[-1]
 
 
 def test_dice_of_hidden_slices_by_counting() -> None:
@@ -71,7 +82,28 @@ def test_left_out_slices_are_compared_with_logit_between_their_neighbours() -> N
         p, q = interpolated(one.probabilities, rest, 0, "logit")[1:, k], one.probabilities[1:, k]
         both, total = both + np.minimum(p, q).sum((1, 2)), total + (p + q).sum((1, 2))
     assert found.logit == pytest.approx(np.mean(2 * both / total), abs=1e-6)
-    assert 0 < found.prior < 1
+    both = total = np.zeros(3)
+    for k in found.slices:
+        rest = observed.copy()
+        rest[k] = False
+        filled, _ = complete(prior(), one.probabilities, rest[:, None, None], place)
+        p, q = filled[1:, k], one.probabilities[1:, k]
+        both, total = both + np.minimum(p, q).sum((1, 2)), total + (p + q).sum((1, 2))
+    assert found.prior == pytest.approx(np.mean(2 * both / total), abs=1e-6)
+
+
+def test_left_out_slices_along_another_axis() -> None:
+    one = FRESH[1]
+    _, place = prior().place(one.grid)
+    turned = leave_one_out(prior(), one.probabilities, np.arange(16) % 3 == 0, 1, place, most=1)
+    assert turned is not None
+    (k,) = turned.slices
+    rest = np.arange(16) % 3 == 0
+    rest[k] = False
+    filled, _ = complete(prior(), one.probabilities, rest[:, None], place)
+    p, q = filled[1:, :, k], one.probabilities[1:, :, k]
+    each = [2 * np.minimum(a, b).sum() / (a + b).sum() for a, b in zip(p, q, strict=True) if b.any()]
+    assert turned.prior == pytest.approx(np.mean(each), abs=1e-6)
 
 
 def test_nothing_can_be_left_out_of_two_slices() -> None:
@@ -81,6 +113,17 @@ def test_nothing_can_be_left_out_of_two_slices() -> None:
     assert leave_one_out(prior(), one.probabilities, observed, 0, place) is None
 
 
+def test_slices_with_a_trace_of_probability_hold_no_object() -> None:
+    one = FRESH[0]
+    trace = np.full_like(one.probabilities, 1e-9)
+    trace[0] = 1
+    trace[:, 7] = one.probabilities[:, 4]
+    rows = table(
+        prior(), [replace(one, probabilities=trace)], gaps={"end": lambda count: np.arange(count) < 7}
+    )
+    assert {(row.dice, row.subjects) for row in rows} == {(None, 0)}
+
+
 def test_classes_still_sum_to_one_between_slices() -> None:
     observed = np.arange(8) % 3 == 0
     for method in ("logit", "linear"):
@@ -88,22 +131,10 @@ def test_classes_still_sum_to_one_between_slices() -> None:
         assert found.sum(0) == pytest.approx(1, abs=1e-6)
 
 
-def test_an_interval_holds_the_mean_and_narrows_with_more_values() -> None:
-    values = np.random.default_rng(0).normal(0.8, 0.1, 200)
-    mean, low, high = mean_and_interval(values.tolist(), 0)
-    assert mean == pytest.approx(values.mean())
-    # The interval of the mean of a normal distribution.
-    half = 1.96 * values.std(ddof=1) / 200**0.5
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.002)
-    assert mean_and_interval([], 0) == (None, None, None)
-    assert mean_and_interval([0.5], 0) == (0.5, None, None)
-    assert mean_and_interval([0.5, 0.5], 0) == (0.5, 0.5, 0.5)
-
-
 def test_the_table_has_a_row_for_each_gap_class_and_method(monkeypatch: pytest.MonkeyPatch) -> None:
     gaps = {"one": lambda count: np.arange(count) != 3, "none left": lambda count: np.arange(count) == 0}
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(validation, "RESAMPLES", 99)
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 99)
     rows = table(prior(), FRESH[:2], gaps=gaps, fits=lambda done, of: told.append((done, of)))
     assert len(rows) == 2 * 4 * 3
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -118,26 +149,24 @@ def test_held_out_subjects_choose_the_smallest_number_of_steps_that_is_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(validation, "_STEPS", {"completion": (1, 60), "segmentation": (1, 40)})
-    chosen = choose_steps(prior(), FRESH)
+    chosen = choose_steps(prior(), FRESH[:2])
     # One step leaves the latent vector beside the mean.
     assert (chosen.completion.steps, chosen.segmentation.steps) == (60, 40)
     assert chosen.completion.points == prior().completion.points
     monkeypatch.setattr(validation, "_GAIN", 1.0)
-    assert choose_steps(prior(), FRESH).completion.steps == 1
+    assert choose_steps(prior(), FRESH[:2]).completion.steps == 1
 
 
 def test_held_out_subjects_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "_STEPS", {"completion": (5,), "segmentation": (5,)})
-    monkeypatch.setattr(validation, "RESAMPLES", 99)
-    monkeypatch.setattr(
-        validation, "GAPS", {name: GAPS[name] for name in ("every 2nd hidden", "3 of 4 hidden")}
-    )
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 99)
+    monkeypatch.setattr(validation, "GAPS", {name: GAPS[name] for name in ("every:2", "every:4")})
     subjects = drawn(10, 7)
     options = replace(QUICK, steps=5, validate=0.5)
     found = train_and_validate(subjects, options)
     # 8 remain for the training.
     assert len(found.subjects) == 8
     assert {row.subjects for row in found.validation if row.label == "all"} == {2}
-    assert {row.gap for row in found.validation} == {"every 2nd hidden", "3 of 4 hidden"}
+    assert {row.gap for row in found.validation} == {"every:2", "every:4"}
     assert train_and_validate(subjects[:8], options).validation == ()
     assert len(train_and_validate(subjects, replace(options, validate=0.0)).subjects) == 10

@@ -13,8 +13,10 @@ from helpers_dicom import COLUMN, ORIGIN, ROW, SPACING, STEP, image, segmentatio
 from helpers_typing import SimpleITK
 
 from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.io.documents import described
 from softmorph_cli.io.reading import read, read_labels
 from softmorph_cli.io.writing import write
+from softmorph_cli.pipeline.subjects import read_subjects
 from softmorph_cli.volume import Volume
 
 SOFT = np.random.default_rng(0).random((5, 6, 7), dtype=np.float32)
@@ -69,6 +71,28 @@ def test_segments_are_channels_with_their_labels(tmp_path: Path) -> None:
     for number in range(2):
         assert np.array_equal(in_order_of_slices(volume, volume.array[number]), masks[..., number])
     assert np.array_equal(read(path, channel="vessel 2").array, volume.array[1])
+
+
+@pytest.mark.parametrize("kind", ["FRACTIONAL", "BINARY"])
+def test_a_single_segment_keeps_its_label(tmp_path: Path, kind: str) -> None:
+    array = SOFT if kind == "FRACTIONAL" else (SOFT > 0.6).astype(np.uint8)
+    volume = read(save(tmp_path / "seg.dcm", array, kind))
+    assert volume.axes == "ZYX"
+    assert volume.source is not None
+    assert (volume.source.channel, described(volume)["channel"]) == ("vessel 1", "vessel 1")
+    (subject,) = read_subjects(tmp_path)
+    assert subject.classes == ("vessel 1",)
+
+
+def test_a_region_lies_where_it_lay_in_the_series(tmp_path: Path) -> None:
+    path = save(tmp_path / "seg.dcm", SOFT)
+    whole, part = SimpleITK.ReadImage(str(path)), tmp_path / "part.nii.gz"
+    write(read(path, region="2:,1:5,3:6"), part)
+    judge = SimpleITK.ReadImage(str(part))
+    assert np.allclose(
+        SimpleITK.GetArrayFromImage(judge), SimpleITK.GetArrayFromImage(whole)[2:, 1:5, 3:6] / 255, atol=1e-6
+    )
+    assert judge.GetOrigin() == pytest.approx(whole.TransformIndexToPhysicalPoint((3, 1, 2)), abs=1e-4)
 
 
 def test_label_maps(tmp_path: Path) -> None:

@@ -48,6 +48,15 @@ def test_values_and_geometry_equal_those_of_nibabel(tmp_path: Path, suffix: str)
     assert np.allclose(nibabel.load(tmp_path / "map.nii.gz").affine, judge.affine, atol=1e-5)
 
 
+def test_a_region_lies_where_it_lay_in_the_map(tmp_path: Path) -> None:
+    path = save(tmp_path / "map.mgz", SOFT.T)
+    write(read(path, region="2:,1:4,3:6"), tmp_path / "part.mgz")
+    judge = judged(tmp_path / "part.mgz")
+    assert np.array_equal(judge.get_fdata().T, SOFT[2:, 1:4, 3:6])
+    assert np.allclose(judge.affine @ [0, 0, 0, 1], OBLIQUE @ [3, 1, 2, 1], atol=1e-5)
+    assert np.allclose(judge.affine[:3, :3], OBLIQUE[:3, :3], atol=1e-6)
+
+
 @pytest.mark.parametrize("suffix", [".mgz", ".mgh", ".mgh.gz"])
 def test_what_is_written_is_read_by_nibabel(tmp_path: Path, suffix: str, volume: Volume) -> None:
     path = tmp_path / f"out{suffix}"

@@ -117,6 +117,51 @@ def test_what_is_written_is_valid_and_keeps_the_origin(tmp_path: Path) -> None:
     assert (tmp_path / "again.mrc").read_bytes() == (tmp_path / "out.mrc").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("start", "origin", "moved"),
+    [
+        # Voxels of 1.5, 2 and 2.5 angstrom; x begins at voxel 3, y at 1, z at 2.
+        ((5, 0, 0), (100, 20, 30), ((8, 1, 2), (104.5, 22, 35))),
+        ((0, 0, 0), (0, 0, 0), ((3, 1, 2), (4.5, 2, 5))),
+        # Of an origin of 0 programs take the start, which therefore has to stay the only statement.
+        ((-7, 0, 0), (0, 0, 0), ((-4, 1, 2), (0, 0, 0))),
+    ],
+)
+def test_a_region_lies_where_it_lay_in_the_map(tmp_path: Path, start: Any, origin: Any, moved: Any) -> None:
+    fields = dict(zip(("nxstart", "nystart", "nzstart"), start, strict=True))
+    path = save(tmp_path / "in.mrc", SOFT, origin=origin, **fields)
+    assert write(read(path, region="2:4,1:5,3:"), tmp_path / "out.mrc") == []
+    with mrcfile.open(tmp_path / "out.mrc") as file:
+        assert np.array_equal(file.data, SOFT[2:4, 1:5, 3:])
+        assert (file.nstart.item(), file.header.origin.item()) == moved
+        assert file.voxel_size.item() == pytest.approx((1.5, 2.0, 2.5))
+
+
+def test_a_region_keeps_its_place_with_columns_along_z_and_beside_nnunet(tmp_path: Path) -> None:
+    stored = SOFT.transpose(2, 1, 0)
+    path = save(tmp_path / "in.mrc", stored, 2.0, mapc=3, mapr=2, maps=1, nxstart=7, origin=(10, 20, 30))
+    write(read(path, region="1:,2:,3:"), tmp_path / "out.mrc")
+    with mrcfile.open(tmp_path / "out.mrc") as file:
+        assert np.array_equal(file.data, SOFT[1:, 2:, 3:])
+        # The columns of the source lie along z.
+        assert (file.nstart.item(), file.header.origin.item()) == ((3, 2, 8), (16, 24, 32))
+    np.savez(tmp_path / "case.npz", probabilities=np.stack([1 - SOFT, SOFT]))
+    image = save(tmp_path / "image.mrc", SOFT, 2.0, origin=(10, 20, 30))
+    write(read(tmp_path / "case.npz", like=image, region="1:,:,3:"), tmp_path / "case.mrc")
+    with mrcfile.open(tmp_path / "case.mrc") as file:
+        assert file.header.origin.item() == (16, 20, 32)
+
+
+def test_the_origin_of_a_region_of_unknown_size_is_not_kept(tmp_path: Path) -> None:
+    path = save(tmp_path / "in.mrc", SOFT, None, nxstart=5, origin=(10, 20, 30))
+    with mrcfile.open(path, "r+") as file:
+        file.header.cella = (0, 0, 0)
+    (note,) = write(read(path, region="1:,:,3:"), tmp_path / "out.mrc")
+    assert note == "its voxel size is unknown: the origin of a region of it is not kept."
+    with mrcfile.open(tmp_path / "out.mrc") as file:
+        assert (file.nstart.item(), file.header.origin.item()) == ((8, 0, 1), (0, 0, 0))
+
+
 def test_masks_labels_and_other_units(tmp_path: Path) -> None:
     mask = Volume((SOFT > 0.5).astype(np.float32), "ZYX", (2.0, 1.0, 1.0), "um")
     write(mask, tmp_path / "mask.mrc", output_type="mask")

@@ -84,6 +84,20 @@ def test_codes_differ_and_a_crop_moves_both_transforms(tmp_path: Path) -> None:
     assert (int(after.header["sform_code"]), int(after.header["qform_code"])) == (4, 1)
 
 
+def test_a_crop_leaves_out_the_times_of_slices(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.random.default_rng(1).random((6, 5, 4), dtype=np.float32), np.eye(4))
+    image.header.set_dim_info(slice=2)
+    image.header.set_slice_duration(0.5)
+    image.header["slice_end"], image.header["slice_code"] = 3, 1
+    image.to_filename(tmp_path / "in.nii")
+    fields = ("slice_start", "slice_end", "slice_code", "slice_duration")
+    for region, found in ((None, [0, 3, 1, 0.5]), ("2:4,:,:", [0, 0, 0, 0])):
+        write(read(tmp_path / "in.nii", region=region), tmp_path / "out.nii", force=True)
+        header = nibabel.load(tmp_path / "out.nii").header
+        assert [float(header[field]) for field in fields] == found
+        assert header.get_dim_info() == (None, None, 2)
+
+
 def test_big_endian(tmp_path: Path) -> None:
     values = np.random.default_rng(2).random((3, 4, 5)).astype(">f4")
     path = save(tmp_path / "in.nii", values, endianness=">")

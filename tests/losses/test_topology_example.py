@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from softmorph_cli.examples import digits
 from softmorph_cli.losses import topology_data as data
 from softmorph_cli.losses import topology_example as example
 from softmorph_cli.losses.example import SmallUNet
-from softmorph_cli.losses.training_data import digits
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.repair import Kind, Repairer
 

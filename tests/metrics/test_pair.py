@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.spatial
 from helpers_drawn import measured, pair
 from helpers_maps import same_bits, vessels
 
 from softmorph_cli import skeletonize
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.metrics import detection, line_distances
 from softmorph_cli.metrics.pair import MetricSettings
 from softmorph_cli.metrics.registry import METRICS
+from softmorph_cli.topology import components
 
 BLANK, FULL = np.zeros((12, 14)), np.ones((12, 14))
 
@@ -47,6 +50,27 @@ def test_a_voxel_at_the_threshold_is_background_and_a_soft_reference_is_cut_at_o
     # 0.3 as float32 is above 0.3.
     assert one.predicted.tolist() == [[bool(np.float32(0.3) > 0.3), True, True]]
     assert one.truth.tolist() == [[False, False, True]]
+
+
+def test_components_and_trees_of_distances_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = dict.fromkeys(("components", "trees"), 0)
+
+    def counted(name: str, make: Any) -> Any:
+        def count(*args: Any) -> Any:
+            calls[name] += 1
+            return make(*args)
+
+        return count
+
+    monkeypatch.setattr(components, "label_components", counted("components", components.label_components))
+    monkeypatch.setattr(scipy.spatial, "cKDTree", counted("trees", scipy.spatial.cKDTree))
+    one = pair(vessels((40, 44), 1), vessels((40, 44), 2) > 0.5)
+    for metric in detection.METRICS:
+        metric.compute(one)
+    calls["trees"] = 0  # tracing a graph takes trees too
+    for metric in line_distances.METRICS:
+        metric.compute(one)
+    assert calls == {"components": 1, "trees": 2}
 
 
 def test_the_skeletons_are_those_of_the_command() -> None:

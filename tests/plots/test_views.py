@@ -24,9 +24,8 @@ from softmorph_cli.plots.views import (
     round_length,
     whole,
     window,
-    world_directions,
 )
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import Volume, world_directions
 
 Array = npt.NDArray[Any]
 sixteenths = st.integers(0, 16).map(lambda k: k / 16)
@@ -164,9 +163,9 @@ def test_a_steeply_oblique_scan_still_has_three_directions() -> None:
     # z and y of the array are both nearer to S than to anything else, y only just.
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0, 0, 1], [-0.6, 0.68, 0], [0.8, 0.74, 0]])
-    assert world_directions(affine) == [("S", True), ("A", True), ("R", True)]
+    assert world_directions(affine[:3, :3]) == [("S", True), ("A", True), ("R", True)]
     affine[:3, 0] *= -7  # neither sign nor voxel size changes which axis is which
-    assert world_directions(affine) == [("S", False), ("A", True), ("R", True)]
+    assert world_directions(affine[:3, :3]) == [("S", False), ("A", True), ("R", True)]
 
 
 def test_without_an_affine_the_first_row_is_on_top() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.topology.loss import topological_loss
+from softmorph_cli.topology.loss import topological_loss, topological_losses
 
 
 def drawn() -> torch.Tensor:
@@ -91,6 +91,12 @@ def test_narrow_types(dtype: torch.dtype) -> None:
     loss = topological_loss(drawn().to(dtype), (1, 1))
     assert loss.dtype == dtype
     assert loss.item() == pytest.approx(1.63, abs=0.02)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_map_has_betti_numbers_of_its_own(count: int) -> None:
+    with pytest.raises(InputError, match=f"there are 2 maps, and Betti numbers for {count}"):
+        topological_losses(drawn().expand(2, -1, -1), [(1, 1)] * count)
 
 
 @pytest.mark.parametrize("prior", [(1,), (1, 0, 0), (1, -1)])

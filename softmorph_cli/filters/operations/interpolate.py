@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
+from softmorph_cli.completion.options import DEVICE
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.filter import Filter, Report
+from softmorph_cli.filters.filter import MACHINE, Filter, Report
 from softmorph_cli.filters.operations.components import check_spacing
-from softmorph_cli.filters.settings import Result
-from softmorph_cli.system.parameters import Parameter, named
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.system.parameters import Parameter, at_least, named
 
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior
@@ -100,6 +101,15 @@ class Interpolate(Filter):
             check=_check_fit,
         ),
     ] = None
+    device: Annotated[str, DEVICE] = "auto"
+    threads: Annotated[
+        int | None,
+        Parameter(
+            "With --prior: CPU threads. (default: what affinity, cgroup and SLURM allow)",
+            "N",
+            check=at_least(1),
+        ),
+    ] = None
     grid: Annotated[Any, Parameter("A map with the grid of `like`, once it is read.", shell=False)] = None
 
     learned: Annotated[Any, Parameter("A prior that is read already.", shell=False)] = None
@@ -138,7 +148,18 @@ class Interpolate(Filter):
                 f"give either {named('prior')} or {named('method')}: a prior is a method of its own."
             )
         if self.min_fit is not None and self.known_prior is None:
-            raise UsageError(f"{named('min_fit')} is of the fit of a prior: add {named('prior', 'FILE')}.")
+            raise _of_a_fit("min_fit")
+
+    @classmethod
+    def _check_given(cls, given: Mapping[str, Any]) -> None:
+        # Those of a chain are for all its steps.
+        typed = [name for name in MACHINE if given.get(name, "auto") != "auto"]
+        if typed and given.keys().isdisjoint(("prior", "learned")):
+            raise _of_a_fit(typed[0])
+
+    @classmethod
+    def _of_settings(cls, settings: Settings | None) -> dict[str, Any]:
+        return {} if settings is None else {name: getattr(settings, name) for name in MACHINE}
 
     @property
     def to_grid(self) -> bool:
@@ -190,5 +211,15 @@ class Interpolate(Filter):
         """Return the completed map, and which of its voxels are invented."""
         from softmorph_cli.filters.interpolation import complete
 
-        found = complete(self, volume)
-        return Result(found.volume.array, warnings=found.warnings, completed=found)
+        if self.known_prior is None:
+            found = complete(self, volume)
+        else:
+            from softmorph_cli.completion import fitting
+
+            with fitting.on_threads(self.threads):
+                found = complete(self, volume)
+        return Result(found.volume.array, device=found.device, warnings=found.warnings, completed=found)
+
+
+def _of_a_fit(name: str) -> UsageError:
+    return UsageError(f"{named(name)} is of the fit of a prior: add {named('prior', 'FILE')}.")

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
-from softmorph_cli.filters.filter import MASK, Filter, SoftFilter
+from softmorph_cli.filters.filter import MASK, Filter
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.pipeline.outputs import OutputOptions
+from softmorph_cli.system.parameters import declared
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Settings
@@ -42,8 +43,9 @@ class Recipe:
 
     def on_threads(self, threads: int) -> Recipe:
         """Return a copy of the recipe whose filters use the given number of threads."""
+        own = {"threads": threads}
         filters = tuple(
-            replace(one, threads=threads) if isinstance(one, SoftFilter) else one for one in self.filters
+            replace(one, **own) if "threads" in declared(type(one)) else one for one in self.filters
         )
         return replace(self, filters=filters, settings=replace(self.settings, threads=threads))
 

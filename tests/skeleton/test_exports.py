@@ -83,7 +83,8 @@ def test_the_columns_of_a_volume_in_millimetres() -> None:
         "branch,component,kind,start_node,end_node,length_mm,chord_mm,tortuosity,"
         "radius_mean_mm,radius_min_mm,radius_max_mm,certainty_mean,certainty_min,levels_mean,levels_min,voxels,"
         "start_z_voxel,start_y_voxel,start_x_voxel,end_z_voxel,end_y_voxel,end_x_voxel,"
-        "start_x_mm,start_y_mm,start_z_mm,end_x_mm,end_y_mm,end_z_mm\n"
+        "start_x_mm,start_y_mm,start_z_mm,end_x_mm,end_y_mm,end_z_mm,"
+        "branch_type,radius_start_mm,radius_end_mm,cross_section_area_mm2,generation,strahler,parent,angle_deg\n"
     )
 
 
@@ -134,6 +135,13 @@ def test_a_loop_has_no_tortuosity_and_unknown_quantities_are_empty() -> None:
         "certainty_min",
         "levels_mean",
         "levels_min",
+        "radius_start_mm",
+        "radius_end_mm",
+        "cross_section_area_mm2",
+        "generation",
+        "strahler",
+        "parent",
+        "angle_deg",
     }
 
 
@@ -210,6 +218,8 @@ def test_unknown_values_are_null() -> None:
         "length_mm": 0.0,
         "longest_branch_mm": None,
         "tortuosity_mean": None,
+        "generation_max": None,
+        "strahler_max": None,
         "radius": None,
         "certainty": None,
         "levels": None,

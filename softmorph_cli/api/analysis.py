@@ -8,7 +8,7 @@ and 1, is a mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,18 +23,17 @@ from softmorph_cli.api.images import (
     numbers,
     refuse_grid,
 )
+from softmorph_cli.api.tracing import Tracing as Tracing
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import at_least, below_one, named
 
 if TYPE_CHECKING:
-    from softmorph_cli.filters.settings import Progress
     from softmorph_cli.metrics import evaluation, evaluation_inputs
     from softmorph_cli.metrics.statistics import Statistics
     from softmorph_cli.skeleton import analyse
     from softmorph_cli.topology.betti import Betti
-    from softmorph_cli.volume import Volume
 
 __all__ = ["betti_numbers", "evaluate", "inspect", "statistics"]
 
@@ -121,6 +120,7 @@ def inspect(
     prune_cycles: Literal["shortest", "least-certain"] | None = None,
     levels: int = 64,
     resample: Literal["iso"] | None = None,
+    root: str | int | Sequence[float] | None = None,
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
     threads: int | None = None,
@@ -141,6 +141,8 @@ def inspect(
         prune_cycles: Take this branch out of every cycle.
         levels: Level sets of the soft skeleton that is measured along the curve: 8, 16, 32, 64; 0 for none.
         resample: "iso" to interpolate a map to cubic voxels first.
+        root: Where the tree begins whose generations, Strahler orders and angles are measured: "widest" (in each
+            component the end of its widest branch), the number of a branch, or a place (x, y, z) in the map's unit.
         spacing: Of an array: voxel size along each axis, in array order.
         unit: Of `spacing`: "mm", "um" or "nm".
         threads: On the CPU; None for as many as the machine allows.
@@ -169,6 +171,7 @@ def inspect(
         prune_cycles=prune_cycles,
         levels=levels,
         resample=resample,
+        root=root,
         threads=threads,
     )
     volume = as_volume(image, spacing, unit)
@@ -188,95 +191,6 @@ def inspect(
             reference = as_volume(map) if is_placed(map) else as_volume(map, volume.spacing, volume.unit)
         found = tracing.run(volume, reference)
     return replace(found, notes=(*about, *found.notes))
-
-
-class Tracing:
-    """The checked parameters with which the centreline of an image is traced, for `inspect` and the command alike."""
-
-    def __init__(
-        self, *, kind: str | None, prune: float | str | None, resample: str | None, **choices: Any
-    ) -> None:
-        """Check the arguments, which are the arguments of `inspect`.
-
-        Raises:
-            UsageError: If an argument is wrong whatever the image.
-        """
-        from softmorph_cli.skeleton.analyse import Choices
-
-        text = isinstance(prune, str) and prune != "radius"
-        self.length = lengths.parse(str(prune), named("prune")) if text else None
-        self.choices = Choices(
-            kind=kind or "map",
-            prune=prune if isinstance(prune, int | float) else 0.0,
-            prune_inside=prune == "radius",
-            **choices,
-        )
-        if resample not in (None, "iso"):
-            raise UsageError(f"{named('resample')} {resample}: only iso is known.")
-        self.kind, self.prune, self.resample = kind, prune, resample
-
-    @property
-    def of_map(self) -> bool:
-        """Whether the image is a map, not a skeleton."""
-        return self.choices.kind == "map"
-
-    def settle(self, volume: Volume) -> Sequence[str]:
-        """Determine whether an image is a map or a skeleton, unless the user stated it; return notes on that."""
-        from softmorph_cli.io import select
-        from softmorph_cli.skeleton import image_kind
-
-        kind, notes = (self.kind, ()) if self.kind else image_kind.kind_of(select.single(volume))
-        self.choices = replace(self.choices, kind=kind)
-        if self.resample is not None and not self.of_map:
-            raise UsageError(f"{named('resample', 'iso')} goes with a map: a skeleton would come out broken.")
-        return notes
-
-    def check_reference(self) -> None:
-        """Check that the image is a skeleton, as a second image (the map) is accepted for skeletons only.
-
-        Raises:
-            UsageError: If the image is a map.
-        """
-        if self.of_map:
-            raise UsageError(
-                f"{named('map')} goes with a skeleton: add {named('kind', 'skeleton', option='as')}, or leave it out."
-            )
-
-    def run(
-        self,
-        volume: Volume,
-        reference: Volume | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        stage: Callable[[str], None] = lambda name: None,
-    ) -> analyse.Inspection:
-        """Trace and measure the centreline of an image, after `settle`; arguments as for `skeleton.analyse.inspect`.
-
-        Raises:
-            InputError: If the volume holds several images, or a parameter does not fit the image.
-        """
-        from softmorph_cli.filters.operations.skeletonize import uneven
-        from softmorph_cli.filters.resample import isotropic
-        from softmorph_cli.io import select
-        from softmorph_cli.skeleton import analyse
-        from softmorph_cli.skeleton.frame import Frame
-
-        volume, choices = select.single(volume), self.choices
-        warnings = uneven(volume) if self.of_map and self.resample is None else []
-        if self.resample is not None:
-            if volume.spacing is None:
-                raise InputError(
-                    f"the image does not say how large its voxels are: leave out {named('resample', 'iso')}."
-                )
-            made, source = isotropic(volume), volume.source
-            # The header of the file is that of another grid.
-            volume = (
-                made if source is None else replace(made, source=replace(source, header=None, provenance={}))
-            )
-        if self.length is not None:
-            choices = replace(choices, prune=Frame.of(volume).length_of(self.length))
-        found = analyse.inspect(volume, choices, reference=reference, progress=progress, stage=stage)
-        parameters = {**found.parameters, "prune": self.prune, "resample": self.resample}
-        return replace(found, parameters=parameters, warnings=(*found.warnings, *warnings))
 
 
 def evaluate(
@@ -310,7 +224,7 @@ def evaluate(
         metrics: Names such as "dice" or ["cldice", "hd95_mm"]; None for all but the expensive ones.
         label: Compare these classes only; None for all but 0.
         threshold: In [0, 1): a voxel of the prediction above it is foreground, the reference is cut at 0.5; None for
-            0.5, and of classes that exclude each other the most probable one.
+            0.5; of classes that exclude each other the most probable one, of nnU-Net's regions the last painted.
         tolerance: How far apart surfaces and centrelines still agree: a number in the map's unit (in voxels where
             it has none) or a length such as "2mm"; None for 1 mm, 1 voxel where the unit is smaller or unknown.
         connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.system.units import COUNTED
 from softmorph_cli.volume import Volume
 
 # As napari takes them: the data, keyword arguments of the layer, and its type.
@@ -77,7 +78,7 @@ def _placed(volume: Volume) -> tuple[dict[str, Any], str]:
     from softmorph_cli.skeleton.frame import Frame
 
     frame, count = Frame.of(volume), len(volume.mapped_axes)
-    unit, factor = _world_unit(frame.unit)
+    unit, factor = _world_unit(frame.suffix)
     if volume.affine is None or volume.spatial_dims == 2:
         return {"scale": (*(1.0,) * count, *(frame.sides * factor))}, unit
     affine = np.eye(count + 4)
@@ -86,9 +87,9 @@ def _placed(volume: Volume) -> tuple[dict[str, Any], str]:
     return {"affine": affine}, unit
 
 
-def _world_unit(unit: str | None) -> tuple[str, float]:
+def _world_unit(unit: str) -> tuple[str, float]:
     """Return the unit of world coordinates for a map in `unit`, and how many of it that unit has."""
-    return ("um", 1e-3) if unit == "nm" else (unit or "voxels", 1.0)
+    return ("um", 1e-3) if unit == "nm" else (unit, 1.0)
 
 
 def _tree_layers(path: str | Sequence[str]) -> list[Layer]:
@@ -159,7 +160,7 @@ def _table_layers(path: str | Sequence[str]) -> list[Layer]:
         ]
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise FileError(f"{path} is no table of softmorph inspect: a place is missing.") from error
-    unit, factor = _world_unit(found[0] if found else None)
+    unit, factor = _world_unit(found[0] if found else COUNTED[3])
     twice = [row for row in rows for _ in range(2)]
     features = {name: [row[name] for row in twice] for name in ("branch", "component", "kind")}
     told = {"name": Path(path).name, "features": features, "metadata": {"unit": unit}}

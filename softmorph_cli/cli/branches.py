@@ -123,7 +123,7 @@ def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...]
             columns.append((name, _figure(quantity, "mean")))
             if quantity == "certainty":
                 columns.append(("least", _figure(quantity, "min")))
-    columns += [("kind", lambda b: b.kind), ("com-\nponent", lambda b: str(b.component))]
+    columns += [("type", lambda b: b.type), ("com-\nponent", lambda b: str(b.component))]
     chosen = _sorted(graph.branches, sort)[: top or None]
     lines = [[f"branch {b.number}", *(value(b) for _, value in columns)] for b in chosen]
     return ("", *(name for name, _ in columns)), lines

@@ -205,7 +205,8 @@ def _write_error_map(
     if found.error_map is None or path is None:
         return {}, []
     by_threshold = found.parameters["decision"] == "threshold"
-    cut = {"threshold": found.parameters["threshold"]} if by_threshold else {"decision": "argmax"}
+    how = "threshold" if by_threshold else "decision"
+    cut = {how: found.parameters[how]}
     parameters = {**cut, "connectivity": order.settings.connectivity}
     made = {"command": "softmorph evaluate", "version": __version__, "parameters": parameters}
     options = WriteOptions(force=force, provenance=made)

@@ -88,7 +88,8 @@ class Measurement:
         float | None,
         Parameter(
             "A voxel of PRED above it is foreground, in each class separately; REF is cut at 0.5. "
-            "(default: 0.5; of classes that exclude each other the most probable one)",
+            "(default: 0.5; of classes that exclude each other the most probable one, of nnU-Net's regions the last "
+            "painted)",
             "P",
         ),
     ] = None

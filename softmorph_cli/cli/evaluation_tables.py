@@ -155,6 +155,9 @@ def _directions(metrics: Sequence[Metric]) -> dict[str, str]:
     return {spelled: _BETTER[metric.better] for metric in metrics for spelled in metric.spellings}
 
 
+_DECIDED: Final = {"argmax": "the most probable class", "painted": "the region painted last"}
+
+
 def head() -> dict[str, Any]:
     """Return the first entries of the JSON."""
     return {**documents.head(), "command": "evaluate"}
@@ -162,14 +165,16 @@ def head() -> dict[str, Any]:
 
 def footer(parameters: Mapping[str, Any], seconds: float, order: evaluation.Evaluation) -> str:
     """Return the footer of a table: the settings that metrics depend on."""
-    cut, truth = parameters["threshold"], parameters["reference_threshold"]
     near = ""
     if order.names is None or "nsd" in order.names:
         near = f"nsd within {parameters['nsd_tolerance']:.4g} {parameters['nsd_tolerance_unit']}; "
-    mine, its = ("the most probable class" if one is None else f"> {one:g}" for one in (cut, truth))
+    mine, its = (
+        _DECIDED.get(parameters[f"{of}decision"]) or f"> {parameters[f'{of}threshold']:g}"
+        for of in ("", "reference_")
+    )
     what = f"PRED {mine}, REF {its}"
-    if cut == truth:
-        what = mine if cut is None else f"p {mine}"
+    if mine == its:
+        what = f"p {mine}" if mine.startswith(">") else mine
     return (
         f"{what}; {parameters['connectivity']}-connected, background "
         f"{parameters['background_connectivity']}; soft skeletons by {parameters['soft_skeleton']}; {near}"

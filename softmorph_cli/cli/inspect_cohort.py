@@ -63,6 +63,10 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
     if several:
         option = f"--{several[0].replace('_', '-')}"
         raise UsageError(f"{option} goes with one file: name one with it, or leave {option} out.")
+    if curve.root is not None and curve.root.isdigit():
+        raise UsageError(
+            f"--root {curve.root} is a branch of one file: name one file with it, or take --root widest."
+        )
     check_reference(reading.like, files)
     outputs = [path for path in output.texts.values() if path != report.STDOUT]
     for path in files:

@@ -67,6 +67,14 @@ class Curve:
         str | None,
         Parameter("Remove this branch of every cycle. (default: cycles stay)", "shortest|least-certain"),
     ] = None
+    root: Annotated[
+        str | None,
+        Parameter(
+            "Where the tree begins, for generations, Strahler orders and angles: the end of the widest branch of each"
+            " component, the node nearest to a place, or a branch by its number. (default: no tree)",
+            "widest|x,y,z|BRANCH",
+        ),
+    ] = None
     levels: Annotated[
         int,
         Parameter(

@@ -116,7 +116,8 @@ class Hidden:
     hide: Annotated[
         list[str] | None,
         Parameter(
-            "every:4 keeps one slice of four, gap:4 hides four in the middle, end:4 the last four; may be repeated. "
+            "every:4 keeps one slice of four, gap:4 hides four in the middle, end:4 the last four; N may be a share of "
+            "all slices: end:1/4, or gap:9/16+1/4, a quarter from 9/16 on. May be repeated. "
             "(default: every:2, every:4, gap:4, end:4)",
             "every:N|gap:N|end:N",
         ),

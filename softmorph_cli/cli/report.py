@@ -11,7 +11,7 @@ import typer
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.system.printable import printable
-from softmorph_cli.system.units import sign
+from softmorph_cli.system.units import COUNTED, sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
@@ -95,8 +95,8 @@ def quantiles(statistics: Statistics) -> str:
 
 def expected_of(volume_unit: str) -> str:
     """Return "expected volume (mm³)", or what else is expected, with its unit."""
-    if volume_unit == "voxels":
-        return "expected foreground (voxels)"
+    if volume_unit in COUNTED.values():
+        return f"expected foreground ({volume_unit})"
     return f"expected {'area' if volume_unit.endswith('^2') else 'volume'} ({sign(volume_unit)})"
 
 

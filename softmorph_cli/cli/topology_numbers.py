@@ -215,7 +215,7 @@ def _world(frame: Frame, index: tuple[int, ...]) -> list[float]:
 
 def _in_world(frame: Frame) -> bool:
     """Return whether a map has world coordinates; without a voxel size they would be reversed indices."""
-    return frame.suffix != "voxels"
+    return frame.unit is not None
 
 
 def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:

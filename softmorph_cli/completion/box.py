@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
@@ -182,12 +182,6 @@ class Coordinates:
         indices = np.stack(np.unravel_index(flat, self.shape), axis=-1)
         return (indices @ self.matrix + self.offset).astype(np.float32)
 
-    def inside(self, margin: float = 1e-6) -> bool:
-        """Return whether all voxel centres lie in the box."""
-        ends = np.array([*product(*((0, size - 1) for size in self.shape))])
-        corners = ends @ self.matrix + self.offset
-        return bool((corners > -margin).all() and (corners < 1 + margin).all())
-
 
 @dataclass(frozen=True)
 class Box:
@@ -214,7 +208,10 @@ class Box:
             InputError: If the grid has another number of axes, other units, or is larger than the box.
         """
         if grid.dims != len(self.size):
-            raise InputError(f"{name} has {grid.dims} spatial axes, and the prior has {len(self.size)}.")
+            raise InputError(
+                f"{name} has {grid.dims} spatial axes, and the prior has {len(self.size)}: use a prior of maps in "
+                f"{grid.dims}D."
+            )
         if (grid.unit == VOXELS) != (self.unit == VOXELS):
             counted = VOXELS if self.unit == VOXELS else "lengths"
             raise InputError(

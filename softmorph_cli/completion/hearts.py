@@ -197,8 +197,7 @@ def cohort(
 
     Args:
         count: How many, at least 1.
-        seed: Another seed, other hearts; the same seed, the same hearts, and the first of a larger cohort
-            are those of a smaller one.
+        seed: Equal seeds give equal hearts; a larger cohort begins with those of a smaller one.
         shape: Numbers of slices, rows and columns.
 
     Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ from softmorph_cli import __version__
 from softmorph_cli.classes import SUM, background
 from softmorph_cli.completion.box import Box, Coordinates, Frame, Grid
 from softmorph_cli.completion.network import Architecture, ImplicitFunction
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, SoftmorphWarning
 
 # The least sum of probabilities that can be divided by it; a voxel with less lies outside of a mask.
 _LEAST: Final = 1e-6
@@ -161,6 +162,8 @@ class Prior:
     def place(self, grid: Grid, name: str = "the map") -> tuple[Frame, Coordinates]:
         """Return the frame of a subject, and the coordinates of the voxels of its grid.
 
+        A `SoftmorphWarning` says so where only one of the two states the unit of its lengths.
+
         Args:
             grid: The grid of the subject's map.
             name: What messages call the map.
@@ -170,6 +173,14 @@ class Prior:
         """
         frame = Frame.of(grid, self.directions)
         self.box.check(grid, frame, name)
+        if (grid.unit is None) != (self.box.unit is None):
+            unitless, other = (name, "the prior") if grid.unit is None else ("the prior", name)
+            unit = grid.unit or self.box.unit
+            warnings.warn(
+                f"{unitless} states no unit of lengths: they are taken as {unit}, as those of {other}.",
+                SoftmorphWarning,
+                stacklevel=2,
+            )
         return frame, self.box.coordinates(grid, frame)
 
     def exclusive(

@@ -51,7 +51,7 @@ class Subject:
         classes: The names of the foreground classes.
         grid: The grid of the map.
         image: The image of the same grid, as stored; None if there is none.
-        named: Whether the file states the names of the classes; if not, "class 1" is the first one.
+        named: Whether the map states the names of its classes; if not, they are "class 1", ... in order.
     """
 
     name: str

@@ -6,8 +6,8 @@ The argmax needs all channels, even if only one channel is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Final
 
@@ -27,19 +27,24 @@ HALF: Final = 0.5
 
 @dataclass(frozen=True)
 class Exclusive:
-    """The most probable of several mutually exclusive classes at each voxel of a file.
+    """The class at each voxel of a file whose channels decide it together.
+
+    This is the most probable of several mutually exclusive classes, or what nnU-Net paints of several regions.
 
     Attributes:
-        winner: The label of the most probable class at each voxel; the lowest label of equally probable classes.
+        winner: The label of the most probable class at each voxel; the lowest label of equally probable classes. Of
+            regions, the label of the last one above one half.
         labels: The labels of the channels that were read, in the order of the channels.
+        regions: Of regions, by the label that each is painted with, the labels whose union it is; otherwise empty.
     """
 
     winner: Array
     labels: tuple[int, ...]
+    regions: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def mask(self, label: int) -> npt.NDArray[np.bool_]:
-        """Return a mask of the voxels at which the class with this label is the most probable one."""
-        return np.asarray(self.winner == label)
+        """Return a mask of the voxels of the class or the region with this label."""
+        return np.isin(self.winner, self.regions.get(label, (label,)))
 
 
 def find_exclusive(
@@ -170,7 +175,7 @@ def class_notes(volume: Volume) -> tuple[str, ...]:
         volume: A map as it was read, with the result of the search for exclusive classes in `Source.header`.
     """
     found = exclusive_classes(volume)
-    if found is None:
+    if found is None or found.regions:
         return ()
     channels = volume.array.reshape(-1, *found.winner.shape)
     alone = volume.source.channel if volume.source else None

@@ -22,7 +22,7 @@ from softmorph_cli.io.hdf5_attributes import check_texts, describe
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.memory_check import check_piece
 from softmorph_cli.io.raw import Array, Encoding, Format, Raw
-from softmorph_cli.io.select import usual_axes
+from softmorph_cli.io.unnamed_axes import usual_axes
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.system.printable import printable, typed
 from softmorph_cli.volume import Volume

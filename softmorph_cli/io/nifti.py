@@ -292,5 +292,7 @@ def _read_voxels(stream: Unzipped, voxels: Any) -> list[str]:
         return trailing_notes(finish(stream)) + trailing_notes(stream.trailing, packed=True)
     except Damaged:
         left = max(0, size - (stream.tell() - start))
+        if left == size:
+            raise Damaged(ENDS_EARLY) from None
         part = f"after {100 * (size - left) // size} % of its voxels" if left else "after all of its voxels"
         raise Damaged(f"{ENDS_EARLY}, {part}") from None

@@ -26,9 +26,10 @@ from softmorph_cli.classes import SUM, complete, numbered
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.io import select
 from softmorph_cli.io.content import Verdict
+from softmorph_cli.io.exclusive import HALF, Exclusive
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.git_pointers import check_fetched
-from softmorph_cli.io.nnunet_labels import check_labels
+from softmorph_cli.io.nnunet_labels import check_labels, paint
 from softmorph_cli.io.nnunet_metadata import (
     READERS,
     Classes,
@@ -258,6 +259,30 @@ def chosen(raw: Raw, channel: int | str | None, name: str) -> tuple[int, ...]:
     classes, count = raw.native.classes, raw.array.shape[0]
     background = classes.kind == "complete" and classes.labels[0] == 0 and count > 1
     return tuple(range(int(background), count))
+
+
+def painted(raw: Raw, divide_by: float | None = None, inside: Array | None = None) -> Exclusive | None:
+    """Return what nnU-Net paints of the regions of an .npz with all of its channels; None if it has no such regions.
+
+    Args:
+        raw: The content of the .npz after `place`.
+        divide_by: The stored number that means 1, or None for 1.
+        inside: A mask outside of which values count as 0, or None.
+    """
+    network = raw.native
+    if not isinstance(network, Network) or network.classes.kind != "nested":
+        return None
+    found = network.classes
+    labels = paint(raw.array, found.labels, 0 if network.logits else HALF * (divide_by or 1))
+    if inside is not None:
+        labels = np.where(inside, labels, np.zeros((), labels.dtype))
+    return Exclusive(labels, found.labels, dict(zip(found.labels, found.regions, strict=True)))
+
+
+def known_labels(raw: Raw) -> tuple[int, ...] | None:
+    """Return the label of each channel, if the file states that its channels exclude each other; else None."""
+    found = raw.native.classes if isinstance(raw.native, Network) else None
+    return found.labels if found is not None and found.kind == "complete" else None
 
 
 def keep(kept: Kept) -> Kept:

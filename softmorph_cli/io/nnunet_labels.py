@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -64,19 +65,31 @@ def check_labels(
     return found, []
 
 
+def paint(channels: Array, labels: Sequence[int], half: float) -> Array:
+    """Return the label image of regions as nnU-Net paints it: the label of the last region above `half`, else 0.
+
+    Args:
+        channels: The values of the regions, in the order in which they are painted, along the first axis.
+        labels: The label of each region.
+        half: The value of a probability of one half: 0 for logits.
+    """
+    painted = np.zeros(channels.shape[1:], np.min_scalar_type(max(labels)))
+    for channel, label in zip(channels, labels, strict=True):
+        painted[channel > half] = label
+    return painted
+
+
 def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> int:
     """Return the number of voxels whose label differs from the class by the probabilities, apart from rounding.
 
     Rounding creates ties but reverses no order, so it matters only for values next to one half, in nested regions.
     """
     wrong, tolerance = 0, _ROUNDING.get(str(array.dtype), 1e-6)
-    half = np.float32(0 if logits else 0.5)
+    half = 0.0 if logits else 0.5
     for index in range(array.shape[1]):
         block, here = array[:, index].astype(np.float32), labels[index]
         if found.kind == "nested":
-            painted = np.zeros(here.shape, np.int64)
-            for channel, label in zip(block, found.labels, strict=True):
-                painted[channel > half] = label
+            painted = paint(block, found.labels, half)
             close = (np.abs(block - half) <= tolerance).any(axis=0)
             wrong += int(np.count_nonzero((painted != here) & ~close))
         else:

@@ -14,7 +14,7 @@ import numpy as np
 
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Encoding, Format, Kept, Raw
-from softmorph_cli.io.select import usual_axes
+from softmorph_cli.io.unnamed_axes import usual_axes
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 

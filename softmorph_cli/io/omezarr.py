@@ -26,7 +26,7 @@ from softmorph_cli.io.raw import (
     kept_native,
     time_step_of,
 )
-from softmorph_cli.io.select import usual_axes
+from softmorph_cli.io.unnamed_axes import usual_axes
 from softmorph_cli.io.zarr_reading import ZarrNode, held, missing_chunks, node, open_array
 from softmorph_cli.io.zarr_writing import chunk_shape, create_array, create_group, store
 from softmorph_cli.system.parameters import named

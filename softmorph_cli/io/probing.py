@@ -15,6 +15,7 @@ from softmorph_cli.io.content import Content, Verdict, examine, judge
 from softmorph_cli.io.formats import detect, read_raw, target_suffix
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import Format, Raw
+from softmorph_cli.io.unnamed_axes import doubtful_channels, likely_axes
 from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.system.printable import typed
 
@@ -85,7 +86,7 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     except InputError as error:
         raw = Raw(np.empty(()), None, detect(path).name, (), "")
         return _describe(path, raw, "other", str(error))
-    doubt = select.doubtful_channels(raw)
+    doubt = doubtful_channels(raw)
     try:
         raw = select.arrange(select.name_axes(raw, str(path)))
     except InputError:
@@ -144,7 +145,7 @@ def _suggestion(path: Path, family: Format, raw: Raw, verdict: Verdict, bad: int
         return ""
     words = [verdict.option] if verdict.option else []
     if raw.axes is None:
-        words.append(f"--axes {select.likely_axes(raw.array.shape)}")
+        words.append(f"--axes {likely_axes(raw.array.shape)}")
     if bad:
         words.append("--mask MASK")
     target = f"skeleton{target_suffix(path, family)}"

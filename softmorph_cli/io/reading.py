@@ -23,6 +23,7 @@ from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
+from softmorph_cli.io.unnamed_axes import ask_about_channels
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
 from softmorph_cli.io.voxel_sizes import completed
 from softmorph_cli.system.parameters import adopt_signature, declared, named
@@ -88,8 +89,10 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
     # The memory is checked before anything is read; `find_exclusive` keeps a label for each voxel.
     mask = _with_mask(options, raw, wanted, whole, cuts, name, labels=search, known=file.mask)
     inside, mask_notes = mask
-    if search and not late:
-        found = find_exclusive(filed, labels=_known_labels(filed), divide_by=divide_by, inside=inside)
+    if options.exclusive and options.label is None and not late:
+        found = nnunet.painted(filed, divide_by, inside)
+    if search and not late and found is None:
+        found = find_exclusive(filed, labels=nnunet.known_labels(filed), divide_by=divide_by, inside=inside)
     # Only the selected part of a store is read, and only here.
     raw = replace(raw, array=held(raw.array, wanted))
     values, notes = probabilities(raw, name, wanted, options, inside=inside)
@@ -100,7 +103,7 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
             stored = replace(raw, slope=1.0, inter=0.0, full_scale=False)
             found = find_exclusive(
                 stored,
-                labels=_known_labels(raw) or numbered(raw.channels, _channel_count(raw)),
+                labels=nnunet.known_labels(raw) or numbered(raw.channels, _channel_count(raw)),
                 inside=inside,
             )
         if network or channel is not None:
@@ -260,7 +263,7 @@ def _open(path: Path, options: ReadOptions) -> _File:
     check_type(raw, name)
     picked = options.channel is not None and not _picked_late(options)
     if options.channel is None and options.axes is None and options.channel_axis is None:
-        select.ask_about_channels(raw, name)
+        ask_about_channels(raw, name)
     raw = select.name_axes(raw, name, axes=options.axes, channel_axis=options.channel_axis, picked=picked)
     filed_axes = raw.axes or ""
     raw = select.arrange(raw)
@@ -291,8 +294,6 @@ def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, 
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     any_label = (labels > 0).astype(np.float32)
     like = _volume(raw, any_label, file, options, notes=mask_notes)
-    if raw.channels and like.source is not None and "C" not in (raw.axes or ""):
-        like = replace(like, source=replace(like.source, channel=_channel_name(raw, ())))
     return labels.reshape(like.array.shape), like
 
 
@@ -346,6 +347,7 @@ def _volume(
                     )
                 ),
                 raw.provenance,
+                channel=_channel_name(raw, ()),
             ),
             notes=(*raw.notes, *notes),
         )
@@ -394,12 +396,6 @@ def _in_memory(raw: Raw) -> int:
     return 0 if isinstance(raw.array, Lazy | np.memmap) else raw.array.nbytes
 
 
-def _known_labels(raw: Raw) -> tuple[int, ...] | None:
-    """Return the label of each channel, if the file states that its channels exclude each other; else None."""
-    found = raw.native.classes if isinstance(raw.native, nnunet.Network) else None
-    return found.labels if found is not None and found.kind == "complete" else None
-
-
 def _channel_count(raw: Raw) -> int:
     return int(raw.array.shape[(raw.axes or "").index("C")]) if "C" in (raw.axes or "") else 1
 
@@ -422,10 +418,9 @@ def _channel_name(filed: Raw, numbers: tuple[int, ...]) -> str | None:
 
     An image that the file names, although it has no channel axis, has that name.
     """
-    if filed.channels and "C" not in (filed.axes or ""):
+    if len(filed.channels or ()) == 1 and "C" not in (filed.axes or ""):
         return channel_name(filed, 0)
-    several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
-    if len(numbers) != 1 or not several:
+    if len(numbers) != 1 or class_axis(filed.axes or "", filed.array.shape, filed.format) is None:
         return None
     return channel_name(filed, numbers[0])
 

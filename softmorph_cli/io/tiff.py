@@ -18,7 +18,6 @@ from softmorph_cli.io.logs import captured_log
 from softmorph_cli.io.memory_check import fits
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, kept_native, time_step_of
-from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.tiff_metadata import IMWRITE_OPTIONS, OME_TYPES, Native, in_page_order, read_metadata
 from softmorph_cli.io.tiff_pages import (
     BROKEN,
@@ -31,6 +30,7 @@ from softmorph_cli.io.tiff_pages import (
 )
 from softmorph_cli.io.tiff_tiles import check_strips, keyframes, mend, stored_tiles
 from softmorph_cli.io.tiff_values import Interpretation, interpret
+from softmorph_cli.io.unnamed_axes import channels_last, usual_axes
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.documents import data_frame
+from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.kernels.level_sets import at_level
 from softmorph_cli.metrics.error_map import ErrorMap, error_map
@@ -32,6 +33,7 @@ from softmorph_cli.metrics.street_mover import POINTS, sides
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import meant
+from softmorph_cli.system.units import COUNTED
 
 if TYPE_CHECKING:
     import pandas
@@ -42,6 +44,7 @@ FINE: Final = 0.1
 
 # In the JSON: how exclusive classes are decided.
 ARGMAX: Final = "argmax"
+PAINTED: Final = "painted"
 
 
 @dataclass(frozen=True)
@@ -252,7 +255,7 @@ class Evaluation:
         notes: list[tuple[Path | str | None, str]] = [
             (side.path, note) for side in (mine, its) for note in side.notes
         ]
-        notes += [(side.path, _most_probable()) for side in (mine, its) if side.exclusive is not None]
+        notes += [(side.path, _decided(side.exclusive)) for side in (mine, its) if side.exclusive is not None]
         notes += [(None, note) for note in unrelated(mine, its) if not self.labels]
         parameters: dict[str, Any] = {}
         located, kept = None, None
@@ -263,7 +266,7 @@ class Evaluation:
             pair = replace(pair, settings=settings)
             self._check_unit(pair.frame.suffix, mine.path)
             notes += [note for note in self._left_out(pair, mine.path) if note not in notes]
-            parameters = parameters or self._parameters(pair)
+            parameters = parameters or self._parameters(pair, (mine, its))
             located = error_map(pair) if self.error_map else None
             kept = pair if self.keep_pair else None
             prefix = f"class {each.name or each.label}, " if len(classes) > 1 else ""
@@ -311,14 +314,15 @@ class Evaluation:
     def _check_unit(self, unit: str, path: Path | str) -> None:
         """Raise InputError if a metric name ends in a unit that the prediction does not have.
 
-        "mm" stands for um and nm too; a prediction without a unit has lengths in voxels.
+        "mm" stands for um and nm too; a prediction without a unit has lengths in voxels, in 2D pixels.
         """
+        unknown = unit in COUNTED.values()
         names = self.names or ()
         for spelled in [metric.spelled(name) for metric in self.metrics for name in metric.names]:
-            others = spelled if unit == "voxels" and len(spelled) > 1 else spelled[1:]
+            others = spelled if unknown and len(spelled) > 1 else spelled[1:]
             wrong = [one for one in others if one in names and not one.endswith(f"_{unit}")]
             if wrong:
-                has = "has no unit of length" if unit == "voxels" else f"is in {unit}"
+                has = "has no unit of length" if unknown else f"is in {unit}"
                 own = next(one for one in spelled if one.endswith(f"_{unit}"))
                 raise InputError(
                     f"{named('metrics')} {wrong[0]}: {path} {has}, and this is called {own} there."
@@ -341,12 +345,15 @@ class Evaluation:
         except InputError as error:
             raise InputError(f"{named('tolerance')} {number:g}{unit}: {error}") from error
 
-    def _parameters(self, pair: Pair) -> dict[str, Any]:
+    def _parameters(self, pair: Pair, both: Sequence[Opened]) -> dict[str, Any]:
         finest, unit = pair.frame.finest, pair.frame.suffix
-        by = ["threshold" if decided is None else ARGMAX for decided in pair.decided]
+        by = [
+            "threshold" if side.exclusive is None else PAINTED if side.exclusive.regions else ARGMAX
+            for side in both
+        ]
         settings = pair.settings.as_dict(pair.dims)
         for key, how in zip(("threshold", "reference_threshold"), by, strict=True):
-            settings[key] = None if how == ARGMAX else settings[key]
+            settings[key] = None if how in (ARGMAX, PAINTED) else settings[key]
         if ARGMAX in by:
             settings["ties"] += "; of classes that are equally probable the lower one counts"
         return {
@@ -368,7 +375,12 @@ class Evaluation:
         }
 
 
-def _most_probable() -> str:
+def _decided(found: Exclusive) -> str:
+    if found.regions:
+        return (
+            "its regions are painted over each other in the order of regions_class_order, as nnU-Net does; "
+            f"{named('threshold', 0.5)} decides each separately."
+        )
     return (
         "its classes exclude each other, and at each voxel the most probable one counts, as in nnU-Net; "
         f"{named('threshold', 0.5)} decides each separately."

@@ -49,7 +49,7 @@ class Opened:
         stands: Label of the image's single channel, if the channel is one of several exclusive classes.
         only: Whether the user selected one class of the image, so that no other class is compared.
         notes: Remarks on how the image was read, one sentence each.
-        exclusive: The most probable class at each voxel; None if a threshold decides.
+        exclusive: The most probable class at each voxel, or the label that nnU-Net paints; None if a threshold decides.
         regions: For nnU-Net regions, the labels whose union each class is; otherwise empty.
     """
 
@@ -89,7 +89,7 @@ class Opened:
         return self.like.with_array(np.zeros_like(self.like.array))
 
     def most_probable(self, label: int) -> Mask | None:
-        """Return the mask of the voxels where a class is the most probable one; None if a threshold decides."""
+        """Return the mask of the voxels that all channels together give a class; None if a threshold decides."""
         if self.exclusive is None:
             return None
         # A single channel has one class, whatever it is compared with.

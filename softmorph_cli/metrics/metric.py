@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from softmorph_cli.metrics.pair import MetricSettings, Pair
-from softmorph_cli.system.units import MILLIMETRES
+from softmorph_cli.system.units import COUNTED, MILLIMETRES
 
 # Suffixes of the names of lengths: the unit of the prediction.
-_UNITS: Final = (*MILLIMETRES, "voxels")
+_UNITS: Final = (*MILLIMETRES, COUNTED[3], COUNTED[2])
 
 
 @dataclass(frozen=True)

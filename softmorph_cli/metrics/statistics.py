@@ -19,7 +19,7 @@ from softmorph_cli.io.documents import data_frame
 from softmorph_cli.metrics import volume_columns
 from softmorph_cli.metrics.comonotone import ComonotoneVariance
 from softmorph_cli.system.printable import plural
-from softmorph_cli.system.units import length
+from softmorph_cli.system.units import COUNTED, length
 from softmorph_cli.topology import components
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class Statistics:
         volume_std_comonotone: Standard deviation of the volume of comonotone voxels; never too small, and at most
             0.07 % too large (see `ComonotoneVariance`).
         volume_quantiles: 5, 50 and 95 % quantiles of the volume of comonotone voxels, exact.
-        volume_unit: "mm^3", "um^3" or "nm^3", as in the file; in 2D "mm^2", ...; "voxels" if the voxel size or its unit
-            is unknown.
+        volume_unit: "mm^3", "um^3" or "nm^3", as in the file; in 2D "mm^2", ...; "voxels", in 2D "pixels", if the voxel
+            size or its unit is unknown.
         mean: Mean of p over all voxels.
         min: Smallest p.
         max: Largest p.
@@ -182,7 +182,7 @@ class Statistics:
         if spacing is not None and len(spacing) != spatial_dims:
             raise InputError(f"spacing {tuple(spacing)} must be {spatial_dims} numbers.")
         scale, known = length(1.0, unit)
-        voxel, volume_unit = 1.0, "voxels"
+        voxel, volume_unit = 1.0, COUNTED[spatial_dims]
         if spacing is not None and known is not None:
             voxel, volume_unit = math.prod(size * scale for size in spacing), f"{known}^{spatial_dims}"
 

@@ -18,7 +18,7 @@ from softmorph_cli.volume import rectangular
 PERCENT: Final = 95.0
 # Equal notes are shown once, so these name all metrics.
 _NO_SIZE: Final = (
-    "the size of a voxel is unknown: distances (hd95_voxels, assd_voxels, centreline_hd_voxels) and the tolerance of "
+    "the size of a voxel is unknown: distances (hd95_{unit}, assd_{unit}, centreline_hd_{unit}) and the tolerance of "
     "nsd and of centrelines are in {counted}."
 )
 _SHEARED: Final = (
@@ -87,8 +87,8 @@ def empty_masks(pair: Pair) -> list[str]:
 
 
 def unknown_size(pair: Pair) -> tuple[str, ...]:
-    """Return a note that lengths are in voxels, if the size of a voxel is unknown; otherwise an empty tuple."""
-    return () if pair.unit else (_NO_SIZE.format(counted=pair.frame.counted),)
+    """Return a note that lengths are in voxels or pixels, if the size of a voxel is unknown; else an empty tuple."""
+    return () if pair.unit else (_NO_SIZE.format(unit=pair.frame.suffix, counted=pair.frame.counted),)
 
 
 _SURFACES: Final = (
@@ -98,7 +98,8 @@ _SURFACES: Final = (
 )
 _EMPTY: Final = (
     "Both masks empty: 0; one of them: null. In mm, or as {name}_um or {name}_nm where that is the prediction's unit, "
-    "as {name}_voxels where the size of a voxel is unknown; asked for as {name}_mm it is given in um and nm too."
+    "as {name}_voxels (in 2D {name}_pixels) where the size of a voxel is unknown; asked for as {name}_mm it is given "
+    "in um and nm too."
 )
 _SOURCE: Final = "Nikolov et al., 2018 (arXiv:1809.04430); surface-distance 0.1 by DeepMind"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from softmorph_cli.system.units import MILLIMETRES
+from softmorph_cli.system.units import COUNTED, MILLIMETRES
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
 
-_KINDS: Final = {"voxels": "voxels"} | {
+_KINDS: Final = dict.fromkeys(COUNTED.values(), "voxels") | {
     f"{unit}^{power}": f"{kind}_{unit}{power}"
     for unit in MILLIMETRES
     for kind, power in (("area", 2), ("volume", 3))

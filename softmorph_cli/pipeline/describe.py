@@ -10,6 +10,7 @@ from softmorph_cli import __version__
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.pipeline.result_files import default_type
+from softmorph_cli.system.units import COUNTED
 from softmorph_cli.volume import Volume
 
 # Settings that are named under a picture of a result, beside the method.
@@ -38,10 +39,15 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
         "iterations": result.iterations,
         "stop_reason": result.stop_reason,
         "radius_reached": list(result.radius) if result.radius else None,
-        "radius_unit": (step.radius_unit or unit or "voxels") if result.radius else None,
+        "radius_unit": _radius_unit(step, unit, len(result.radius)) if result.radius else None,
         "seconds": seconds,
         **({} if result.completed is None else {"interpolation": result.completed.document}),
     }
+
+
+def _radius_unit(step: Filter, unit: str | None, dims: int) -> str:
+    """Return the unit of the radius that was reached: that of the map, or what a radius in voxels is counted in."""
+    return COUNTED[dims] if step.radius_unit is not None or unit is None else unit
 
 
 def which(volume: Volume, time: int | None) -> str:

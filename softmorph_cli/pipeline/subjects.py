@@ -63,7 +63,8 @@ def read_subjects(
     for label in labels:
         if label not in held:
             raise InputError(
-                f"{folder}: no file holds the label {label}; they hold {', '.join(map(str, held)) or 'none'}."
+                f"{folder}: no file holds the label {label}; they hold {', '.join(map(str, held)) or 'none'}: choose "
+                f"one of these, or leave {named('label')} out."
             )
     taken = sorted(set(labels)) or held
     subjects = []
@@ -91,9 +92,7 @@ def _map_or_labels(path: Path, reading: ReadOptions, *, surely: bool) -> Volume 
 
 
 def _one_hot(labels: Labels, like: Volume, taken: Sequence[int]) -> Volume:
-    """Return a label map as a map of one channel for each label; a single label needs no channels and no name."""
-    if len(taken) == 1:
-        return replace(like, array=(labels == taken[0]).astype(np.float32))
+    """Return a label map as a map of one channel for each label, with the names of the labels."""
     planes = np.stack([labels == label for label in taken]).astype(np.float32)
     names = tuple(f"class {label}" for label in taken)
     return replace(like, array=planes, axes=f"C{like.axes}", channels=names)
@@ -124,12 +123,12 @@ def _image(path: Path, volume: Volume, of: Path) -> npt.NDArray[np.float32]:
     shape = volume.array.shape[-volume.spatial_dims :]
     if image.shape != shape:
         raise InputError(
-            f"{path} has the shape {image.shape}, and {of} {shape}: an image is of the grid of its map."
+            f"{path} has the shape {image.shape}, and {of} {shape}: give an image on the grid of its map."
         )
     if like.affine is not None and volume.affine is not None:
         mine, its = (Grid.of(one) for one in (volume, like))
         corners = np.vstack([np.zeros(len(shape)), np.diag(np.array(shape) - 1.0)])
         apart = corners @ mine.steps + mine.affine[:3, 3] - corners @ its.steps - its.affine[:3, 3]
         if np.abs(apart).max() > _TOLERANCE * np.linalg.norm(mine.steps, axis=1).min():
-            raise InputError(f"{path} lies at another place than {of}: an image is of the grid of its map.")
+            raise InputError(f"{path} lies at another place than {of}: give an image on the grid of its map.")
     return image

@@ -17,7 +17,7 @@ from softmorph_cli.plots.projection import Held, fullest_planes, images, is_dens
 from softmorph_cli.plots.theme import DARK, Colors, Theme, rgb
 from softmorph_cli.plots.views import Box, choose_views, first_index, first_index_words, round_length, window
 from softmorph_cli.system.printable import printable
-from softmorph_cli.system.units import sign
+from softmorph_cli.system.units import COUNTED, sign
 from softmorph_cli.topology import components
 from softmorph_cli.volume import Volume
 
@@ -238,7 +238,7 @@ def voxel_size(
     dims: int, spacing: tuple[float, ...] | None, unit: str | None
 ) -> tuple[tuple[float, ...], str]:
     """Return the size of a voxel along each axis, and its unit; without a unit, relative to the size along x."""
-    name = "voxels" if dims == 3 else "pixels"
+    name = COUNTED[dims]
     if spacing is None:
         return (1.0,) * dims, name
     if unit is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -21,6 +21,7 @@ from softmorph_cli.skeleton.export.document import document
 from softmorph_cli.skeleton.export.table import branch_rows, column_names
 from softmorph_cli.skeleton.frame import Frame, check_same_grid
 from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph, measure, path_length
+from softmorph_cli.skeleton.hierarchy import parse_root, rooted
 from softmorph_cli.skeleton.image_kind import MAP, SKELETON, THRESHOLDS, exact_levels
 from softmorph_cli.skeleton.prune import prune_cycles, prune_spurs
 from softmorph_cli.skeleton.radii import radii
@@ -55,6 +56,8 @@ class Choices:
         prune_cycles: Which branch of every cycle is removed: "shortest", "least-certain" or None.
         levels: Number of levels of the soft skeleton whose values are measured along the centreline; 0 for no soft
             skeleton.
+        root: Where the tree begins whose generations and Strahler orders are counted: "widest", the number of a branch
+            or a place (x, y, z); None for no tree.
         threads: Number of CPU threads; None for as many as the machine allows.
     """
 
@@ -65,6 +68,7 @@ class Choices:
     prune_cycles: str | None = None
     levels: int = 64
     threads: int | None = None
+    root: str | int | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         """Check that all parameters are in range.
@@ -79,6 +83,8 @@ class Choices:
             Settings(SOFT, levels=self.levels)
         if not self.prune >= 0:
             raise UsageError(f"{named('prune')} {self.prune:g}: a length is at least 0.")
+        if self.root is not None:
+            parse_root(self.root)
         if self.prune_cycles not in (None, *CYCLES):
             raise UsageError(f"{named('prune_cycles')} {self.prune_cycles}: use {' or '.join(CYCLES)}.")
 
@@ -209,6 +215,8 @@ def inspect(
     graph = trace(curve.voxels)
     pruned = _prune(graph, choices, frame, quantities)
     measured = measure(graph, frame, volume.array.shape, quantities)
+    if choices.root is not None:
+        measured = rooted(measured, parse_root(choices.root))
     measured = replace(measured, name=volume.source.channel if volume.source else None)
     given: Any = levels.count if isinstance(levels, LevelSets) else levels
     return Inspection(
@@ -221,6 +229,7 @@ def inspect(
             "prune": "radius" if choices.prune_inside else choices.prune or None,
             "prune_cycles": choices.prune_cycles,
             "levels": soft_levels if choices.kind == MAP and Quantity.LEVELS in quantities else given,
+            "root": choices.root,
             **pruned,
         },
         notes=(*nearest, *curve.notes, *_short_spurs(measured, choices)),
@@ -382,12 +391,7 @@ def _short_spurs(graph: SkeletonGraph, choices: Choices) -> list[str]:
         return []
     if Quantity.RADIUS not in graph.branches[0].along:
         return []
-    # Nodes are numbered from 1, and a path begins at the first of its two.
-    inside = sum(
-        b.length < b.along[Quantity.RADIUS][0 if graph.nodes[b.nodes[0] - 1].degree > 1 else -1]
-        for b in graph.branches
-        if b.kind == "spur"
-    )
+    inside = sum(b.type == "spur" for b in graph.branches)
     if inside == 0:
         return []
     ends = (

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import named
-from softmorph_cli.system.units import MILLIMETRES, length
+from softmorph_cli.system.units import COUNTED, MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
 # Relative difference of the sides of a voxel that counts as cubic: the rounding of float32.
@@ -80,8 +80,8 @@ class Frame:
 
     @property
     def suffix(self) -> str:
-        """The unit of lengths as a suffix of column names: "mm", "um", "nm" or "voxels"."""
-        return self.unit or "voxels"
+        """The unit of lengths as a suffix of column names: "mm", "um", "nm", or "voxels", in 2D "pixels"."""
+        return self.unit or COUNTED[self.dims]
 
     @property
     def counted(self) -> str:
@@ -91,7 +91,11 @@ class Frame:
             for axis, side in zip(self.letters, self.sides, strict=True)
             if abs(side - 1) > _CUBIC
         ]
-        return self.suffix if self.unit or not others else f"voxels along x, of which {' and '.join(others)}"
+        return (
+            self.suffix
+            if self.unit or not others
+            else f"{self.suffix} along x, of which {' and '.join(others)}"
+        )
 
     def world(self, index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Convert array indices, shape (..., d), to world coordinates (x, y, z), shape (..., 3)."""

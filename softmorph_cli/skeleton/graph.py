@@ -58,6 +58,23 @@ class SkeletonNode:
 
 
 @dataclass(frozen=True)
+class TreePlace:
+    """The place of a branch in the tree that begins at a root.
+
+    Attributes:
+        generation: Number of branches between the root and this branch: 0 at the root.
+        strahler: Strahler's order; None for a branch that closes a cycle.
+        parent: Index of the branch before this one on the way from the root; None at the root.
+        angle: Angle in degrees by which the branch turns away from its parent; None without a parent.
+    """
+
+    generation: int
+    strahler: int | None
+    parent: int | None
+    angle: float | None
+
+
+@dataclass(frozen=True)
 class Branch:
     """A branch of a skeleton graph: a curve between two nodes.
 
@@ -71,6 +88,10 @@ class Branch:
         length: Length of the polyline through `points`, in the unit of the graph's frame.
         chord: Straight distance between the two ends of the branch.
         along: Values of each known `Quantity` at the voxels of the branch, shape (N,), by name.
+        type: The branch type in the words of skan, "endpoint-to-endpoint", "junction-to-endpoint",
+            "junction-to-junction" or "isolated cycle"; "spur" for a branch to an end point that is shorter than the
+            radius at its junction, which `--prune radius` removes.
+        tree: The place in the tree; None if no root is known.
     """
 
     number: int
@@ -82,6 +103,14 @@ class Branch:
     length: float
     chord: float
     along: Mapping[str, npt.NDArray[np.float64]]
+    type: str = ""
+    tree: TreePlace | None = None
+
+    @property
+    def cross_section(self) -> float | None:
+        """The area of a disk of the mean radius, in the unit of the frame squared; None if no radius is known."""
+        radius = self.spread(Quantity.RADIUS)
+        return None if radius is None else float(np.pi * radius.mean**2)
 
     @property
     def tortuosity(self) -> float | None:
@@ -202,6 +231,8 @@ def measure(
     branches = []
     for place, k in enumerate(sorted(range(len(edges)), key=lambda k: -lengths[k]), 1):
         u, v, _, edge = edges[k]
+        along = {name: parts[k] for name, parts in values.items()}
+        fork = -1 if graph.degree(edge["start"]) == 1 else 0
         branches.append(
             Branch(
                 number=place,
@@ -212,7 +243,8 @@ def measure(
                 points=points[k],
                 length=lengths[k],
                 chord=float(np.linalg.norm(points[k][-1] - points[k][0])),
-                along={name: parts[k] for name, parts in values.items()},
+                along=along,
+                type=_type(graph, u, v, lengths[k], along.get(Quantity.RADIUS, [0.0])[fork]),
             )
         )
     nodes = tuple(
@@ -245,6 +277,16 @@ def _component(piece: Graph, number: int, length: float) -> Component:
 def _kind(graph: Graph, u: int, v: int) -> str:
     tips = (graph.degree(u) == 1) + (graph.degree(v) == 1)
     return "loop" if u == v else ("inner", "spur", "end to end")[tips]
+
+
+def _type(graph: Graph, u: int, v: int, length: float, radius: float) -> str:
+    """Return the type of a branch; `radius` is that of the vessel at its junction, if there is one."""
+    if u == v and graph.degree(u) == 2:
+        return "isolated cycle"
+    tips = (graph.degree(u) == 1) + (graph.degree(v) == 1)
+    if tips == 1 and length < radius:
+        return "spur"
+    return ("junction-to-junction", "junction-to-endpoint", "endpoint-to-endpoint")[tips]
 
 
 def _smooth(path: Voxels, frame: Frame, *, ring: bool) -> npt.NDArray[np.float64]:

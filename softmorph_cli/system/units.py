@@ -10,6 +10,9 @@ from typing import Any, Final
 # The units of a voxel size, in mm.
 MILLIMETRES: Final = {"mm": 1.0, "um": 1e-3, "nm": 1e-6}
 
+# What lengths are counted in where the unit is unknown, by the number of spatial axes.
+COUNTED: Final = {2: "pixels", 3: "voxels"}
+
 # Every spelling of a unit, the usual one first, as a multiple of one of the units above.
 _UNITS: Final = (
     ("m meter meters metre metres", "mm", 1e3),

@@ -62,6 +62,9 @@ def rows(text: str) -> dict[str, dict[str, str]]:
     for line in text.splitlines():
         match = re.fullmatch(r"  ((?:branch|component) \d+): (.*)", line)
         if match:
-            cells = (cell.rsplit(" ", 1) for cell in re.sub("end to end", "end-to-end", match[2]).split(", "))
+            cells = (
+                cell.rsplit(" ", 1)
+                for cell in re.sub("isolated cycle", "isolated-cycle", match[2]).split(", ")
+            )
             found[match[1]] = dict(cells)
     return found

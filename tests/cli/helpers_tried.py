@@ -5,6 +5,9 @@ from __future__ import annotations
 
 # A part of each message, as it stands in the source ({} is filled in), and the row of the table that tries it.
 ROWS = {
+    ": name one file with it, or take --root widest.": "a root that is a branch, in a folder",
+    "give widest, the number of a branch, or a place x,y,z": "a root that is no place",
+    "a place, such as ": "a widest branch without radii",
     "--top and --sort are of the table of one file's branches: name": "an order of the branches of a folder",
     "which takes the first one's size": "two sizes of voxels",
     "nothing is missing and no grid is asked for: name": "nothing to interpolate",
@@ -188,6 +191,7 @@ ELSEWHERE = {
     "to go on with it, or --force to begin anew": "cli/test_cli_prior_train.py::test_a_kept_state_is_not_lost_without_force",
     "Choose it with --channel N or --time N.": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",
     "for each map, or leave --images out": "cli/test_cli_prior.py::test_the_image_of_each_map_is_found_or_missed",
+    "choose one of these, or leave --label out": "cli/test_cli_prior.py::test_labels_are_chosen_among_those_there_are",
     "is no label map: leave --label out": "cli/test_cli_prior.py::test_a_file_that_is_no_label_map_is_named",
     "to count lengths in voxels, which have to": "completion/test_box.py::test_a_map_without_geometry_is_refused_with_advice",
     "the prior counts in": "completion/test_box.py::test_a_map_counted_in_other_lengths_is_refused_with_advice",

@@ -46,6 +46,27 @@ def waves() -> None:
 
 
 TABLE = {
+    "a root that is a branch, in a folder": Row(
+        folder_of,
+        "inspect in --levels 0 --root 1",
+        ("--root widest",),
+        without="--root 1",
+        code=2,
+    ),
+    "a root that is no place": Row(
+        folder_of,
+        "inspect in/map.nii.gz --levels 0 --root 1,2,3,4",
+        ("--root 12.5,-3,40",),
+        without="--root 1,2,3,4",
+        code=2,
+    ),
+    "a widest branch without radii": Row(
+        comb,
+        "inspect line.npy --as skeleton --root widest",
+        ("--root 12.5,-3,40",),
+        without="--root widest",
+        mentions=("--map",),
+    ),
     "an order of the branches of a folder": Row(
         folder_of,
         "inspect in --levels 0 --top 3",

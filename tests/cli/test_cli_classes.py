@@ -76,8 +76,50 @@ def test_regions_are_the_unions_of_their_labels(order: list[int] | None) -> None
     assert scores("case.npz", "case.npz") == {1: 1, 2: 1, 3: 1}
     ended = run("evaluate", "case.npz", "truth.nii.gz", "--same-grid", "--metrics", "dice", "--json")
     assert [row["region"] for row in ended.json["classes"]] == [[1, 2, 3], [2, 3], [3]]
-    assert ended.json["parameters"]["decision"] == "threshold"
+    assert ended.json["parameters"]["decision"] == ("painted" if order else "threshold")
     assert "whole is 1, 2, 3; core is 2, 3; enhancing is 3" in ended.err
+
+
+def test_regions_that_are_not_nested_are_painted_as_by_argmax() -> None:
+    # Where both sides are above one half and their overlap is not, the right one is painted over the left one.
+    members = {1: (1, 3), 2: (2, 3), 3: (3,)}
+    labels = {"background": 0, "left": [1, 3], "right": [2, 3], "overlap": 3}
+    p = np.random.default_rng(3).random((3, *SHAPE), dtype=np.float32)
+    painted = np.zeros(SHAPE, int)
+    for index in np.ndindex(SHAPE):
+        for channel in range(3):
+            if p[channel][index] > 0.5:
+                painted[index] = channel + 1
+    case(p, painted, labels=labels, regions_class_order=[1, 2, 3])
+    truth = np.roll(painted, 2, axis=2)
+    save("truth.nii.gz", truth.astype(np.uint8))
+    expected = {k: dice(np.isin(painted, held), np.isin(truth, held)) for k, held in members.items()}
+    cut = {k: dice(p[k - 1] > 0.5, np.isin(truth, held)) for k, held in members.items()}
+    assert abs(cut[1] - expected[1]) > 0.01, "the example tells them apart"
+    assert scores("case.npz", "truth.nii.gz", "--same-grid") == pytest.approx(expected)
+    assert scores("truth.nii.gz", "case.npz", "--same-grid") == pytest.approx(expected)
+    assert scores("case.npz", "case.nii.gz") == {1: 1, 2: 1, 3: 1}
+    assert scores("case.npz", "truth.nii.gz", "--same-grid", "--channel", "left") == pytest.approx(
+        {1: expected[1]}
+    )
+    run("resample", "case.npz", "argmax.nii.gz", "--spacing", "1mm", "--argmax")
+    assert np.array_equal(load("argmax.nii.gz"), painted)
+    ended = run("evaluate", "case.npz", "truth.nii.gz", "--same-grid", "--metrics", "dice", "--json")
+    parameters = ended.json["parameters"]
+    assert (parameters["decision"], parameters["reference_decision"]) == ("painted", "threshold")
+    assert parameters["threshold"] is None
+    assert "painted over each other in the order of regions_class_order" in ended.err
+    assert scores("case.npz", "truth.nii.gz", "--same-grid", "--threshold", 0.5) == pytest.approx(cut)
+    # Of logits one half is 0, and outside of a mask nothing is painted.
+    np.savez_compressed("case.npz", probabilities=8 * np.log(p / (1 - p)))
+    logits = ("case.npz", "truth.nii.gz", "--same-grid", "--from-logits", "sigmoid")
+    assert scores(*logits) == pytest.approx(expected)
+    inside = np.arange(SHAPE[2]) < 11
+    save("mask.nii.gz", np.broadcast_to(inside, SHAPE).astype(np.uint8))
+    masked = {
+        k: dice(*(np.isin(one, held) & inside for one in (painted, truth))) for k, held in members.items()
+    }
+    assert scores(*logits, "--mask", "mask.nii.gz") == pytest.approx(masked)
 
 
 def test_a_label_of_no_region_is_a_class_of_its_own() -> None:

@@ -104,7 +104,7 @@ def test_images_in_2d_have_no_cavities() -> None:
         save(name, mask(tube((16, 18))))
     ended = run("evaluate", "pred.npy", "ref.npy", "--json")
     assert not {"betti_2_error", "hd95_mm"} & set(ended.json["metrics"])
-    assert ended.json["metrics"]["betti_1_error"] == ended.json["metrics"]["hd95_voxels"] == 0
+    assert ended.json["metrics"]["betti_1_error"] == ended.json["metrics"]["hd95_pixels"] == 0
     note = "betti_2_error is left out: the images are 2D, and cavities are those of volumes."
     assert ended.err.count("left out") == ended.err.count(note) == 1
     assert note in ended.json["notes"]

@@ -326,14 +326,15 @@ def test_plain_lines_have_the_numbers_of_the_json(kept: Path, document: Any) -> 
     assert len(document["branches"]) == 4
     for branch in document["branches"]:
         row = table[f"branch {branch['branch']}"]
-        assert set(row) == {*columns, "kind", "component"}
+        assert set(row) == {*columns, "type", "component"}
         for column, name in columns.items():
             if branch[name] is None:
                 assert row[column] == "-"
             else:
                 # Three figures.
                 assert float(row[column]) == pytest.approx(branch[name], rel=5.1e-3)
-        assert (row["kind"], row["component"]) == (branch["kind"], str(branch["component"]))
+        kind = branch["branch_type"].replace("isolated cycle", "isolated-cycle")
+        assert (row["type"], row["component"]) == (kind, str(branch["component"]))
     for component in document["components"]:
         row = table[f"component {component['number']}"]
         assert float(row["length (mm)"]) == pytest.approx(component["length_mm"], rel=5.1e-3)

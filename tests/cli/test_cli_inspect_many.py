@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers_cli import everything, refused, run, save
 
+import softmorph_cli
 from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
@@ -191,3 +192,29 @@ def test_a_table_on_stdout_is_alone_there(study: None) -> None:
 )
 def test_what_is_of_one_file_is_refused(study: None, arguments: tuple[object, ...], says: str) -> None:
     refused("inspect", "in", *arguments, code=2, says=says)
+
+
+def test_a_tree_from_its_widest_branch_and_the_same_from_a_place() -> None:
+    """The stem of the T is drawn 3 pixels wide: its end is the root, and the arms turn off by a right angle."""
+    image = tee()
+    image[2:13, 18:21] = 0.75
+    plane("wide.nii.gz", image)
+    run("inspect", "wide.nii.gz", *TABLES, "--root", "widest")
+    whole = [row for row in table("b.csv") if row["branch_type"] == "junction-to-endpoint"]
+    assert sorted((row["generation"], row["strahler"]) for row in whole) == [
+        ("0", "2"),
+        ("1", "1"),
+        ("1", "1"),
+    ]
+    (stem,) = [row for row in whole if row["generation"] == "0"]
+    assert [row["parent"] for row in whole if row is not stem] == [stem["branch"]] * 2
+    angles = [float(row["angle_deg"]) for row in whole if row is not stem]
+    assert angles == pytest.approx([90, 90], abs=10)
+    assert (table("c.csv")[0]["generation_max"], table("c.csv")[0]["strahler_max"]) == ("1", "2")
+    tip = min(("start", "end"), key=lambda end: int(stem[f"{end}_y_voxel"]))
+    place = [float(stem[f"{tip}_{axis}_mm"]) for axis in "xy"]
+    found = softmorph_cli.inspect("wide.nii.gz", root=place, levels=0).to_pandas()
+    rooted = found[found["generation"].notna()]
+    assert sorted(rooted["generation"]) == [0, 1, 1]
+    # The line on its own is not connected to that place.
+    assert len(rooted) == len(found) - 1

@@ -15,7 +15,7 @@ import pytest
 from helpers_cli import Ended, load, nibabel, refused, run, save
 from helpers_learned import SHAPE, SPACING, TINY, advised, softened, write_hearts
 
-from softmorph_cli import read_prior
+from softmorph_cli import evaluate_prior, read_prior
 from softmorph_cli.__main__ import main
 from softmorph_cli.cli import prior_tables
 from softmorph_cli.completion.checkpoint import Checkpoint
@@ -111,17 +111,25 @@ def test_maps_with_channels_of_one_class_and_in_2d() -> None:
 
 def test_labels_are_chosen_among_those_there_are() -> None:
     write_hearts(8, 3, images=False)
-    refused(
-        "prior",
-        "train",
-        "maps",
-        "p.safetensors",
-        "--label",
-        7,
-        says="no file holds the label 7; they hold 1, 2, 3",
+    command = ("prior", "train", "maps", "p.safetensors", *TINY)
+    advised(
+        "no file holds the label 7; they hold 1, 2, 3: choose one of these, or leave --label out",
+        *command,
+        *("--label", 7),
+        without=("--label", 7),
     )
-    run("prior", "train", "maps", "p.safetensors", *TINY, "--label", 3, "--label", 1)
+    run(*command, "--label", 3, "--label", 1, "--force")
     assert read_prior("p.safetensors").classes == ("class 1", "class 3")
+    # One label alone has its name too, and maps without names are taken in order.
+    run(*command, "--label", 2, "--force")
+    assert read_prior("p.safetensors").classes == ("class 2",)
+    Path("soft").mkdir()
+    for k in range(2):
+        save(f"soft/{k}.nii.gz", (load(f"maps/case_{k}.nii.gz") == 2) * np.float32(0.9), SPACING)
+    for folder, labels, count in (("soft", (), 2), ("maps", (2,), 8)):
+        rows = evaluate_prior("p.safetensors", folder, hide=["every:2"], labels=labels)
+        assert (rows[0].label, rows[0].subjects) == ("class 2", count)
+    refused("prior", "evaluate", "p.safetensors", "maps", "--label", 1, says="the prior lacks class 1")
 
 
 def test_too_few_maps_and_maps_that_differ_are_refused() -> None:
@@ -205,7 +213,7 @@ def test_info_says_what_a_prior_is_for(prior: Path) -> None:
         "box: 128 × 48 × 48 mm",
         "learned from: 8 maps and their images",
         "network: 3 layers of 32, sine",
-        "the last quarter hidden, class 2: prior ",
+        "end:1/4, class 2: prior ",
     ):
         assert words in shown
     told = run("prior", "info", prior, "--json").json["prior"]

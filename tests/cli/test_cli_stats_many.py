@@ -62,7 +62,7 @@ def maps() -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def mixed(maps: dict[str, np.ndarray]) -> list[str]:
-    """A map in mm³, one of two channels in mm², and one in voxels."""
+    """A map in mm³, one of two channels in mm², and one in pixels."""
     pair = random_map((2, 5, 6), seed=9)
     write(Volume(pair, "CYX", (2.0, 1.5), "um", channels=("axon", "soma")), "pair.ome.tif")
     save("bare.npy", random_map((5, 6), seed=8))
@@ -203,7 +203,7 @@ def test_units_that_differ_stand_in_their_rows(mixed: list[str]) -> None:
     assert "mm³" in found["case_0"]
     assert "µm²" in found["axon"]
     assert "pair.ome.tif" in found["soma"]
-    assert " voxels " in found["bare"]
+    assert " pixels " in found["bare"]
     assert "unknown" in found["bare"]
     assert "(mm" not in shown
     assert "components are 8- or 26-connected" in shown

@@ -281,3 +281,38 @@ def test_lengths_behind_an_sform_that_places_nothing_are_those_of_the_voxels(
     assert (found["expected_volume"], found["volume_unit"]) == (pytest.approx(TUBE.sum() * 0.75), "mm^3")
     pair = json.loads(run("evaluate", path, path, "--metrics", "dice,hd95_mm", "--json").out)
     assert pair["metrics"] == {"dice": 1.0, "hd95_mm": 0.0}
+
+
+def test_a_plane_in_no_known_unit_is_measured_in_pixels(tmp_path: Path) -> None:
+    path, moved = tmp_path / "in.npy", tmp_path / "moved.npy"
+    line = np.zeros((9, 30), np.float32)
+    line[3:6, 2:22] = 0.75
+    np.save(path, line)
+    np.save(moved, np.roll(line, 4, axis=1))
+    files = {name: tmp_path / f"out.{name}" for name in ("csv", "swc", "json")}
+    page = tmp_path / "page.html"
+    options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    told = run("inspect", path, *options, "--report", page)
+    graph = json.loads(files["json"].read_text())["graph"]
+    (row,) = csv.DictReader(files["csv"].read_text().splitlines())
+    # The centreline is the middle row, less at most a pixel at both ends.
+    assert 17 <= graph["length_pixels"] <= 19
+    assert float(row["length_pixels"]) == pytest.approx(graph["length_pixels"])
+    assert (graph["unit"], "total length (pixels): " in told.out) == ("pixels", True)
+    assert "# unit: pixels" in files["swc"].read_text()
+    assert "Length (pixels)" in page.read_text(encoding="utf-8")
+    stats = run("stats", path, "--json", "--csv", tmp_path / "stats.csv")
+    found = json.loads(stats.out)["statistics"]
+    assert (found["volume_unit"], found["expected_volume"]) == ("pixels", 60 * 0.75)
+    (row,) = csv.DictReader((tmp_path / "stats.csv").read_text().splitlines())
+    assert (row["expected_voxels"], row["expected_area_mm2"]) == ("45.0", "")
+    assert "expected foreground (pixels): 45" in run("stats", path).out
+    # All of the moved line's ends are four pixels off.
+    pair = run("evaluate", path, moved, "--metrics", "hd95_pixels,centreline_hd_pixels", "--json")
+    assert json.loads(pair.out)["metrics"] == {"hd95_pixels": 4.0, "centreline_hd_pixels": 4.0}
+    assert "(hd95_pixels, assd_pixels, centreline_hd_pixels)" in pair.err
+    says = "in.npy has no unit of length, and this is called hd95_pixels there"
+    for other in ("hd95_mm", "hd95_um", "hd95_voxels"):
+        refused("evaluate", path, moved, "--metrics", other, says=says)
+    for text in (*(file.read_text() for file in files.values()), told.out, pair.out):
+        assert not re.search(r"_mm|\bmm\b|length_voxels|hd95_voxels", text)

@@ -115,6 +115,18 @@ def test_a_result_keeps_the_size_and_says_where_it_is_from(
     assert out.source.provenance["parameters"]["voxel_size"] == "1umx0.25x0.25"
 
 
+@pytest.mark.parametrize(("shape", "told"), [((9, 12), "2 × 2 pixels"), ((5, 9, 12), "2 × 2 × 2 voxels")])
+def test_a_radius_typed_in_pixels_is_told_in_what_the_image_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("in.npy", np.zeros(shape, np.float32))
+    ended = run("dilate", "in.npy", "out.npy", "--radius", "2 px", "--stats", "out.json")
+    assert f"radius reached {told}" in ended.err
+    (step,) = json.loads(Path("out.json").read_text())["steps"]
+    assert (step["radius_reached"], step["radius_unit"]) == ([2.0] * len(shape), told.split()[-1])
+
+
 def test_a_tiled_run_knows_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", LINE)

@@ -139,7 +139,7 @@ def test_the_box_around_grids_has_the_longest_sides() -> None:
             grid_of((9, 8, 8), (10.0, 10.0, 10.0)),
             r"measures 90 x 80 x 80 mm, which is larger .* 80 x 80 x 80 mm",
         ),
-        (grid_of((8, 8), (10.0, 10.0)), "has 2 spatial axes, and the prior has 3"),
+        (grid_of((8, 8), (10.0, 10.0)), "has 2 spatial axes, and the prior has 3: use a prior of maps in 2D"),
     ],
 )
 def test_a_grid_that_does_not_fit_is_refused(grid: Grid, message: str) -> None:
@@ -150,10 +150,3 @@ def test_a_grid_that_does_not_fit_is_refused(grid: Grid, message: str) -> None:
 def test_headers_may_round_the_size_of_the_box() -> None:
     grid = grid_of((8, 8, 8), (10.0004, 10.0, 10.0))
     CUBE.check(grid, Frame.of(grid))
-
-
-def test_inside() -> None:
-    grid = grid_of((8, 8, 8), (10.0, 10.0, 10.0))
-    assert CUBE.coordinates(grid, Frame.of(grid)).inside()
-    wider = grid_of((8, 8, 10), (10.0, 10.0, 10.0))
-    assert not CUBE.coordinates(wider, Frame.of(grid)).inside()

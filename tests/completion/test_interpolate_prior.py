@@ -143,7 +143,8 @@ def test_a_finer_grid_agrees_at_shared_centres_and_has_no_steps() -> None:
 
 
 def test_a_poor_fit_is_told_in_python() -> None:
-    noise = np.random.default_rng(0).random(heart().array.shape).astype(np.float32) / 4
+    shares = np.random.default_rng(0).dirichlet(np.ones(4), heart().array.shape[1:])
+    noise = np.moveaxis(shares[..., 1:], -1, 0).astype(np.float32)
     with pytest.warns(sm.SoftmorphWarning) as caught:
         found = sm.interpolate(heart().with_array(noise), missing=GAP, prior=prior())
     assert not found.reached

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import torch
 from helpers_prior import untrained
 
+from softmorph_cli.completion.box import Grid
 from softmorph_cli.completion.prior import IntensityRule, background_first
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, SoftmorphWarning
 
 
 def test_mean_and_covariance_of_the_latent_vectors() -> None:
@@ -99,6 +101,21 @@ def test_classes_are_found_by_name_in_any_order() -> None:
 def test_other_classes_are_refused(count: int, names: tuple[str, ...] | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         untrained().exclusive(np.zeros((count, 2, 2), np.float32), names)
+
+
+def test_one_unit_of_lengths_is_taken_as_the_other() -> None:
+    prior = replace(untrained(), directions=None)
+    affine = np.eye(4)[[2, 1, 0, 3]] * [[0.01], [0.01], [0.01], [1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prior.place(Grid((8, 8, 8), affine, True, "mm"), "map.nii")
+    said = "map.nii states no unit of lengths: they are taken as mm, as those of the prior"
+    with pytest.warns(SoftmorphWarning, match=said):
+        prior.place(Grid((8, 8, 8), affine, True, None), "map.nii")
+    unitless = replace(prior, box=replace(prior.box, unit=None))
+    said = "the prior states no unit of lengths: they are taken as mm, as those of map.nii"
+    with pytest.warns(SoftmorphWarning, match=said):
+        unitless.place(Grid((8, 8, 8), affine, True, "mm"), "map.nii")
 
 
 def test_tensors_on_the_cpu_are_float32() -> None:

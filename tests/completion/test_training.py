@@ -125,7 +125,10 @@ def test_a_box_may_be_larger_than_the_maps() -> None:
         found.place(grid)
     found = train(subjects, replace(SHORT, steps=1, box=(160.0, 160.0, 160.0)))
     assert found.box.size == (160.0, 160.0, 160.0)
-    assert found.place(grid)[1].inside()
+    _, place = found.place(grid)
+    ends = place.at(np.array([0, place.size - 1]))
+    # The middles of the outermost voxels of 10 mm.
+    assert np.sort(ends, axis=0) == pytest.approx(np.array([[5 / 160] * 3, [155 / 160] * 3]))
 
 
 def test_maps_that_differ_in_geometry_are_counted_in_voxels() -> None:

@@ -174,16 +174,16 @@ def test_without_a_voxel_size_there_are_no_millimetres() -> None:
     one = pair(np.roll(truth, 3, axis=1), truth, None)
     known = values(pair(np.roll(truth, 3, axis=1), truth, 1.0))
     assert values(one) == {
-        "hd95_voxels": known["hd95_mm"],
-        "assd_voxels": known["assd_mm"],
+        "hd95_pixels": known["hd95_mm"],
+        "assd_pixels": known["assd_mm"],
         "nsd": known["nsd"],
     }
     for metric in surfaces.METRICS:
         assert "size of a voxel is unknown" in metric.compute(one).notes[0]
-        assert metric.compute(one).notes[0].endswith("are in voxels.")
+        assert metric.compute(one).notes[0].endswith("are in pixels.")
     assert values(pair(np.zeros_like(truth), truth, None)) == {
-        "hd95_voxels": None,
-        "assd_voxels": None,
+        "hd95_pixels": None,
+        "assd_pixels": None,
         "nsd": 0.0,
     }
 
@@ -196,8 +196,8 @@ def test_a_note_names_the_unit_of_distances_of_uneven_voxels() -> None:
     )
     one = Pair(mine, its)
     (note,) = HD95.compute(one).notes
-    assert note.endswith("are in voxels along x, of which one along y counts 2.5.")
-    assert HD95.compute(one).values["hd95_voxels"] == pytest.approx(7.5)
+    assert note.endswith("are in pixels along x, of which one along y counts 2.5.")
+    assert HD95.compute(one).values["hd95_pixels"] == pytest.approx(7.5)
 
 
 @pytest.mark.parametrize("unit", ["um", "nm"])

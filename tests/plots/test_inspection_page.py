@@ -310,7 +310,7 @@ def test_unknown_quantities_have_no_column_and_no_histogram() -> None:
     root = parsed(page_of(made(drawing(), quantities=())))
     _, heads, _ = table(root, "branches")
     assert not any(h.startswith(("Radius", "Certainty", "Levels")) for h in heads)
-    assert "Length (voxels)" in heads
+    assert "Length (pixels)" in heads
     assert [f.one("h3").text for f in root.all("figure")] == ["Branch length"]
     assert pairs(root, "cards")["Mean radius"] == "\u2013 not known"
 

@@ -83,13 +83,14 @@ def test_the_columns_of_a_volume_in_millimetres() -> None:
         "branch,component,kind,start_node,end_node,length_mm,chord_mm,tortuosity,"
         "radius_mean_mm,radius_min_mm,radius_max_mm,certainty_mean,certainty_min,levels_mean,levels_min,voxels,"
         "start_z_voxel,start_y_voxel,start_x_voxel,end_z_voxel,end_y_voxel,end_x_voxel,"
-        "start_x_mm,start_y_mm,start_z_mm,end_x_mm,end_y_mm,end_z_mm\n"
+        "start_x_mm,start_y_mm,start_z_mm,end_x_mm,end_y_mm,end_z_mm,"
+        "branch_type,radius_start_mm,radius_end_mm,cross_section_area_mm2,generation,strahler,parent,angle_deg\n"
     )
 
 
-def test_an_unknown_unit_is_voxels_and_a_plane_has_no_z_index() -> None:
+def test_an_unknown_unit_of_a_plane_is_pixels_and_it_has_no_z_index() -> None:
     names = rows_of(voxels_without_unit())[0].keys()
-    assert {"length_voxels", "chord_voxels", "radius_mean_voxels", "start_x_voxels", "end_z_voxels"} <= names
+    assert {"length_pixels", "chord_pixels", "radius_mean_pixels", "start_x_pixels", "end_z_pixels"} <= names
     assert "start_y_voxel" in names
     assert "start_z_voxel" not in names
     assert not [name for name in names if name.endswith("_mm")]
@@ -134,6 +135,13 @@ def test_a_loop_has_no_tortuosity_and_unknown_quantities_are_empty() -> None:
         "certainty_min",
         "levels_mean",
         "levels_min",
+        "radius_start_mm",
+        "radius_end_mm",
+        "cross_section_area_mm2",
+        "generation",
+        "strahler",
+        "parent",
+        "angle_deg",
     }
 
 
@@ -210,12 +218,14 @@ def test_unknown_values_are_null() -> None:
         "length_mm": 0.0,
         "longest_branch_mm": None,
         "tortuosity_mean": None,
+        "generation_max": None,
+        "strahler_max": None,
         "radius": None,
         "certainty": None,
         "levels": None,
     }
     assert document(nothing())["nodes"] == []
-    assert document(voxels_without_unit())["graph"]["unit"] == "voxels"
+    assert document(voxels_without_unit())["graph"]["unit"] == "pixels"
 
 
 # GraphML
@@ -386,7 +396,7 @@ def test_swc_is_in_mm_or_um() -> None:
     mm, um, nm = (np.array([sample[2] for sample in samples_of(text)]) for text in texts.values())
     assert (um == mm).all()
     np.testing.assert_allclose(nm, um / 1000, rtol=1e-15)
-    assert "# unit: voxels\n" in swc_text(voxels_without_unit())[0]
+    assert "# unit: pixels\n" in swc_text(voxels_without_unit())[0]
 
 
 def test_morphio_opens_swc_and_measures_the_same_length(graph: SkeletonGraph, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_unit_in_words_names_the_axis_of_uneven_voxels() -> None:
     assert uneven.counted == "voxels along x, of which one along z counts 4 and one along y counts 0.5"
     assert (
         frame((2, 2), spacing=(5.0, 2.0), unit=None).counted
-        == "voxels along x, of which one along y counts 2.5"
+        == "pixels along x, of which one along y counts 2.5"
     )
     # Cubic but for the rounding of float32, without a size, and with a unit.
     assert frame((2, 2, 2), spacing=(0.7, float(np.float32(0.7)), 0.7), unit=None).counted == "voxels"
@@ -82,7 +82,7 @@ def test_the_unit_in_words_names_the_axis_of_uneven_voxels() -> None:
 @pytest.mark.parametrize("dims", [2, 3])
 def test_without_a_voxel_size_a_unit_has_no_effect(dims: int) -> None:
     where = Frame.of(Volume(np.zeros((2,) * dims, np.float32), "ZYX"[-dims:], None, "mm"))
-    assert (where.suffix, where.finest) == ("voxels", 1.0)
+    assert (where.suffix, where.finest) == ({2: "pixels", 3: "voxels"}[dims], 1.0)
     np.testing.assert_array_equal(where.world(np.arange(dims)), [*range(dims)[::-1], 0][:3])
 
 

@@ -238,12 +238,12 @@ def test_a_diagonal_under_an_oblique_affine() -> None:
     assert branch.length == pytest.approx(20 * np.linalg.norm(oblique()[:3, :3].sum(axis=1)), rel=1e-7)
 
 
-def test_an_unknown_unit_counts_voxels_along_x() -> None:
+def test_an_unknown_unit_counts_pixels_along_x() -> None:
     image = np.zeros((20, 20), bool)
     image[3:14, 4] = True
     image[3, 10:17] = True
     graph = graph_of(image, frame(image.shape, spacing=(2.0, 0.5), unit=None))
-    assert graph.frame.suffix == "voxels"
+    assert graph.frame.suffix == "pixels"
     assert [branch.length for branch in graph.branches] == pytest.approx([10 * 4, 6])
 
 

@@ -64,6 +64,8 @@ def summary(graph: SkeletonGraph) -> dict[str, Any]:
         "tortuosity_mean": (
             float(np.average([t for _, t in bent], weights=[length for length, _ in bent])) if bent else None
         ),
+        "generation_max": max((b.tree.generation for b in graph.branches if b.tree), default=None),
+        "strahler_max": max((b.tree.strahler or 0 for b in graph.branches if b.tree), default=None),
         "radius": radius and {**radius, "unit": unit},
         "certainty": certainty,
         "levels": levels,

@@ -40,7 +40,7 @@ def swc_text(graph: SkeletonGraph) -> tuple[str, tuple[str, ...]]:
     """
     kept = _forest(graph)
     own = graph.frame.unit
-    unit = "voxels" if own is None else "mm" if own == "mm" else "um"
+    unit = graph.frame.suffix if own is None else "mm" if own == "mm" else "um"
     scale = 1.0 if own is None else MILLIMETRES[own] / MILLIMETRES[unit]
     thin = graph.frame.finest / 2
     name = f"# class: {graph.name}\n" if graph.name else ""

@@ -73,7 +73,30 @@ def _columns(frame: Frame) -> dict[str, Callable[[Branch], Cell]]:
     for end, at in ends.items():
         for axis, letter in enumerate("xyz"):
             columns[f"{end}_{letter}_{unit}"] = _coordinate(frame, at, axis)
+    columns |= {
+        "branch_type": attrgetter("type"),
+        f"radius_start_{unit}": _radius_at(0),
+        f"radius_end_{unit}": _radius_at(-1),
+        # In 2D a radius is half a width, and there is no disk.
+        f"cross_section_area_{unit}2": lambda branch: branch.cross_section if frame.dims == 3 else None,
+        "generation": _tree("generation"),
+        "strahler": _tree("strahler"),
+        "parent": _tree("parent"),
+        "angle_deg": _tree("angle"),
+    }
     return columns
+
+
+def _tree(name: str) -> Callable[[Branch], Cell]:
+    return lambda branch: None if branch.tree is None else getattr(branch.tree, name)
+
+
+def _radius_at(end: int) -> Callable[[Branch], Cell]:
+    def get(branch: Branch) -> Cell:
+        radius = branch.along.get(Quantity.RADIUS)
+        return None if radius is None else float(radius[end])
+
+    return get
 
 
 def _spread(quantity: Quantity, part: str) -> Callable[[Branch], Cell]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from softmorph_cli.completion.fitting import explained, fit_intensities, predict
+from softmorph_cli.completion.options import HELD_OUT
 from softmorph_cli.completion.prior import Prior
-from softmorph_cli.completion.training import Subject
+from softmorph_cli.completion.training import Subject, TrainingOptions
 from softmorph_cli.completion.validation import dice_of
+
+
+def with_images(prior: Prior, subjects: Sequence[Subject], options: TrainingOptions) -> Prior:
+    """Return a prior that states how well held-out images are segmented; as it is if it was trained without images."""
+    if prior.intensity is None:
+        return prior
+    found = segmented(prior, subjects, options.seed, options.device)
+    return replace(prior, training={**prior.training, HELD_OUT: found})
 
 
 def segmented(

@@ -311,6 +311,8 @@ def train_and_validate(
         InputError: As `training.train`.
         FileError: As `training.train`.
     """
+    from softmorph_cli.completion.image_validation import with_images  # which imports this module
+
     options = options or TrainingOptions()
     check(subjects)
     if options.box is None:
@@ -322,5 +324,5 @@ def train_and_validate(
     if not held:
         return prior
     others = [subjects[k] for k in sorted(held)]
-    prior = choose_steps(prior, others, 0, options.seed, options.device)
+    prior = with_images(choose_steps(prior, others, 0, options.seed, options.device), others, options)
     return replace(prior, validation=table(prior, others, 0, GAPS, options.seed, options.device, fits))

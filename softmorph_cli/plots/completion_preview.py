@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.classes import background
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.preview import size_words, voxel_size
 from softmorph_cli.plots.prior_sheet import Picture, Row, draw_sheet
@@ -244,9 +245,9 @@ def _classes(volume: Volume, axis: int | None) -> dict[int, str]:
     count = volume.array.shape[axis]
     if volume.channels is not None:
         return {k: name for k, name in enumerate(volume.channels) if name.lower() != "background"}
-    first = int(count > 1 and bool((abs(volume.array.sum(axis=axis) - 1) < 0.02).all()))
+    without = background(np.moveaxis(volume.array, axis, 0), None) if count > 1 else None
     # Numbered as the classes of a prior are.
-    return {k: f"class {at}" for at, k in enumerate(range(first, count), 1)}
+    return {k: f"class {at}" for at, k in enumerate((k for k in range(count) if k != without), 1)}
 
 
 def _shares(volume: Volume, axis: int | None, kept: list[int]) -> Array:

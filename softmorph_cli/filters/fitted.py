@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,3 +180,22 @@ def told(fits: list[FittedPrior], least: float) -> tuple[list[str], list[str], s
         f"{least:g}: the map is completed, but its object may be no such shape as the prior has learned."
     )
     return notes[1:], warnings, short
+
+
+def figures(fits: Sequence[FittedPrior]) -> dict[str, float]:
+    """Return the figures of the fits of a map in a table, by the name of the column.
+
+    Returns:
+        The agreement of the poorest fit with the observed slices, and the means of the measures of prior and logit
+        interpolation on slices that were left out; without what was not measured.
+    """
+    if not fits:
+        return {}
+    found = {"prior_agreement": min(one.agreement for one in fits)}
+    judged = [one.left_out for one in fits if one.left_out is not None]
+    if judged:
+        found |= {
+            f"left_out_{name}": float(np.mean([getattr(one, name) for one in judged]))
+            for name in ("prior", "logit")
+        }
+    return found

@@ -15,7 +15,7 @@ from softmorph_cli.completion import between, slices
 from softmorph_cli.completion.slices import Stack
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters import coarser, resample
-from softmorph_cli.filters.fitted import FittedPrior, told
+from softmorph_cli.filters.fitted import FittedPrior, figures, told
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import SLICE, Volume, rectangular
 
@@ -101,6 +101,11 @@ class Completion:
             return None
         fit = self.fits[0]
         return dict(zip(fit.channels[1:], fit.prior.classes, strict=True))
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What a table has of the map, by the name of the column: the missing slices, and how well a prior fits."""
+        return {"invented_slices": len(self.document["missing"]), **figures(self.fits)}
 
     @property
     def figures(self) -> str:

@@ -45,6 +45,7 @@ class Processed:
         notes: Notes for the user, one sentence each.
         warnings: Warnings for the user, one sentence each.
         shortfall: If a step fell short of what was requested, the sentence that says so; the result is written.
+        invented: Of each step `interpolate` what a table has of it, by the name of the column.
     """
 
     document: dict[str, Any]
@@ -54,6 +55,7 @@ class Processed:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     shortfall: str | None = None
+    invented: tuple[dict[str, Any], ...] = ()
 
 
 def process(
@@ -121,6 +123,7 @@ def process(
     warnings: list[str] = []
     notes: list[str] = []
     completed = None
+    invented: list[dict[str, Any]] = []
     shortfall: str | None = None
     paths = stage_paths(stages, steps, suffix_of(target)) if stages is not None else [None] * len(steps)
     for unsettled, path in zip(steps, paths, strict=True):
@@ -145,6 +148,7 @@ def process(
         if result.completed is not None:
             completed, shortfall = result.completed, result.completed.shortfall or shortfall
             notes += completed.notes
+            invented.append(completed.row)
         results.append(replace(result, image=None, completed=None))
         reports.append(describe.step(step, result, prepared.unit, seconds))
         if len(steps) > 1:
@@ -211,7 +215,16 @@ def process(
         documents.save(document, outputs.stats, force=outputs.force)
     if nested_levels(provenance) is None:
         notes += steps[-1].remarks(before.components_above_half, after.components_above_half)
-    return Processed(document, before, after, tuple(results), tuple(notes), tuple(warnings), shortfall)
+    return Processed(
+        document,
+        before,
+        after,
+        tuple(results),
+        tuple(notes),
+        tuple(warnings),
+        shortfall,
+        tuple(invented),
+    )
 
 
 def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, title: str, words: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,9 @@ from softmorph_cli.completion import fitting, hearts, prior_file
 from softmorph_cli.completion.box import Box, Grid
 from softmorph_cli.completion.network import Architecture, ImplicitFunction
 from softmorph_cli.completion.prior import FitSettings, Prior
+from softmorph_cli.completion.validation import LeftOut
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.fitted import FittedPrior
+from softmorph_cli.filters.fitted import FittedPrior, figures
 from softmorph_cli.filters.operations.interpolate import Interpolate
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.pipeline.batch.recipe import Recipe
@@ -266,3 +269,57 @@ def test_command_chain_and_batch_write_and_end_with_3(
     assert [(one["status"], one["not_reached"]) for one in files] == [("failed", True)] * 2
     assert "b.nrrd: the prior agrees" in err
     np.testing.assert_array_equal(sm.read("out/a.nrrd").array, wanted.image.array)
+
+
+def test_the_summary_of_a_batch_has_the_figures_of_each_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prior_file.save(prior(), Path("hearts.safetensors"))
+    Path("in").mkdir()
+    alone: dict[str, dict[str, Any]] = {}
+    for name, seed, missing in (("b", 101, [3, 4]), ("c", 100, [*range(4), *range(5, 8)])):
+        sm.write(blank(heart(seed), missing), f"in/{name}.nrrd")
+        given = ("--missing", ",".join(map(str, missing)), "--prior", "hearts.safetensors", "--min-fit", 0)
+        out, _ = told("interpolate", f"in/{name}.nrrd", "out.nrrd", *given, "--json", "--force")
+        (step,) = json.loads(out)["steps"]
+        alone[f"in/{name}.nrrd"] = step["interpolation"]
+    text = "interpolate:prior=hearts.safetensors,min-fit={},missing={}"
+    found = {}
+    for name, words_of in (("b", "3:5"), ("c", "0:4,5:8")):
+        # The fit of b alone is called poor.
+        words = (text.format(int(name == "b"), words_of), "--glob", f"{name}.nrrd", "--workers", 1)
+        screen, _ = told("batch", "in", f"out_{name}", *words, code=3 if name == "b" else 0)
+        (one,) = json.loads(Path(f"out_{name}/summary.json").read_text())["files"]
+        (row,) = csv.DictReader(Path(f"out_{name}/summary.csv").read_text().splitlines())
+        wanted = alone[f"in/{name}.nrrd"]
+        (fit,) = wanted["fits"]
+        assert one["invented_slices"] == int(row["invented_slices"]) == len(wanted["missing"])
+        assert one["prior_agreement"] == float(row["prior_agreement"])
+        assert one["prior_agreement"] in fit.values()
+        assert row["warning_texts"] == " | ".join(one["warnings"])
+        assert ("the prior fits less than requested: in/b.nrrd" in screen) == (name == "b")
+        lower = f"the prior is below the interpolation of logits on slices left out: in/{name}.nrrd" in screen
+        found[name] = lower
+        if fit["left_out"] is None:
+            assert "left_out_prior" not in one
+            assert row["left_out_prior"] == row["left_out_logit"] == ""
+        else:
+            for method in ("prior", "logit"):
+                assert (
+                    one[f"left_out_{method}"] == float(row[f"left_out_{method}"]) == fit["left_out"][method]
+                )
+            assert ("left out one at a time" in row["warning_texts"]) == lower
+    # Of the single slice that c has, none can be left out; the untrained prior is poorer than interpolation.
+    assert found == {"b": True, "c": False}
+
+
+def test_figures_of_several_fits_are_the_poorest_and_the_means() -> None:
+    fits: Any = [
+        SimpleNamespace(agreement=0.9, left_out=LeftOut((1,), 0.5, 0.75)),
+        SimpleNamespace(agreement=0.8, left_out=LeftOut((2,), 1.0, 0.25)),
+        SimpleNamespace(agreement=0.95, left_out=None),
+    ]
+    assert figures(fits) == {"prior_agreement": 0.8, "left_out_prior": 0.75, "left_out_logit": 0.5}
+    assert figures(fits[2:]) == {"prior_agreement": 0.95}
+    assert figures([]) == {}

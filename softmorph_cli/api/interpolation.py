@@ -118,8 +118,9 @@ def interpolate(
         method: "logit" (default), "linear", "shape" or "nearest".
         prior: A shape prior, as of `train_prior` or `softmorph prior train`, or the path of its file, in place of a
             method: it is fitted to the observed slices, and gives the others.
-        min_fit: With `prior`: if the soft Dice on the observed slices is below it, by default 0.8, a
-            `SoftmorphWarning` says so, and `.reached` of the result is false.
+        min_fit: With `prior`: if its agreement with the observed slices, 2 sum min(p, q) / sum (p + q) of the
+            probabilities of both, is below it, by default 0.8, a `SoftmorphWarning` says so, and `.reached` of the
+            result is false.
         device: With `prior`: "cpu", "cuda" or "cuda:N"; "auto" is CUDA if there is one.
         threads: With `prior`: the number of CPU threads; None for as many as the machine allows.
 

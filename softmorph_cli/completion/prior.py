@@ -134,6 +134,13 @@ class Prior:
     seed: int = 0
     version: str = __version__
 
+    def __repr__(self) -> str:
+        """Return a summary: the tensors would fill pages."""
+        return (
+            f"<Prior of {', '.join(self.classes)}: {self.axes}, {self.architecture.width} x "
+            f"{self.architecture.layers}, {len(self.latents)} subjects, seed {self.seed}, softmorph {self.version}>"
+        )
+
     @cached_property
     def mean(self) -> Tensor:
         """The mean of the latent vectors, of shape (width,): where each fit starts."""

@@ -113,7 +113,7 @@ class Completion:
         if not self.fits:
             return ""
         worst = min(self.fits, key=lambda fit: fit.agreement)
-        text = f"soft Dice on the observed slices {worst.agreement:.3f}"
+        text = f"agreement with the observed slices {worst.agreement:.3f}"
         if self.shortfall is not None:
             text = f"POOR FIT: {text}"
         if worst.left_out is not None:

@@ -84,7 +84,7 @@ def test_missing_slices_are_the_fitted_prior_and_the_others_stay() -> None:
     given, _ = prior().exclusive(whole.array, whole.channels)
     wanted, fit = fitting.complete(prior(), given, observed[:, None, None], place)
     np.testing.assert_allclose(found.image.array, wanted[1:], atol=1e-6)
-    assert found.document["fits"][0]["dice_observed"] == fit.dice
+    assert found.document["fits"][0]["agreement"] == fit.agreement
     assert found.document["fits"][0]["network"] == prior().network_hash()
     # One observed slice is enough for a prior.
     assert sm.interpolate(whole, missing=[1, 2, 3], prior=prior(), min_fit=0).missing == (
@@ -160,7 +160,7 @@ def test_what_does_not_go_with_a_prior() -> None:
     for message, options in (
         ("either prior or method", {"prior": prior(), "method": "logit"}),
         ("min_fit is of the fit of a prior: add prior", {"min_fit": 0.5}),
-        ("a Dice is from 0 to 1", {"prior": prior(), "min_fit": 80}),
+        ("an agreement is from 0 to 1", {"prior": prior(), "min_fit": 80}),
         ("device is of the fit of a prior: add prior", {"device": "cpu"}),
         ("threads is of the fit of a prior: add prior", {"threads": 2}),
         ("threads 0: at least 1 is needed", {"prior": prior(), "threads": 0}),
@@ -240,7 +240,7 @@ def test_command_chain_and_batch_write_and_end_with_3(
     assert json.loads(out)["device"] == "cpu"
     np.testing.assert_array_equal(sm.read("out.nrrd").array, wanted.image.array)
     np.testing.assert_array_equal(sm.read("new.nrrd").array, wanted.filled.array)
-    assert "error: the prior agrees with the observed slices by a soft Dice of " in err
+    assert "error: the agreement of the prior with the observed slices is " in err
     (step,) = json.loads(out)["steps"]
     assert step["method"] == "prior"
     assert step["parameters"] == {
@@ -252,14 +252,14 @@ def test_command_chain_and_batch_write_and_end_with_3(
     # What the prior knows without the map is drawn too.
     with Image.open("seen.png") as picture:
         assert picture.text["Title"] == "softmorph interpolate a.nrrd"  # type: ignore[attr-defined]
-        assert "POOR FIT: soft Dice on the observed slices" in picture.text["Description"]  # type: ignore[attr-defined]
+        assert "POOR FIT: agreement with the observed slices" in picture.text["Description"]  # type: ignore[attr-defined]
     fits = step["interpolation"]["fits"]
-    assert fits[0]["dice_observed"] == wanted.document["fits"][0]["dice_observed"]
+    assert fits[0]["agreement"] == wanted.document["fits"][0]["agreement"]
     source = sm.read("out.nrrd").source
     assert source is not None
     assert source.provenance["parameters"]["prior"] == "hearts.safetensors"
     _, err = told("interpolate", *words, "0", "--force")
-    assert "note: the prior agrees with the observed slices by a soft Dice of " in err
+    assert "note: the agreement of the prior with the observed slices is " in err
 
     text = "interpolate:missing=3:6,prior=hearts.safetensors,min-fit="
     told("chain", "in/a.nrrd", "chained.nrrd", f"{text}1", "threshold", code=3)
@@ -267,7 +267,7 @@ def test_command_chain_and_batch_write_and_end_with_3(
     out, err = told("batch", "in", "out", f"{text}1", "--workers", 1, "--json", code=3)
     files = json.loads(out)["files"]
     assert [(one["status"], one["not_reached"]) for one in files] == [("failed", True)] * 2
-    assert "b.nrrd: the prior agrees" in err
+    assert "b.nrrd: the agreement of the prior" in err
     np.testing.assert_array_equal(sm.read("out/a.nrrd").array, wanted.image.array)
 
 

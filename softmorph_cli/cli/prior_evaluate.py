@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,10 @@ from softmorph_cli.cli import filtering, prior_tables, report
 from softmorph_cli.cli.command import note
 from softmorph_cli.cli.prior_options import EvaluateOutput, Hidden, Maps, PriorFile, ReadMaps
 from softmorph_cli.cli.progress import reporting
-from softmorph_cli.errors import NotReachedError
 from softmorph_cli.io import documents
 
 if TYPE_CHECKING:
-    from softmorph_cli.completion.prior import Prior, Row
+    from softmorph_cli.completion.prior import Prior
 
 
 def evaluate(
@@ -72,7 +70,9 @@ def evaluate(
         typer.echo(documents.as_json(document))
     else:
         prior_tables.show(f"{path} on {maps}", table, err=output.csv == report.STDOUT)
-    _check_worth(table, path, maps)
+    prior_tables.check_worth(
+        table, path, str(maps), "it has learned other shapes; train one on maps like these"
+    )
 
 
 def _known(prior: Prior, maps: Path) -> list[str]:
@@ -86,17 +86,3 @@ def _known(prior: Prior, maps: Path) -> list[str]:
         f"the prior was trained on maps of the same names ({first_few(known)}): if they are the same maps, the figures "
         "are too good."
     ]
-
-
-def _check_worth(table: Sequence[Row], path: Path, maps: Path) -> None:
-    """Raise an error if the prior is worse than the interpolation of logits in each gap."""
-    from softmorph_cli.completion.validation import ALL
-
-    means = {(row.gap, row.method): row.dice for row in table if row.label == ALL and row.dice is not None}
-    pairs = [(mine, means[hidden, "logit"]) for (hidden, method), mine in means.items() if method == "prior"]
-    if pairs and all(mine < its for mine, its in pairs):
-        mine, its = max(pairs)
-        raise NotReachedError(
-            f"{path} finds hidden slices of {maps} worse than interpolation does, whatever is hidden (Dice {mine:.3f} "
-            f"at best, where logit has {its:.3f}): it has learned other shapes; train one on maps like these."
-        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.cli import filtering
+from softmorph_cli.cli import filtering, prior_tables
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Output
 from softmorph_cli.cli.prior_options import Fitting, ReadImage, SegmentOutput
@@ -71,8 +71,9 @@ def segment(
     if output.json:
         typer.echo(documents.as_json(document))
     if not output.quiet:
+        beside = prior_tables.explained_words(prior)
         counts = ", ".join(f"{name} {count:,} voxels" for name, count in document["voxels"].items())
-        note(f"{target}: {counts}; the prior explains {found.explained:.0%} of the image's variance.")
+        note(f"{target}: {counts}; the prior explains {found.explained:.0%} of the image's variance{beside}.")
     if max(found.explained, 0) < fitting.min_fit:
         raise NotReachedError(
             f"{fitting.prior} explains {max(found.explained, 0):.0%} of the variance of {source}, and "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.cli import report
-from softmorph_cli.completion.options import METHODS
+from softmorph_cli.completion.options import HELD_OUT, METHODS
+from softmorph_cli.errors import NotReachedError
 from softmorph_cli.system.printable import cell
 
 if TYPE_CHECKING:
@@ -75,6 +76,56 @@ def show(title: str, table: Sequence[Row], *, err: bool) -> None:
         f"Dice of the hidden slices, mean of {most} map{'s' if most != 1 else ''} (95 % interval of the mean)"
     )
     report.table(title, ("", *METHODS), lines, err=err, footer=footer, figures=len(METHODS))
+
+
+def check_worth(table: Sequence[Row], path: Path, maps: str, advice: str) -> None:
+    """Raise an error if a prior is worse than the interpolation of logits in each gap of a table.
+
+    Args:
+        table: The rows of a validation.
+        path: The file of the prior.
+        maps: What the message calls the maps of the table.
+        advice: The end of the message: why it may be so, and what to do.
+
+    Raises:
+        NotReachedError: If the prior is worse in each gap.
+    """
+    from softmorph_cli.completion.validation import ALL
+
+    means = {(row.gap, row.method): row.dice for row in table if row.label == ALL and row.dice is not None}
+    pairs = [(mine, means[hidden, "logit"]) for (hidden, method), mine in means.items() if method == "prior"]
+    if pairs and all(mine < its for mine, its in pairs):
+        mine, its = max(pairs)
+        raise NotReachedError(
+            f"{path} finds hidden slices of {maps} worse than interpolation does, whatever is hidden (Dice {mine:.3f} "
+            f"at best, where logit has {its:.3f}): {advice}."
+        )
+
+
+def image_words(prior: Prior) -> str:
+    """Return in words how well held-out images were segmented in the training; "" if none were."""
+    found = prior.training.get(HELD_OUT)
+    if not found:
+        return ""
+    dice = ", ".join(f"{name} {_range(one, '.3f')}" for name, one in found["dice"].items())
+    count = found["subjects"]
+    return (
+        f"held-out images ({count}): {_range(found['explained'], '.0%')} of the variance is explained; Dice of the "
+        f"segmentation: {dice} (mean, least to largest)"
+    )
+
+
+def explained_words(prior: Prior) -> str:
+    """Return in brackets which shares of the variance of held-out images were explained; "" if none were."""
+    found = prior.training.get(HELD_OUT)
+    if not found:
+        return ""
+    each = found["explained"]
+    return f" (held-out images: {each['low']:.0%} to {each['high']:.0%})"
+
+
+def _range(each: Mapping[str, float], how: str) -> str:
+    return f"{each['mean']:{how}} ({each['low']:{how}} to {each['high']:{how}})"
 
 
 def _figure(row: Row) -> str:

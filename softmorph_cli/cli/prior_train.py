@@ -40,7 +40,8 @@ def train(
 
     The prior fills slices that are missing in other maps: softmorph interpolate --prior. Trained with images it also
     segments images: softmorph prior segment. Some maps are held out, and a table shows how well the prior finds their
-    hidden slices, beside interpolation.
+    hidden slices, beside interpolation. The exit status is 3 where the prior is worse than the interpolation of logits
+    whatever is hidden; it is written all the same.
     """
     from softmorph_cli.api.priors import read_maps
     from softmorph_cli.completion import prior_file
@@ -77,6 +78,12 @@ def train(
         typer.echo(documents.as_json(document))
     else:
         _show(prior, target, len(subjects), training.validate, None if finished else document["seconds"])
+    prior_tables.check_worth(
+        prior.validation,
+        target,
+        "held-out maps",
+        "it has learned too little; give more --steps, or more maps",
+    )
 
 
 def _trained(
@@ -139,6 +146,8 @@ def _show(prior: Prior, target: Path, count: int, share: float, seconds: float |
         typer.echo(f"{title}; with {count} maps none can be held out: give {least} or more to measure it")
     else:
         typer.echo(f"{title}; without --validate nothing is known about how good it is")
+    if words := prior_tables.image_words(prior):
+        typer.echo(words)
 
 
 def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device: str, *, force: bool) -> None:
@@ -162,7 +171,7 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device:
     which = "maps that were held out" if others else "maps that it was trained on"
     draw_sheet(
         rows,
-        ("observed", "filled", "the prior's mean", "whole"),
+        ("observed", "filled", "the prior's mean", "truth"),
         prior.classes,
         title=f"softmorph prior train {maps.name}",
         facts=(f"{which}, with 3 of 4 slices hidden",),

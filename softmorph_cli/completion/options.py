@@ -11,6 +11,8 @@ from softmorph_cli.system.parameters import Check, Parameter, at_least, check_al
 ACTIVATIONS: Final = ("sine", "wire", "relu")
 # What is measured beside each other on hidden slices.
 METHODS: Final = ("prior", "logit", "linear")
+# The key of measures on held-out images among the settings of a training that a prior states.
+HELD_OUT: Final = "held_out_images"
 DEVICE: Final = Parameter(
     "Where it is computed: auto, cpu, cuda or cuda:N; auto takes cuda if there is one.", "NAME"
 )

@@ -364,7 +364,7 @@ def how_to_select(volume: Volume, options: str) -> str:
 
     Args:
         volume: The volume.
-        options: Options that select one map, such as "--channel 0 (or 1)"; in Python, keyword arguments of `read`.
+        options: Options that select one map, such as "--channel 0 or 1"; in Python, keyword arguments of `read`.
     """
     if in_shell():
         return f"add {options}"
@@ -374,7 +374,7 @@ def how_to_select(volume: Volume, options: str) -> str:
 
 
 def class_option(volume: Volume) -> str | None:
-    """Return the options that select each class but the background, such as "--channel 1 (or 2)"; None if none."""
+    """Return the options that select each class but the background, such as "--channel 1 or 2"; None if none."""
     from softmorph_cli.io.nnunet import classes  # which imports this module
 
     source = volume.source
@@ -388,5 +388,5 @@ def class_option(volume: Volume) -> str | None:
     first, *others = (name for name, label in zip(names, known, strict=True) if label)
     if not in_shell():
         return named("channel", first)
-    option = named("channel", shlex.quote(str(first)))
-    return f"{option} (or {', '.join(shlex.quote(str(name)) for name in others)})" if others else option
+    *rest, last = [named("channel", shlex.quote(str(first))), *(shlex.quote(str(name)) for name in others)]
+    return f"{', '.join(rest)} or {last}" if rest else last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +66,7 @@ def draw_completion(
     maps = {OBSERVED: before, FILLED: after} | ({} if mean is None else {MEAN: mean})
     names = _classes(after, channels) if classes is None else dict(classes)
     shares = {name: _shares(one, channels, list(names)) for name, one in maps.items()}
-    which = first_index_words(after.channel(0) if "C" in after.mapped_axes else after)
+    which = first_index_words(after if channels is None else _one_class(after, channels))
     box = (
         _without_margins(shares[FILLED], "zyx".index(axis.lower()))
         if invented.ndim == 3
@@ -147,7 +148,8 @@ def _in_slices(
 
     others = tuple(k for k in range(3) if k != axis)
     amount = filled.sum(axis=(0, *(1 + k for k in others)))
-    slices = chosen_slices(invented.mean(axis=others) > 0.5, amount)
+    gone = invented.mean(axis=others) > 0.5
+    slices = chosen_slices(gone, amount)
     across = 0 if axis == 1 else 1
     fullest = int(filled.sum(axis=(0, *(1 + k for k in range(3) if k != across))).argmax())
     cuts = [(across, fullest), *((axis, k) for k in slices)]
@@ -172,6 +174,8 @@ def _in_slices(
         if lie
     ]
     words += ["margins cut off"] if cropped else []
+    if more := gaps_left_out(gone, slices):
+        words.append(f"{more} more gap{'s' if more > 1 else ''} not shown")
     return rows, heads, "".join(f" \u00b7 {word}" for word in words)
 
 
@@ -201,6 +205,28 @@ def chosen_slices(invented: Mask, amount: npt.NDArray[np.float64], most: int = S
     return sorted(taken)
 
 
+def gaps_left_out(invented: Mask, shown: Sequence[int]) -> int:
+    """Return the number of runs of invented slices of which no slice is shown.
+
+    Args:
+        invented: Whether each slice is invented.
+        shown: The indices of the slices that are shown.
+
+    >>> gaps_left_out(np.array([False, True, True, False, True, False]), [0, 1, 2, 3])
+    1
+    """
+    from scipy.ndimage import label
+
+    labels, count = label(invented)
+    return int(count) - len(set(labels[list(shown)].tolist()) - {0})
+
+
+def _one_class(volume: Volume, axis: int) -> Volume:
+    """Return the first class of a map, without the axis of classes, whatever its letter."""
+    axes = volume.axes[:axis] + volume.axes[axis + 1 :]
+    return replace(volume, array=volume.array.take(0, axis), axes=axes, channels=None)
+
+
 def _picture(name: str, shares: Array, invented: Mask, sizes: Sequence[float]) -> Picture:
     return Picture(
         shares,
@@ -216,11 +242,11 @@ def _classes(volume: Volume, axis: int | None) -> dict[int, str]:
     if axis is None:
         return {0: "probability"}
     count = volume.array.shape[axis]
-    names = volume.channels or tuple(f"channel {k}" for k in range(count))
-    rest = [k for k, name in enumerate(names) if name.lower() == "background"]
-    if volume.channels is None and count > 1 and bool((abs(volume.array.sum(axis=axis) - 1) < 0.02).all()):
-        rest = [0]
-    return {k: name for k, name in enumerate(names) if k not in rest}
+    if volume.channels is not None:
+        return {k: name for k, name in enumerate(volume.channels) if name.lower() != "background"}
+    first = int(count > 1 and bool((abs(volume.array.sum(axis=axis) - 1) < 0.02).all()))
+    # Numbered as the classes of a prior are.
+    return {k: f"class {at}" for at, k in enumerate(range(first, count), 1)}
 
 
 def _shares(volume: Volume, axis: int | None, kept: list[int]) -> Array:

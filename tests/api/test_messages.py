@@ -254,12 +254,12 @@ def hard(**given: Any) -> Call:
         (
             lambda: look(CLASSES),
             "one is taken at a time: pass one of them.",
-            "one is taken at a time: add --channel a (or b).",
+            "one is taken at a time: add --channel a or b.",
         ),
         (
             lambda: look(sm.read("classes.nii.gz")),
             "one is taken at a time: pass one of them, such as read('classes.nii.gz', channel=0).",
-            "one is taken at a time: add --channel 0 (or 1).",
+            "one is taken at a time: add --channel 0 or 1.",
         ),
     ],
 )

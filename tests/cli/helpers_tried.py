@@ -107,6 +107,7 @@ ROWS = {
     "--pyramid goes with OME-Zarr": "a pyramid in another format",
     "written: add --pyramid, or leave out --pyramid-pool": "a pool without a pyramid",
     "not a mean or maximum: leave out": "a pool of labels",
+    "makes none: leave out --pool, or give a larger": "a pool and a length that make no voxel larger",
     "or leave out --pool.": "a pool of voxels that get no larger",
     "cannot hold --output-type": "a type that the format does not hold",
     "letter for each, for example --axes": "axes of another number",
@@ -181,6 +182,7 @@ ROWS = {
 # Those whose advice another test types or does.
 ELSEWHERE = {
     "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
+    "too little; give more --steps, or more maps": "cli/test_cli_prior_train.py::test_a_prior_that_learned_too_little_exits_3",
     "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",
     "softmorph prior ": "cli/test_cli_prior.py::test_the_examples_of_help_work",
     "labels, which have a type of their own: leave": "cli/test_cli_prior_use.py::test_what_cannot_be_segmented_is_refused",

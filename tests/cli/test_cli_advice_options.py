@@ -142,9 +142,16 @@ TABLE = {
         mentions=("--spacing iso",),
         code=2,
         then={
-            "--spacing 1mm": "resample map.nii.gz out.nii.gz --pool max --spacing 1mm",
+            "--spacing 1mm": "resample map.nii.gz out.nii.gz --pool max --spacing 4mm",
             "leave out --pool": "resample map.nii.gz out.nii.gz",
         },
+    ),
+    "a pool and a length that make no voxel larger": Row(
+        lambda: save("map.nii.gz", soft()[0]),
+        "resample map.nii.gz out.nii.gz --spacing 1mm --pool max",
+        ("leave out --pool",),
+        "--pool max",
+        mentions=("--spacing",),
     ),
     "a type that the format does not hold": Row(
         lambda: np.save("map.npy", soft()[0]),

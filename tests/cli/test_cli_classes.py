@@ -294,13 +294,13 @@ def test_no_note_where_both_decisions_agree() -> None:
 def test_inspect_proposes_classes_and_not_the_background() -> None:
     p = softmax()
     case(p, p.argmax(axis=0))
-    refused("inspect", "case.npz", says=("(artery, vein)", "add --channel artery (or vein)"))
+    refused("inspect", "case.npz", says=("(artery, vein)", "add --channel artery or vein"))
     run("inspect", "case.npz", "--channel", "artery")
     nifti(p)
-    refused("inspect", "map.nii.gz", says="add --channel 1 (or 2)")
+    refused("inspect", "map.nii.gz", says="add --channel 1 or 2")
     nifti(softmax()[1:])
-    refused("inspect", "map.nii.gz", says="add --channel 0 (or 1)")
-    refused("topology", "numbers", "case.npz", "--plot", "p.png", says="add --channel artery (or vein)")
+    refused("inspect", "map.nii.gz", says="add --channel 0 or 1")
+    refused("topology", "numbers", "case.npz", "--plot", "p.png", says="add --channel artery or vein")
 
 
 @pytest.mark.parametrize(("channel", "name"), [("vein", "vein"), ("2", "vein"), ("0", "background")])

@@ -15,7 +15,7 @@ import pytest
 from helpers_cli import Ended, load, nibabel, refused, run, save
 from helpers_learned import SHAPE, SPACING, TINY, advised, softened, write_hearts
 
-from softmorph_cli import evaluate_prior, read_prior
+from softmorph_cli import evaluate_prior, read_prior, segment
 from softmorph_cli.__main__ import main
 from softmorph_cli.cli import prior_tables
 from softmorph_cli.completion.checkpoint import Checkpoint
@@ -45,6 +45,22 @@ def test_training_tells_how_well_hidden_slices_of_other_maps_are_found(learned: 
     every = next(row for row in told["validation"] if (row["class"], row["method"]) == ("all", "prior"))
     assert f"{every['hidden']}, all: prior {every['dice']:.3f}" in text
     assert (learned / "sheet.png").read_bytes()[:4] == b"\x89PNG"
+    # Images of the same two maps are segmented, and their ranges told.
+    held = told["training"]["held_out_images"]
+    assert held["subjects"] == 2
+    assert f"held-out images (2): {held['explained']['mean']:.0%} (" in text
+    others = sorted({f"case_{k}.nii.gz" for k in range(10)} - set(told["subjects"]))
+    dice = []
+    for name in others:
+        image = learned / "images" / name.replace(".nii.gz", "_0000.nii.gz")
+        truth = load(str(learned / "maps" / name)) > 0
+        found = segment(image, learned / "p.safetensors")
+        assert held["explained"]["low"] - 1e-6 <= found.explained <= held["explained"]["high"] + 1e-6
+        mask = found.volume.array.argmax(0) > 0
+        dice.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
+    assert [held["dice"]["all"][key] for key in ("mean", "low", "high")] == pytest.approx(
+        [np.mean(dice), min(dice), max(dice)]
+    )
     # Nothing else is left.
     assert {one.name for one in learned.iterdir()} == {
         *("maps", "images", "p.safetensors", "sheet.png", "prior.json", "out.txt")

@@ -130,4 +130,24 @@ def test_the_number_of_maps_from_which_on_some_are_held_out(share: float, least:
     says = f"with {least - 1} maps none can be held out: give {least} or more to measure it"
     assert says in run(*short).out
     Path("maps/more.nii.gz").write_bytes(Path("maps/0.nii.gz").read_bytes())
-    assert f"learned from {least - 1} maps, 1 held out" in run(*short, "--force").out
+    assert f"learned from {least - 1} maps, 1 held out" in run(*short, "--force", code=3).out
+
+
+def test_a_prior_that_learned_too_little_exits_3() -> None:
+    Path("maps").mkdir()
+    y, x = np.indices((16, 16)) - 7.5
+    for k in range(10):
+        np.save(f"maps/{k}.npy", (np.hypot(y, x) < 3 + k / 3).astype(np.uint8))
+    small = ("--voxels", "--width", 16, "--layers", 2, "--validate", 0.2, "--steps")
+    for more in ((), ("--resume",)):
+        ended = run(*COMMAND[:4], *small, 30, *more, "--json", code=3)
+        assert "p.safetensors finds hidden slices of held-out maps worse than interpolation does" in ended.err
+        assert "it has learned too little; give more --steps, or more maps." in ended.err
+        table = {
+            (row["hidden"], row["method"]): row["dice"]
+            for row in ended.json["prior"]["validation"]
+            if row["class"] == "all"
+        }
+        assert all(table[hidden, "prior"] < table[hidden, "logit"] for hidden, _ in table)
+    assert read_prior("p.safetensors").training["steps"] == 30
+    assert "worse" not in run(*COMMAND[:4], *small, 200, "--force").err

@@ -123,6 +123,8 @@ def test_an_image_is_segmented_by_its_intensities(prior: Path) -> None:
     same = segment(image, prior)
     np.testing.assert_array_equal(same.volume.array, found)
     assert ended.json["explained"] == same.explained
+    held = read_prior(prior).training["held_out_images"]["explained"]
+    assert f"variance (held-out images: {held['low']:.0%} to {held['high']:.0%})." in ended.err
     assert ended.json["output"]["channels"] == ["background", "class 1", "class 2", "class 3"]
     # The share of the variance that the network's intensities explain cannot be above 1, nor be that of noise.
     assert 0.3 < same.explained < 1

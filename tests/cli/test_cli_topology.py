@@ -218,7 +218,7 @@ def test_maps_that_cannot_be_repaired() -> None:
     save("zero.nii.gz", np.zeros((4, 5, 6), np.float32))
     refused("topology", "repair", "zero.nii.gz", "o.nii.gz", "--betti", "1,0,0", says="0 everywhere")
     softmax()
-    says = ("3 channels", "--channel 1 (or 2)", "--priors")
+    says = ("3 channels", "--channel 1 or 2", "--priors")
     refused("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--betti", "1,0,0", says=says)
 
 

@@ -71,7 +71,7 @@ def test_numbers_of_each_channel() -> None:
     assert Path("n.json").read_text(encoding="utf-8").startswith("{")
     shown = run("topology", "numbers", "softmax.nii.gz").out
     assert shown.count("longest bars of ") == 3
-    says = "holds 3 images, and --plot draws one: add --channel 1 (or 2)."
+    says = "holds 3 images, and --plot draws one: add --channel 1 or 2."
     refused("topology", "numbers", "softmax.nii.gz", "--plot", "n.png", says=says)
     run("topology", "numbers", "softmax.nii.gz", "--plot", "n.png", "--channel", 1)
     with Image.open("n.png") as image:

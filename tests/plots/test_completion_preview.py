@@ -11,7 +11,12 @@ import pytest
 from PIL import Image
 
 from softmorph_cli.plots import completion_preview
-from softmorph_cli.plots.completion_preview import chosen_slices, draw_completion, draw_segmentation
+from softmorph_cli.plots.completion_preview import (
+    chosen_slices,
+    draw_completion,
+    draw_segmentation,
+    gaps_left_out,
+)
 from softmorph_cli.plots.prior_sheet import COLORS, Row, draw_sheet
 from softmorph_cli.volume import Volume
 
@@ -33,6 +38,9 @@ def test_slices_around_the_invented_ones_are_chosen() -> None:
     assert 21 in many
     assert len(many) == 9
     assert many == list(range(many[0], many[0] + 9))
+    # 20 gaps, and those of which a slice is shown.
+    assert gaps_left_out(flags(40, *range(1, 40, 2)), many) == 20 - sum(k % 2 for k in many)
+    assert gaps_left_out(flags(12, 3, 4, 8), [2, 3, 4, 5, 7, 8, 9]) == 0
     # Nothing invented: slices of the whole.
     assert chosen_slices(flags(4), even[:4]) == [0, 1, 2, 3]
     assert len(chosen_slices(flags(40), even)) == 9
@@ -110,12 +118,35 @@ def test_classes_without_the_background_in_2d(tmp_path: Path, monkeypatch: pytes
     invented = np.broadcast_to(flags(8, 3)[:, None], (8, 9))
     volume = Volume(array, "CYX")
     rows, columns, classes = sheet(monkeypatch, volume, volume, invented, "y", 0)
-    assert (columns, classes) == (["observed", "filled"], ["channel 1", "channel 2"])
+    assert (columns, classes) == (["observed", "filled"], ["class 1", "class 2"])
     np.testing.assert_array_equal(rows[0].pictures[1].shares, front)
     named = replace(volume, array=array[::-1], channels=("a", "b", "Background"))
     assert sheet(monkeypatch, named, named, invented, "y", 0)[2] == ["a", "b"]
     _, _, classes = sheet(monkeypatch, volume, volume, invented, "y", 0, classes={2: "vein"})
     assert classes == ["vein"]
+
+
+def test_what_is_said_below_the_title(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classes along any axis are all drawn and none is named as the one shown; gaps that are not shown are counted."""
+    monkeypatch.chdir(tmp_path)
+    kept: list[str] = []
+
+    def seen(rows: list[Row], columns: list[str], classes: list[str], **rest: Any) -> Any:
+        kept[:] = rest["facts"]
+        return draw_sheet(rows, columns, classes, **rest)
+
+    monkeypatch.setattr(completion_preview, "draw_sheet", seen)
+    gone = flags(40, *range(1, 40, 2))
+    invented = np.broadcast_to(gone[:, None, None], (40, 6, 7))
+    array = np.full((3, 40, 6, 7), np.float32(1 / 3))
+    for axes in ("TZYX", "CZYX"):
+        volume = Volume(array, axes)
+        draw_completion(volume, volume, invented, "z", 0, Path("a.png"), force=True)
+        assert not any("showing" in fact for fact in kept)
+        assert any(fact.endswith(" more gaps not shown") for fact in kept)
+    times = Volume(np.stack([array, array]), "TCZYX")
+    draw_completion(times, times, invented, "z", 1, Path("a.png"), force=True)
+    assert "showing time 0 of 2" in kept
 
 
 def test_an_image_is_grey_above_its_classes(tmp_path: Path) -> None:

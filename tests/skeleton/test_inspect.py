@@ -283,11 +283,11 @@ def test_without_limit_or_levels_memory_is_not_estimated(
 @pytest.mark.parametrize(
     ("axes", "more", "says"),
     [
-        ("CYX", {}, r"it holds 2 channels, and one is taken at a time: add --channel 0 \(or 1\)\."),
+        ("CYX", {}, r"it holds 2 channels, and one is taken at a time: add --channel 0 or 1\."),
         (
             "CYX",
             {"channels": ("axon", "soma")},
-            r"2 channels \(axon, soma\), .* add --channel axon \(or soma\)\.",
+            r"2 channels \(axon, soma\), .* add --channel axon or soma\.",
         ),
         ("TYX", {}, r"2 times, .* add --time 0\."),
         ("QYX", {}, r"2 images along Q, .* add --channel-axis Q --channel 0\."),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.filter import LABELS, MASK, Filter, Report
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.system import lengths
@@ -158,7 +158,8 @@ class Resample(Filter):
     pool: Annotated[
         str | None,
         Parameter(
-            "What a coarser voxel is of those it covers: max keeps thin vessels at every threshold. (default: mean)",
+            "What a coarser voxel is of those it covers: max keeps thin vessels at every threshold; maxima enlarge "
+            "vessels: do not measure volumes on the result. (default: mean)",
             "max|mean",
             check=one_of("max", "mean"),
         ),
@@ -184,18 +185,26 @@ class Resample(Filter):
         if self.pool is not None and self.spacing == "iso":
             raise UsageError(
                 f"{named('pool', self.pool)} says how coarser voxels are made, and {named('spacing', 'iso')} makes "
-                f"none: give a length, such as {named('spacing', '1mm')}, or leave out {named('pool')}."
+                f"none: give a larger length, such as {named('spacing', '1mm')}, or leave out {named('pool')}."
             )
 
     def prepare(self, volume: Volume) -> Volume:
         """Return the map on the new grid.
 
         Raises:
-            InputError: If the voxel size of the map is unknown, or the number of lengths does not fit its axes.
+            InputError: If the voxel size of the map is unknown, the number of lengths does not fit its axes, or `pool`
+                has no effect as no axis becomes coarser.
         """
-        from softmorph_cli.filters.resample import requested, resampled
+        from softmorph_cli.filters.resample import requested, resampled, shape_of
 
-        return resampled(volume, requested(volume, self.spacing), pool=self.pool or "mean")
+        spacing = requested(volume, self.spacing)
+        made = zip(shape_of(volume, spacing), volume.array.shape[-volume.spatial_dims :], strict=True)
+        if self.pool is not None and volume.spacing is not None and not any(new < old for new, old in made):
+            raise InputError(
+                f"{named('pool', self.pool)} says how coarser voxels are made, and of these voxels "
+                f"{named('spacing', self.spacing)} makes none: leave out {named('pool')}, or give a larger length."
+            )
+        return resampled(volume, spacing, pool=self.pool or "mean")
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
         """Return the map, which `prepare` has resampled."""

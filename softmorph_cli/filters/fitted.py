@@ -77,7 +77,7 @@ class FittedPrior:
         if volume.spacing is None and volume.affine is None and not voxels:
             if volume.source is None:
                 raise InputError(
-                    "an array does not say how large its voxels are, and the prior counts in lengths: pass a Volume "
+                    "the map does not say how large its voxels are, and the prior counts in lengths: pass a Volume "
                     "with spacing=, such as Volume(array, 'ZYX', spacing=(3, 1, 1), unit='mm')."
                 )
             raise InputError(

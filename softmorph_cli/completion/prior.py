@@ -209,8 +209,9 @@ class Prior:
         """
         found, held, order = background_first(channels, names, name, self.classes)
         if names is None and len(held) != len(self.classes):
+            count = "1 class" if len(held) == 1 else f"{len(held)} classes"
             raise InputError(
-                f"{name} holds {len(held)} classes without names, and the prior has {len(self.classes)} "
+                f"{name} holds {count} without names, and the prior has {len(self.classes)} "
                 f"({', '.join(self.classes)}): give a map with a channel for each, in this order."
             )
         if names is None:

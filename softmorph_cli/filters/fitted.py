@@ -76,6 +76,11 @@ class FittedPrior:
             prior = prior_file.load(prior)
         voxels = prior.box.unit == VOXELS
         if volume.spacing is None and volume.affine is None and not voxels:
+            if volume.source is None:
+                raise InputError(
+                    "the map does not say how large its voxels are, and the prior counts in lengths: pass a Volume "
+                    "with spacing=, such as Volume(array, 'ZYX', spacing=(3, 1, 1), unit='mm')."
+                )
             raise InputError(
                 "the file does not say how large its voxels are, and the prior counts in lengths: write their "
                 "size into the file."

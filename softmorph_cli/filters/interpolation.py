@@ -134,6 +134,8 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
     letter = volume.spatial_axes[axis].lower()
     stack = slices.stack(volume.array, len(volume.mapped_axes) + axis, chosen.missing, letter)
     if not stack.missing and not chosen.to_grid:
+        if stack.outer:
+            raise InputError(slices.empty_ends(stack.outer, letter))
         raise InputError(
             f"no slice between others is empty along {letter}, and no other grid is asked for: there is nothing to "
             f"interpolate; name slices, such as {named('missing', '5:9,12')}, or add {named('spacing', 'iso')}."
@@ -177,6 +179,12 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
             moved = [_on_grid(chosen, one, scale) for one, scale in zip(full, scales, strict=True)]
             made, grid = [np.ascontiguousarray(one.array) for one in moved], moved[0]
         invented, outside = _settle(filled, made, stack.observed, axis, volume, grid)
+        if outside == invented.size:
+            raise InputError(
+                f"{named('like', chosen.like)} lies wholly outside of this map, and the result would be 0 "
+                f"throughout: give an image of the same place, or make a grid of the map's own with "
+                f"{named('spacing', 'iso')}."
+            )
         if outside:
             notes.append(
                 f"{100 * outside / invented.size:.3g} % of the voxels lie outside of the map that was read, and are 0."
@@ -226,12 +234,12 @@ def _notes(chosen: Interpolate, letter: str, stack: Stack) -> list[str]:
         told = "" if chosen.axis is not None else f" (the first axis; {named('axis')} names another)"
         notes.append(
             f"{len(stack.missing)} of {len(stack.observed)} slices along {letter}{told} are invented: "
-            f"{slices.words(stack.missing)}, counted from 0."
+            f"{slices.prose(stack.missing)}, counted from 0."
         )
     if stack.beyond and chosen.known_prior is None:
         notes.append(
-            f"slices {slices.words(stack.beyond)} along {letter} have an observed slice on one side only: the nearest "
-            "one is repeated."
+            f"{slices.prose(stack.beyond)} along {letter} {'has' if len(stack.beyond) == 1 else 'have'} an observed "
+            "slice on one side only: the nearest one is repeated."
         )
     return notes
 

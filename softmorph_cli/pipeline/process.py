@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import CHAIN, COMMAND, LABELS, MASK, Filter
+from softmorph_cli.filters.operations.interpolate import Interpolate
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import documents, exclusive
 from softmorph_cli.io.formats import check_target, suffix_of
@@ -97,7 +98,7 @@ def process(
     reading = reading or ReadOptions()
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
-    original = read_map(source, replace(reading, exclusive=cuts))
+    original = _read(source, replace(reading, exclusive=cuts), steps[0])
     steps = [step.opened(read_grid) for step in steps]
     axes = original.axes
     for step in steps:
@@ -227,6 +228,15 @@ def process(
     )
 
 
+def _read(source: Path, reading: ReadOptions, first: Filter) -> Volume:
+    """Read a map, or the labels to which the first step fits a prior."""
+    if not (isinstance(first, Interpolate) and first.known_prior is not None):
+        return read_map(source, reading)
+    from softmorph_cli.pipeline.subjects import read_for
+
+    return read_for(source, reading, first.known_prior)
+
+
 def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, title: str, words: str) -> None:
     """Draw what was invented of a map, which the last step has completed."""
     from softmorph_cli.plots.completion_preview import draw_completion
@@ -263,10 +273,13 @@ def _combined(
     """
     from softmorph_cli.filters import channels
     from softmorph_cli.io.nnunet import classes
+    from softmorph_cli.pipeline.subjects import label_numbers
 
     try:
         # Only the map as it was read knows the relation of its channels.
         found = classes(original)
+        if (numbers := label_numbers(original.channels)) is not None:
+            found = replace(found, labels=numbers, kind="rest" if found.kind == "complete" else found.kind)
         if outputs.renormalize:
             volume = channels.renormalize(volume, before=unfiltered, kind=found.kind)
         if not outputs.argmax:

@@ -175,7 +175,7 @@ def test_what_does_not_go_with_a_prior() -> None:
         )
     with pytest.raises(InputError, match="device 'cuda:99' is not there"):
         sm.interpolate(heart(), **asked, device="cuda:99")
-    with pytest.raises(InputError, match="the prior counts in lengths"):
+    with pytest.raises(InputError, match="counts in lengths: pass a Volume with spacing="):
         sm.interpolate(sm.Volume(heart().array, "CZYX"), **asked)
     with pytest.raises(InputError, match="every observed slice is empty"):
         sm.interpolate(blank(heart(), [0, 1, 2, 6, 7]), missing=GAP, prior=prior())

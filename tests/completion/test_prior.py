@@ -104,7 +104,7 @@ def test_classes_are_found_by_name_in_any_order() -> None:
             "holds wall, lumen, and the prior lacks lumen: use a prior of the same classes",
         ),
         (1, ("wall",), "holds wall, and the prior also has größe"),
-        (1, None, r"holds 1 classes without names, and the prior has 2 \(wall, größe\)"),
+        (1, None, r"holds 1 class without names, and the prior has 2 \(wall, größe\)"),
     ],
 )
 def test_other_classes_are_refused(count: int, names: tuple[str, ...] | None, message: str) -> None:

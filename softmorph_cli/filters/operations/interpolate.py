@@ -61,8 +61,8 @@ class Interpolate(Filter):
     spacing: Annotated[
         str | None,
         Parameter(
-            "The grid of OUT: iso for cubic voxels of the finest spacing; a length such as 0.5mm; or one for each "
-            "axis, z first. (default: that of IN)",
+            "The grid of OUT: iso for cubic voxels of the finest spacing, as nearly as the extent divides; a length "
+            "such as 0.5mm; or one for each axis, z first. (default: that of IN)",
             "iso|LENGTH[,...]",
             check=check_spacing,
         ),

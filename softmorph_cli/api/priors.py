@@ -100,10 +100,9 @@ def train_subjects(
     Among the settings that the prior states is the fingerprint of all maps and settings, by which a finished training
     is known again.
     """
-    from softmorph_cli.completion.image_validation import segmented
     from softmorph_cli.completion.options import HELD_OUT
     from softmorph_cli.completion.training import TrainingProgress, fingerprint
-    from softmorph_cli.completion.validation import train_and_validate
+    from softmorph_cli.completion.validation import segmented, train_and_validate
 
     def trained(one: TrainingProgress) -> None:
         if progress is not None:

@@ -15,6 +15,7 @@ from softmorph_cli.completion.box import Box, Coordinates
 from softmorph_cli.completion.checkpoint import Checkpoint
 from softmorph_cli.completion.fitting import (
     HALF,
+    explained,
     fit_intensities,
     fit_probabilities,
     predict,
@@ -324,3 +325,40 @@ def train_and_validate(
     others = [subjects[k] for k in sorted(held)]
     prior = choose_steps(prior, others, 0, options.seed, options.device)
     return replace(prior, validation=table(prior, others, 0, GAPS, options.seed, options.device, fits))
+
+
+def segmented(
+    prior: Prior, subjects: Sequence[Subject], seed: int = 0, device: str = "auto"
+) -> dict[str, Any]:
+    """Return how well a prior segments images of subjects that it was not trained on, from their intensities alone.
+
+    Args:
+        prior: A prior that was trained with images.
+        subjects: Subjects with images.
+        seed: The seed of the fits.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        The number of `subjects`; as mean, low and high (the least and the largest) the share of the variance that is
+        `explained`, and the `dice` of each class and of "all" as one; a class that no subject has is left out.
+    """
+    shares: list[float] = []
+    dice: dict[str, list[float]] = {}
+    for one in subjects:
+        assert one.image is not None
+        _, place = prior.place(one.grid, one.name)
+        fit = fit_intensities(prior, one.image, place, None, seed, device)
+        shares.append(explained(prior, fit.latent, one.image, place, device))
+        labels = predict(prior, fit.latent, place, device).argmax(0)
+        for name, value in dice_of(labels, one.probabilities.argmax(0), prior.classes).items():
+            if value is not None:
+                dice.setdefault(name, []).append(value)
+    return {
+        "subjects": len(shares),
+        "explained": _range(shares),
+        "dice": {name: _range(values) for name, values in dice.items()},
+    }
+
+
+def _range(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "low": min(values), "high": max(values)}

@@ -185,7 +185,7 @@ def process(
     first = prepared if len(steps) == 1 else original
     if outputs.preview is not None:
         title = f"softmorph {command} {source.name}{describe.which(original, reading.time)}"
-        words = describe.words(steps)
+        words = describe.words(steps, completed.document["missing"] if completed else ())
         if result.completed is not None:
             _draw_completion(result, prepared, outputs, title, words)
         else:

@@ -10,7 +10,9 @@ import pytest
 from helpers_cli import load, nibabel, refused, run, save
 
 from softmorph_cli.completion.between import fill
+from softmorph_cli.filters.operations.interpolate import Interpolate
 from softmorph_cli.io.reading import read
+from softmorph_cli.pipeline import describe
 
 SPACING = (4.0, 1.0, 1.0)
 GONE = [3, 4, 8]
@@ -96,6 +98,11 @@ def test_empty_slices_at_one_end_alone_are_named() -> None:
     message = refused("interpolate", "short.nii.gz", "out.nii.gz", "--missing", "empty")
     assert "slice 8 along z, at the end of the stack, is empty" in message
     assert "--missing 8 fills it" in message
+
+
+def test_the_line_under_a_picture_names_the_slices() -> None:
+    step = Interpolate(missing="empty", axis="z")
+    assert describe.words([step], GONE) == "method logit, missing slices 3 to 4 and 8, axis z"
 
 
 def test_empty_slices_between_others_are_noted_when_none_is_named() -> None:

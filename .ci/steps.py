@@ -34,9 +34,23 @@ QUICK = [
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py"))),
     *(
         f"tests/{room}"
-        for room in ("rules", "skeleton", "io", "pipeline", "plots", "topology", "bench", "metrics", "losses")
+        for room in (
+            "rules",
+            "skeleton",
+            "io",
+            "pipeline",
+            "plots",
+            "topology",
+            "bench",
+            "metrics",
+            "losses",
+            "completion",
+        )
     ),
-    *(f"tests/cli/test_cli_{name}.py" for name in ("batch", "commands", "chain", "classes", "inspect")),
+    *(
+        f"tests/cli/test_cli_{name}.py"
+        for name in ("batch", "commands", "chain", "classes", "inspect", "interpolate", "prior")
+    ),
 ]
 # They read, measure and run commands, which is what depends on the versions of other packages.
 OLD = [f"tests/{room}" for room in ("io", "skeleton", "metrics", "topology")] + [

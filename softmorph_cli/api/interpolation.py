@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softmorph_cli.completion.prior import Prior
+    from softmorph_cli.filters.operations.interpolate import Interpolate
     from softmorph_cli.volume import Volume
 
 T = TypeVar("T")
@@ -117,9 +118,11 @@ def interpolate(
         like: The path of an image, or a `Volume`, whose grid the result takes; outside of the map it is 0.
         method: "logit" (default), "linear", "shape" or "nearest".
         prior: A shape prior, as of `train_prior` or `softmorph prior train`, or the path of its file, in place of a
-            method: it is fitted to the observed slices, and gives the others.
-        min_fit: With `prior`: if the soft Dice on the observed slices is below it, by default 0.8, a
-            `SoftmorphWarning` says so, and `.reached` of the result is false.
+            method: it is fitted to the observed slices, and gives the others. A file may then hold labels that are
+            classes of the prior; the result has a channel for each.
+        min_fit: With `prior`: if its agreement with the observed slices, 2 sum min(p, q) / sum (p + q) of the
+            probabilities of both, is below it, by default 0.8, a `SoftmorphWarning` says so, and `.reached` of the
+            result is false.
         device: With `prior`: "cpu", "cuda" or "cuda:N"; "auto" is CUDA if there is one.
         threads: With `prior`: the number of CPU threads; None for as many as the machine allows.
 
@@ -155,7 +158,7 @@ def interpolate(
         "threads": threads,
     }
     chosen = Interpolate.make(given)
-    volume = as_volume(image)
+    volume = as_volume(image) if prior is None or not isinstance(image, str | Path) else _read(image, chosen)
     name = str(volume.source.path) if volume.source else "the map"
     _, _, result = perform(chosen, volume, name=name)
     found = result.completed
@@ -175,6 +178,13 @@ def interpolate(
         found.notes,
         found.shortfall,
     )
+
+
+def _read(path: str | Path, chosen: Interpolate) -> Volume:
+    from softmorph_cli.io.options import DEFAULT
+    from softmorph_cli.pipeline.subjects import read_for
+
+    return read_for(Path(path), DEFAULT, chosen.known_prior)
 
 
 def _grid(volume: Volume) -> Volume:

@@ -100,8 +100,9 @@ def train_subjects(
     Among the settings that the prior states is the fingerprint of all maps and settings, by which a finished training
     is known again.
     """
+    from softmorph_cli.completion.options import HELD_OUT
     from softmorph_cli.completion.training import TrainingProgress, fingerprint
-    from softmorph_cli.completion.validation import train_and_validate
+    from softmorph_cli.completion.validation import segmented, train_and_validate
 
     def trained(one: TrainingProgress) -> None:
         if progress is not None:
@@ -119,7 +120,11 @@ def train_subjects(
         prior = train_and_validate(subjects, options, trained, fits=fitted, checkpoint=checkpoint)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    return replace(prior, training={**prior.training, "fingerprint": fingerprint(subjects, options)})
+    known = {**prior.training, "fingerprint": fingerprint(subjects, options)}
+    others = [one for one in subjects if one.name not in set(prior.subjects)]
+    if others and prior.intensity is not None:
+        known[HELD_OUT] = segmented(prior, others, options.seed, options.device)
+    return replace(prior, training=known)
 
 
 def read_prior(path: str | Path) -> Prior:

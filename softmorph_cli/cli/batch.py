@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _RUN = "How the batch runs"
 _PARTS = "Parts of a batch, for array jobs"
+# The most files of which the last lines of a batch say the same.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -247,3 +249,15 @@ def _report(summary: BatchSummary, order: BatchRequest, results: Results) -> Non
     for entry in summary.bad:
         if entry.error is not None:
             report.echo(message(f"failed: {entry.error}"))
+    _name("the prior fits less than requested", [one.input for one in summary.entries if one.poor_fit])
+    _name(
+        "the prior is below the interpolation of logits on slices left out",
+        [one.input for one in summary.entries if one.below_logit],
+    )
+
+
+def _name(what: str, files: list[str]) -> None:
+    """Print the first files of which a sentence is true, and how many more there are."""
+    if files:
+        more = f" and {len(files) - _NAMED:,} more" if len(files) > _NAMED else ""
+        report.echo(message(f"{what}: {', '.join(files[:_NAMED])}{more}"))

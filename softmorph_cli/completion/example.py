@@ -211,7 +211,7 @@ def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]
         filled, fit = complete(prior, one.probabilities, observed, place, device=_DEVICE)
         seen = observed[:, 0, 0]
         kept.append(filled[:, seen].tobytes() == one.probabilities[:, seen].tobytes())
-        agreements.append(fit.dice or 0.0)
+        agreements.append(fit.agreement or 0.0)
         finer = predict(prior, fit.latent, prior.box.coordinates(between_voxels(one.grid), frame), _DEVICE)
         shared.append(np.abs(finer[:, ::2, ::2, ::2] - predict(prior, fit.latent, place, _DEVICE)).max())
     others = []
@@ -220,7 +220,7 @@ def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]
         fit = complete(
             prior, one.probabilities, slices(np.arange(16) % 4 == 0), prior.place(one.grid)[1], device=_DEVICE
         )[1]
-        others.append(fit.dice or 0.0)
+        others.append(fit.agreement or 0.0)
     left_out(prior, fresh[:8])
     chosen = choose_steps(prior, drawn(CHOOSING, CHOOSING_SEED + seed, grids), device=_DEVICE)
     tell(
@@ -260,7 +260,7 @@ def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]
 
 
 def left_out(prior: Prior, subjects: Sequence[Subject]) -> None:
-    """Print the agreement of prior and logit on slices that are left out one at a time."""
+    """Print the Dice of prior and logit on slices that are left out one at a time."""
     began, found = time.process_time(), []
     for one in subjects:
         observed = np.arange(one.grid.shape[0]) % 2 == 0
@@ -271,7 +271,7 @@ def left_out(prior: Prior, subjects: Sequence[Subject]) -> None:
         found.append((result.prior, result.logit, len(result.slices)))
     means, seconds = np.mean(found, axis=0), (time.process_time() - began) / len(subjects)
     tell(
-        f"\nObserved slices left out one at a time, every 2nd observed: agreement of the prior {means[0]:.3f}, of "
+        f"\nObserved slices left out one at a time, every 2nd observed: Dice of the prior {means[0]:.3f}, of "
         f"logit {means[1]:.3f}; {means[2]:.1f} fits and {seconds:.1f} s a stack."
     )
 

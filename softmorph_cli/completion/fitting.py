@@ -44,7 +44,7 @@ class Fit:
 
     Attributes:
         latent: The latent vector, of shape (width,).
-        dice: For a fit to probabilities the agreement on the observed voxels, at most 65,536 of them, drawn at random:
+        agreement: For a fit to probabilities that with the observed voxels, at most 65,536 of them, drawn at random:
             the mean over the foreground classes that reach 0.5 there of 2 sum min(p, q) / sum (p + q). None for a fit
             to an image.
         seconds: The time of the fit.
@@ -52,7 +52,7 @@ class Fit:
     """
 
     latent: Tensor
-    dice: float | None
+    agreement: float | None
     seconds: float
     device: str
 

@@ -134,6 +134,13 @@ class Prior:
     seed: int = 0
     version: str = __version__
 
+    def __repr__(self) -> str:
+        """Return a summary: the tensors would fill pages."""
+        return (
+            f"<Prior of {', '.join(self.classes)}: {self.axes}, {self.architecture.width} x "
+            f"{self.architecture.layers}, {len(self.latents)} subjects, seed {self.seed}, softmorph {self.version}>"
+        )
+
     @cached_property
     def mean(self) -> Tensor:
         """The mean of the latent vectors, of shape (width,): where each fit starts."""
@@ -202,8 +209,9 @@ class Prior:
         """
         found, held, order = background_first(channels, names, name, self.classes)
         if names is None and len(held) != len(self.classes):
+            count = "1 class" if len(held) == 1 else f"{len(held)} classes"
             raise InputError(
-                f"{name} holds {len(held)} classes without names, and the prior has {len(self.classes)} "
+                f"{name} holds {count} without names, and the prior has {len(self.classes)} "
                 f"({', '.join(self.classes)}): give a map with a channel for each, in this order."
             )
         if names is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -34,10 +34,12 @@ class Stack:
     Attributes:
         observed: For each slice whether it is observed, and not missing; shape (n,).
         notes: Notes for the user, one sentence each.
+        outer: The indices of the empty slices at the ends, which are taken as observed.
     """
 
     observed: Slices
     notes: tuple[str, ...] = ()
+    outer: tuple[int, ...] = ()
 
     @property
     def missing(self) -> list[int]:
@@ -122,19 +124,37 @@ def _parts(text: str, name: str = "missing") -> list[tuple[slice | int, str]]:
     return found
 
 
-def words(indices: list[int]) -> str:
+def words(indices: Sequence[int]) -> str:
     """Return slice indices in ascending order as text in the form of --missing, such as "5:9,12"."""
+    return ",".join(str(first) if first == last else f"{first}:{last + 1}" for first, last in _runs(indices))
+
+
+def prose(indices: Sequence[int]) -> str:
+    """Return slice indices in ascending order as a sentence names them.
+
+    >>> prose([5, 6, 7, 8, 12]), prose([15])
+    ('slices 5 to 8 and 12', 'slice 15')
+    """
+    parts = [str(first) if first == last else f"{first} to {last}" for first, last in _runs(indices)]
+    listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"{'slice' if len(indices) == 1 else 'slices'} {listed}"
+
+
+def _runs(indices: Sequence[int]) -> list[list[int]]:
+    """Return the first and the last index of each run of successive indices."""
     runs: list[list[int]] = []
     for index in indices:
-        if runs and runs[-1][1] == index:
-            runs[-1][1] = index + 1
+        if runs and runs[-1][1] == index - 1:
+            runs[-1][1] = index
         else:
-            runs.append([index, index + 1])
-    return ",".join(str(first) if last == first + 1 else f"{first}:{last}" for first, last in runs)
+            runs.append([index, index])
+    return runs
 
 
 def stack(array: npt.NDArray[Any], axis: int, missing: str | None, letter: str) -> Stack:
     """Find the missing slices of a map along an axis.
+
+    Without `missing` every slice is observed, and a note names those between others that are empty.
 
     Empty slices before the first slice that is not empty, and after the last, are usually true: nothing is there. They
     count as observed, and a note says so.
@@ -153,7 +173,7 @@ def stack(array: npt.NDArray[Any], axis: int, missing: str | None, letter: str) 
     """
     count = array.shape[axis]
     if missing is None:
-        return Stack(np.ones(count, np.bool_))
+        return Stack(np.ones(count, np.bool_), _taken(array, axis, letter))
     if missing == EMPTY:
         return _empty(array, axis, letter)
     observed = np.ones(count, np.bool_)
@@ -184,7 +204,7 @@ def stack(array: npt.NDArray[Any], axis: int, missing: str | None, letter: str) 
 
 def _empty(array: npt.NDArray[Any], axis: int, letter: str) -> Stack:
     """Return the stack whose empty slices between others are missing."""
-    held = np.asarray(array.any(axis=tuple(k for k in range(array.ndim) if k != axis % array.ndim)))
+    held = _held(array, axis)
     if not held.any():
         raise InputError(
             f"every slice along {letter} is empty, and there is nothing to interpolate from: give another map."
@@ -194,9 +214,48 @@ def _empty(array: npt.NDArray[Any], axis: int, letter: str) -> Stack:
     notes: tuple[str, ...] = ()
     if outer:
         notes = (
-            f"slices {words(outer)} along {letter}, at the ends of the stack, are empty too and taken as observed; "
-            f"{named('missing', words(outer))} would fill them.",
+            f"{prose(outer)} along {letter}, at the {_ends(outer)} of the stack, {_are(outer)} empty too and taken as "
+            f"observed; {named('missing', words(outer))} would fill {_them(outer)}.",
         )
     observed = held.copy()
     observed[outer] = True
-    return Stack(observed, notes)
+    return Stack(observed, notes, tuple(outer))
+
+
+def empty_ends(outer: Sequence[int], letter: str) -> str:
+    """Return the error message on a stack whose only empty slices are at its ends."""
+    return (
+        f"{prose(outer)} along {letter}, at the {_ends(outer)} of the stack, {_are(outer)} empty, and no slice between "
+        f"others is: {named('missing', words(outer))} fills {_them(outer)}."
+    )
+
+
+def _taken(array: npt.NDArray[Any], axis: int, letter: str) -> tuple[str, ...]:
+    """Return a note on empty slices between others, which nothing says are missing."""
+    held = _held(array, axis)
+    known = np.flatnonzero(held)
+    inner = [int(k) for k in np.flatnonzero(~held) if known.size and known[0] < k < known[-1]]
+    if not inner:
+        return ()
+    return (
+        f"{prose(inner)} along {letter} {_are(inner)} empty and taken as observed; {named('missing', EMPTY)} fills "
+        f"{_them(inner)}.",
+    )
+
+
+def _held(array: npt.NDArray[Any], axis: int) -> Slices:
+    """Return for each slice whether it holds a value other than 0."""
+    return np.asarray(array.any(axis=tuple(k for k in range(array.ndim) if k != axis % array.ndim)))
+
+
+def _ends(outer: Sequence[int]) -> str:
+    """Return "end", or "ends" if slices lie at both."""
+    return "end" if len(_runs(outer)) == 1 else "ends"
+
+
+def _are(indices: Sequence[int]) -> str:
+    return "is" if len(indices) == 1 else "are"
+
+
+def _them(indices: Sequence[int]) -> str:
+    return "it" if len(indices) == 1 else "them"

@@ -15,7 +15,7 @@ from softmorph_cli.completion.box import Box, Coordinates
 from softmorph_cli.completion.checkpoint import Checkpoint
 from softmorph_cli.completion.fitting import (
     HALF,
-    agreement_of,
+    explained,
     fit_intensities,
     fit_probabilities,
     predict,
@@ -49,8 +49,8 @@ class LeftOut:
 
     Attributes:
         slices: Indices of the slices that were left out, one at a time.
-        prior: The agreement of the fitted prior on them: the mean over the foreground classes of
-            2 sum min(p, q) / sum (p + q).
+        prior: The Dice of the fitted prior on them: that of the masks of the most probable class, of all foreground
+            classes as one, over all these slices; the measure of the table of validation.
         logit: That of the interpolation of logits.
     """
 
@@ -71,8 +71,8 @@ def leave_one_out(
 ) -> LeftOut | None:
     """Leave out observed slices one at a time, fit the prior to the others and compare it with interpolation.
 
-    Slices are left out that hold an object and lie between observed ones, at most `most` of them, spread evenly. Each
-    costs one fit.
+    Slices are left out whose masks hold an object and that lie between observed ones, at most `most` of them, spread
+    evenly. Each costs one fit.
 
     Args:
         prior: The prior.
@@ -85,33 +85,34 @@ def leave_one_out(
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Returns:
-        The agreement of both; None if no slice can be left out.
+        The Dice of both; None if no slice can be left out.
     """
     inner = np.flatnonzero(observed)[1:-1]
-    full = [k for k in inner if (probabilities[1:].take(k, axis + 1) >= HALF).any()]
+    labels = probabilities.argmax(0)
+    # A fit to the others needs an object in one of them.
+    solid = [seen and (probabilities[1:].take(k, axis + 1) >= HALF).any() for k, seen in enumerate(observed)]
+    full = [k for k in inner if labels.take(k, axis).any() and any(solid[:k] + solid[k + 1 :])]
     if not full:
         return None
     chosen = [
         full[k] for k in np.unique(np.linspace(0, len(full) - 1, min(most, len(full))).round().astype(int))
     ]
-    found: dict[str, list[Array]] = {"prior": [], "logit": [], "truth": []}
+    found: dict[str, list[npt.NDArray[Any]]] = {"prior": [], "logit": []}
     for k in chosen:
         rest = observed.copy()
         rest[k] = False
-        truth = probabilities.take(k, axis + 1)
         along = _along(rest, axis, probabilities.ndim)
         fit = fit_probabilities(prior, probabilities, along, coordinates, None, seed, device)
         voxels = _voxels(np.arange(len(observed)) == k, axis, coordinates.shape)
         mine = predict_at(prior, fit.latent, coordinates, voxels, device)
-        found["prior"].append(mine.reshape(truth.shape))
+        found["prior"].append(mine.argmax(0).reshape(labels.take(k, axis).shape))
         # Interpolation takes no more than the nearest observed slices on both sides.
         first, last = np.flatnonzero(rest[:k])[-1], k + 1 + np.flatnonzero(rest[k + 1 :])[0]
         around = probabilities.take(np.arange(first, last + 1), axis + 1)
         between_both = interpolated(around, rest[first : last + 1], axis, "logit")
-        found["logit"].append(between_both.take(k - first, axis + 1))
-        found["truth"].append(truth)
-    stacks = {name: np.stack(slices, axis=1) for name, slices in found.items()}
-    each = [agreement_of(stacks[name], stacks["truth"]) or 0.0 for name in ("prior", "logit")]
+        found["logit"].append(between_both.argmax(0).take(k - first, axis))
+    truth = np.stack([labels.take(k, axis) for k in chosen])
+    each = [dice_of(np.stack(masks), truth, ())[ALL] or 0.0 for masks in found.values()]
     return LeftOut(tuple(map(int, chosen)), *each)
 
 
@@ -311,8 +312,6 @@ def train_and_validate(
         InputError: As `training.train`.
         FileError: As `training.train`.
     """
-    from softmorph_cli.completion.image_validation import with_images  # which imports this module
-
     options = options or TrainingOptions()
     check(subjects)
     if options.box is None:
@@ -324,5 +323,42 @@ def train_and_validate(
     if not held:
         return prior
     others = [subjects[k] for k in sorted(held)]
-    prior = with_images(choose_steps(prior, others, 0, options.seed, options.device), others, options)
+    prior = choose_steps(prior, others, 0, options.seed, options.device)
     return replace(prior, validation=table(prior, others, 0, GAPS, options.seed, options.device, fits))
+
+
+def segmented(
+    prior: Prior, subjects: Sequence[Subject], seed: int = 0, device: str = "auto"
+) -> dict[str, Any]:
+    """Return how well a prior segments images of subjects that it was not trained on, from their intensities alone.
+
+    Args:
+        prior: A prior that was trained with images.
+        subjects: Subjects with images.
+        seed: The seed of the fits.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        The number of `subjects`; as mean, low and high (the least and the largest) the share of the variance that is
+        `explained`, and the `dice` of each class and of "all" as one; a class that no subject has is left out.
+    """
+    shares: list[float] = []
+    dice: dict[str, list[float]] = {}
+    for one in subjects:
+        assert one.image is not None
+        _, place = prior.place(one.grid, one.name)
+        fit = fit_intensities(prior, one.image, place, None, seed, device)
+        shares.append(explained(prior, fit.latent, one.image, place, device))
+        labels = predict(prior, fit.latent, place, device).argmax(0)
+        for name, value in dice_of(labels, one.probabilities.argmax(0), prior.classes).items():
+            if value is not None:
+                dice.setdefault(name, []).append(value)
+    return {
+        "subjects": len(shares),
+        "explained": _range(shares),
+        "dice": {name: _range(values) for name, values in dice.items()},
+    }
+
+
+def _range(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "low": min(values), "high": max(values)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ class FittedPrior:
         prior: The prior.
         coordinates: The coordinates of the map's voxels in the prior's box.
         fit: The fitted latent vector, with its agreement on the observed slices.
-        left_out: The agreement on observed slices that were left out of a fit, one at a time, beside that of logit
+        left_out: The Dice of masks on observed slices that were left out of a fit, one at a time, beside that of logit
             interpolation; None if no slice can be left out.
         channels: The channel of the map that holds each class of the prior, -1 for a background that it lacks.
         filled: The map without missing slices, of shape (C, ...).
@@ -75,6 +76,11 @@ class FittedPrior:
             prior = prior_file.load(prior)
         voxels = prior.box.unit == VOXELS
         if volume.spacing is None and volume.affine is None and not voxels:
+            if volume.source is None:
+                raise InputError(
+                    "the map does not say how large its voxels are, and the prior counts in lengths: pass a Volume "
+                    "with spacing=, such as Volume(array, 'ZYX', spacing=(3, 1, 1), unit='mm')."
+                )
             raise InputError(
                 "the file does not say how large its voxels are, and the prior counts in lengths: write their "
                 "size into the file."
@@ -140,14 +146,14 @@ class FittedPrior:
     @property
     def agreement(self) -> float:
         """The agreement with the observed slices: the mean over classes of 2 sum min(p, q) / sum (p + q)."""
-        return self.fit.dice or 0.0
+        return self.fit.agreement or 0.0
 
     @property
     def document(self) -> dict[str, Any]:
         """The entry of the fit in the JSON document."""
         left_out = self.left_out
         return {
-            "dice_observed": self.agreement,
+            "agreement": self.agreement,
             "left_out": None
             if left_out is None
             else {"slices": list(left_out.slices), "prior": left_out.prior, "logit": left_out.logit},
@@ -159,14 +165,14 @@ class FittedPrior:
 def told(fits: list[FittedPrior], least: float) -> tuple[list[str], list[str], str | None]:
     """Return notes and warnings on the fits of a map, and what falls short of the least agreement, or None."""
     worst = min(one.agreement for one in fits)
-    notes = [f"the prior agrees with the observed slices by a soft Dice of {worst:.3f}."]
+    notes = [f"the agreement of the prior with the observed slices is {worst:.3f}."]
     warnings = []
     judged = [one.left_out for one in fits if one.left_out is not None]
     if judged:
         prior, logit = (float(np.mean([getattr(one, name) for one in judged])) for name in ("prior", "logit"))
         text = (
-            f"on observed slices, left out one at a time, the prior has a soft Dice of {prior:.3f} and interpolation "
-            f"of logits {logit:.3f}"
+            f"on observed slices, left out one at a time, the masks of the prior have a Dice of {prior:.3f} and those "
+            f"of interpolated logits {logit:.3f}"
         )
         if prior < logit:
             warnings.append(f"{text}: {named('method', 'logit')} in place of the prior may do better here.")
@@ -175,7 +181,26 @@ def told(fits: list[FittedPrior], least: float) -> tuple[list[str], list[str], s
     if worst >= least:
         return notes, warnings, None
     short = (
-        f"the prior agrees with the observed slices by a soft Dice of {worst:.3f} only, less than {named('min_fit')} "
+        f"the agreement of the prior with the observed slices is {worst:.3f} only, less than {named('min_fit')} "
         f"{least:g}: the map is completed, but its object may be no such shape as the prior has learned."
     )
     return notes[1:], warnings, short
+
+
+def figures(fits: Sequence[FittedPrior]) -> dict[str, float]:
+    """Return the figures of the fits of a map in a table, by the name of the column.
+
+    Returns:
+        The agreement of the poorest fit with the observed slices, and the means of the measures of prior and logit
+        interpolation on slices that were left out; without what was not measured.
+    """
+    if not fits:
+        return {}
+    found = {"prior_agreement": min(one.agreement for one in fits)}
+    judged = [one.left_out for one in fits if one.left_out is not None]
+    if judged:
+        found |= {
+            f"left_out_{name}": float(np.mean([getattr(one, name) for one in judged]))
+            for name in ("prior", "logit")
+        }
+    return found

@@ -15,7 +15,7 @@ from softmorph_cli.completion import between, slices
 from softmorph_cli.completion.slices import Stack
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters import coarser, resample
-from softmorph_cli.filters.fitted import FittedPrior, told
+from softmorph_cli.filters.fitted import FittedPrior, figures, told
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import SLICE, Volume, rectangular
 
@@ -103,12 +103,17 @@ class Completion:
         return dict(zip(fit.channels[1:], fit.prior.classes, strict=True))
 
     @property
+    def row(self) -> dict[str, Any]:
+        """What a table has of the map, by the name of the column: the missing slices, and how well a prior fits."""
+        return {"invented_slices": len(self.document["missing"]), **figures(self.fits)}
+
+    @property
     def figures(self) -> str:
         """How well the prior agrees with the map, for a picture; empty without a prior."""
         if not self.fits:
             return ""
         worst = min(self.fits, key=lambda fit: fit.agreement)
-        text = f"soft Dice on the observed slices {worst.agreement:.3f}"
+        text = f"agreement with the observed slices {worst.agreement:.3f}"
         if self.shortfall is not None:
             text = f"POOR FIT: {text}"
         if worst.left_out is not None:
@@ -129,6 +134,8 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
     letter = volume.spatial_axes[axis].lower()
     stack = slices.stack(volume.array, len(volume.mapped_axes) + axis, chosen.missing, letter)
     if not stack.missing and not chosen.to_grid:
+        if stack.outer:
+            raise InputError(slices.empty_ends(stack.outer, letter))
         raise InputError(
             f"no slice between others is empty along {letter}, and no other grid is asked for: there is nothing to "
             f"interpolate; name slices, such as {named('missing', '5:9,12')}, or add {named('spacing', 'iso')}."
@@ -172,6 +179,12 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
             moved = [_on_grid(chosen, one, scale) for one, scale in zip(full, scales, strict=True)]
             made, grid = [np.ascontiguousarray(one.array) for one in moved], moved[0]
         invented, outside = _settle(filled, made, stack.observed, axis, volume, grid)
+        if outside == invented.size:
+            raise InputError(
+                f"{named('like', chosen.like)} lies wholly outside of this map, and the result would be 0 "
+                f"throughout: give an image of the same place, or make a grid of the map's own with "
+                f"{named('spacing', 'iso')}."
+            )
         if outside:
             notes.append(
                 f"{100 * outside / invented.size:.3g} % of the voxels lie outside of the map that was read, and are 0."
@@ -221,12 +234,12 @@ def _notes(chosen: Interpolate, letter: str, stack: Stack) -> list[str]:
         told = "" if chosen.axis is not None else f" (the first axis; {named('axis')} names another)"
         notes.append(
             f"{len(stack.missing)} of {len(stack.observed)} slices along {letter}{told} are invented: "
-            f"{slices.words(stack.missing)}, counted from 0."
+            f"{slices.prose(stack.missing)}, counted from 0."
         )
     if stack.beyond and chosen.known_prior is None:
         notes.append(
-            f"slices {slices.words(stack.beyond)} along {letter} have an observed slice on one side only: the nearest "
-            "one is repeated."
+            f"{slices.prose(stack.beyond)} along {letter} {'has' if len(stack.beyond) == 1 else 'have'} an observed "
+            "slice on one side only: the nearest one is repeated."
         )
     return notes
 

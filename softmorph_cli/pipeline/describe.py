@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli import __version__
+from softmorph_cli.completion.slices import prose
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.pipeline.result_files import default_type
@@ -91,14 +92,21 @@ def over_input(source: Path, target: Path) -> list[str]:
     return [f"{target} is IN as well: the map that is read is replaced by its result."] if same else []
 
 
-def words(steps: Sequence[Filter]) -> str:
-    """Return the line under a picture: the method and the parameters, or the names of several steps."""
+def words(steps: Sequence[Filter], missing: Sequence[int] = ()) -> str:
+    """Return the line under a picture: the method and the parameters, or the names of several steps.
+
+    Args:
+        steps: The filters.
+        missing: The slices that were missing, of a single filter that filled them.
+    """
     if len(steps) > 1:
         return " \u2192 ".join(one.operation for one in steps)
     only = steps[0]
     method = {"method": only.method_in_force} if only.method_in_force not in (None, "binary") else {}
     settings = {name: value for name, value in only.in_force.items() if name in _DRAWN}
     chosen = {name: value for name, value in only.parameters.items() if value is not None}
+    if missing:
+        chosen["missing"] = prose(missing)
     return ", ".join(
         name.replace("_", "-") if value is True else f"{name.replace('_', '-')} {value}"
         for name, value in {**method, **settings, **chosen}.items()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import CHAIN, COMMAND, LABELS, MASK, Filter
+from softmorph_cli.filters.operations.interpolate import Interpolate
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import documents, exclusive
 from softmorph_cli.io.formats import check_target, suffix_of
@@ -45,6 +46,7 @@ class Processed:
         notes: Notes for the user, one sentence each.
         warnings: Warnings for the user, one sentence each.
         shortfall: If a step fell short of what was requested, the sentence that says so; the result is written.
+        invented: Of each step `interpolate` what a table has of it, by the name of the column.
     """
 
     document: dict[str, Any]
@@ -54,6 +56,7 @@ class Processed:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     shortfall: str | None = None
+    invented: tuple[dict[str, Any], ...] = ()
 
 
 def process(
@@ -95,7 +98,7 @@ def process(
     reading = reading or ReadOptions()
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
-    original = read_map(source, replace(reading, exclusive=cuts))
+    original = _read(source, replace(reading, exclusive=cuts), steps[0])
     steps = [step.opened(read_grid) for step in steps]
     axes = original.axes
     for step in steps:
@@ -121,6 +124,7 @@ def process(
     warnings: list[str] = []
     notes: list[str] = []
     completed = None
+    invented: list[dict[str, Any]] = []
     shortfall: str | None = None
     paths = stage_paths(stages, steps, suffix_of(target)) if stages is not None else [None] * len(steps)
     for unsettled, path in zip(steps, paths, strict=True):
@@ -145,6 +149,7 @@ def process(
         if result.completed is not None:
             completed, shortfall = result.completed, result.completed.shortfall or shortfall
             notes += completed.notes
+            invented.append(completed.row)
         results.append(replace(result, image=None, completed=None))
         reports.append(describe.step(step, result, prepared.unit, seconds))
         if len(steps) > 1:
@@ -180,7 +185,7 @@ def process(
     first = prepared if len(steps) == 1 else original
     if outputs.preview is not None:
         title = f"softmorph {command} {source.name}{describe.which(original, reading.time)}"
-        words = describe.words(steps)
+        words = describe.words(steps, completed.document["missing"] if completed else ())
         if result.completed is not None:
             _draw_completion(result, prepared, outputs, title, words)
         else:
@@ -211,7 +216,25 @@ def process(
         documents.save(document, outputs.stats, force=outputs.force)
     if nested_levels(provenance) is None:
         notes += steps[-1].remarks(before.components_above_half, after.components_above_half)
-    return Processed(document, before, after, tuple(results), tuple(notes), tuple(warnings), shortfall)
+    return Processed(
+        document,
+        before,
+        after,
+        tuple(results),
+        tuple(notes),
+        tuple(warnings),
+        shortfall,
+        tuple(invented),
+    )
+
+
+def _read(source: Path, reading: ReadOptions, first: Filter) -> Volume:
+    """Read a map, or the labels to which the first step fits a prior."""
+    if not (isinstance(first, Interpolate) and first.known_prior is not None):
+        return read_map(source, reading)
+    from softmorph_cli.pipeline.subjects import read_for
+
+    return read_for(source, reading, first.known_prior)
 
 
 def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, title: str, words: str) -> None:
@@ -250,10 +273,13 @@ def _combined(
     """
     from softmorph_cli.filters import channels
     from softmorph_cli.io.nnunet import classes
+    from softmorph_cli.pipeline.subjects import label_numbers
 
     try:
         # Only the map as it was read knows the relation of its channels.
         found = classes(original)
+        if (numbers := label_numbers(original.channels)) is not None:
+            found = replace(found, labels=numbers, kind="rest" if found.kind == "complete" else found.kind)
         if outputs.renormalize:
             volume = channels.renormalize(volume, before=unfiltered, kind=found.kind)
         if not outputs.argmax:

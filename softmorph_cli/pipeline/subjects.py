@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,13 @@ from softmorph_cli.completion.training import Subject
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.options import DEFAULT, ReadOptions
-from softmorph_cli.io.reading import read_either, read_image, read_labels
+from softmorph_cli.io.reading import read_either, read_image, read_labels, read_map
 from softmorph_cli.pipeline.batch.plan import FileSelection, first_few, inputs
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
+
+if TYPE_CHECKING:
+    from softmorph_cli.completion.prior import Prior
 
 # What nnU-Net adds to the name of a case in that of its first image.
 _FIRST_IMAGE: Final = "_0000"
@@ -73,6 +77,45 @@ def read_subjects(
         image = None if beside is None else _image(beside[name], volume, folder / name)
         subjects.append(Subject.of(name, volume, image, voxels))
     return subjects
+
+
+def read_for(path: Path, reading: ReadOptions, prior: Prior | Path | None) -> Volume:
+    """Read a map to which a prior of several classes may be fitted: labels as one channel for each of its classes.
+
+    Args:
+        path: The file.
+        reading: The options of reading.
+        prior: The prior, or its file; None for a map without one.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the file is no map, or holds labels that are no classes of the prior.
+    """
+    if isinstance(prior, Path):
+        from softmorph_cli.completion import prior_file
+
+        prior = prior_file.load(prior)
+    if prior is None or len(prior.classes) == 1:
+        return read_map(path, reading)
+    read = _map_or_labels(path, reading, surely=False)
+    if isinstance(read, Volume):
+        return read
+    labels, like = read
+    taken, held = label_numbers(prior.classes), [int(k) for k in np.unique(labels) if k]
+    if taken is None or not set(held) <= set(taken):
+        raise InputError(
+            f"{path} holds the labels {', '.join(map(str, held))}, and the classes of the prior are "
+            f"{', '.join(prior.classes)}: use a prior that was trained on these labels, or give probabilities with a "
+            "channel for each class."
+        )
+    note = f"labels are read as probabilities of 0 and 1, a channel each: {', '.join(prior.classes)}."
+    return replace(_one_hot(labels, like, taken), notes=(*like.notes, note))
+
+
+def label_numbers(names: Sequence[str] | None) -> tuple[int, ...] | None:
+    """Return the labels of channels that are named after them, "class 2" for label 2; None if any is not."""
+    found = [re.fullmatch(r"class (\d+)", name) for name in names or ()]
+    return tuple(int(one[1]) for one in found if one) if found and all(found) else None
 
 
 def _map_or_labels(path: Path, reading: ReadOptions, *, surely: bool) -> Volume | tuple[Labels, Volume]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers_advice import Row, after, follow, soft
-from helpers_cli import save
+from helpers_cli import nibabel, save
 
 from softmorph_cli.completion import prior_file
 from softmorph_cli.completion.box import Box
@@ -20,6 +21,21 @@ def with_gaps(name: str) -> None:
     image = soft()
     image[[0, 2, 5]] = 0
     save(name, image)
+
+
+def with_an_empty_end() -> None:
+    """Write a map whose last slice is empty."""
+    image = soft()
+    image[5] = 0
+    save("map.nii.gz", image)
+
+
+def with_an_image_elsewhere() -> None:
+    """Write a map, and an image 500 mm away from it."""
+    save("map.nii.gz", soft())
+    affine = nibabel.load("map.nii.gz").affine.copy()
+    affine[:3, 3] += 500
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7), np.uint8), affine), "far.nii.gz")
 
 
 def with_a_prior() -> None:
@@ -76,6 +92,27 @@ TABLE = {
             "--missing 0,5": "interpolate map.nii.gz ends.nii.gz --missing 0,5",
             "--axis": "interpolate map.nii.gz across.nii.gz --missing 3 --axis x",
         },
+    ),
+    "slices that are empty at an end alone": Row(
+        with_an_empty_end,
+        "interpolate map.nii.gz out.nii.gz --missing empty",
+        ("--missing 5",),
+        without="--missing empty",
+        then={"--missing 5": "interpolate map.nii.gz out.nii.gz --missing 5"},
+    ),
+    "empty slices that are not named": Row(
+        lambda: with_gaps("map.nii.gz"),
+        "interpolate map.nii.gz out.nii.gz --spacing iso",
+        ("--missing empty",),
+        code=0,
+        then={"--missing empty": "interpolate map.nii.gz whole.nii.gz --spacing iso --missing empty"},
+    ),
+    "the grid of an image of another place": Row(
+        with_an_image_elsewhere,
+        "interpolate map.nii.gz out.nii.gz --like far.nii.gz",
+        ("--spacing iso",),
+        mentions=("--like",),
+        then={"--spacing iso": "interpolate map.nii.gz out.nii.gz --spacing iso"},
     ),
     "one slice that is observed": Row(
         with_a_prior,

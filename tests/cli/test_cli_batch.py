@@ -14,6 +14,7 @@ from helpers_cli import complaint, everything, load, run, save
 from helpers_folders import GOOD, batch, blob, break_one, counts, results, times
 
 import softmorph_cli
+from softmorph_cli.pipeline.batch.manifest import DONE, FAILED, BatchManifest, Record, name_of
 
 
 def test_six_good_files_beside_a_broken_one(source: Path) -> None:
@@ -303,3 +304,27 @@ def test_network_outputs(source: Path) -> None:
     )
     assert counts(batch("dilate", "--channel", "vessel", "--json")) == {"done": 2}
     assert set(results()) == {"one.nii.gz", "two.nii.gz"}
+
+
+def test_files_of_poor_fits_are_named_up_to_five_and_then_counted() -> None:
+    Path("out").mkdir()
+    # The prior of x and of the file without figures is not below interpolation.
+    better = {"prior_agreement": 0.9, "left_out_prior": 0.75, "left_out_logit": 0.5}
+    worse = {"prior_agreement": 0.5, "left_out_prior": 0.25, "left_out_logit": 0.5}
+    with BatchManifest(Path("out", name_of()), {"steps": []}) as lines:
+        for name in "abcdefg":
+            row = worse | {"not_reached": True, "error": "poor"}
+            lines.write(Record(f"{name}.npy", f"{name}.npy", FAILED, 1.0, row=row if name < "c" else worse))
+        lines.write(Record("x.npy", "x.npy", DONE, 1.0, row=better))
+        lines.write(Record("y.npy", "y.npy", DONE, 1.0, row={"invented_slices": 3}))
+    said = run("batch", "in", "out", "--summarize", code=1).out.splitlines()
+    assert said[-2:] == [
+        "the prior fits less than requested: in/a.npy, in/b.npy",
+        "the prior is below the interpolation of logits on slices left out: "
+        "in/a.npy, in/b.npy, in/c.npy, in/d.npy, in/e.npy and 2 more",
+    ]
+    with Path("out/summary.csv").open(newline="") as stream:
+        rows = {row["input"]: row for row in csv.DictReader(stream)}
+    names = ("invented_slices", "prior_agreement", "left_out_prior", "left_out_logit", "warning_texts")
+    assert [rows["in/x.npy"][name] for name in names] == ["", "0.9", "0.75", "0.5", ""]
+    assert [rows["in/y.npy"][name] for name in names] == ["3", "", "", "", ""]

@@ -10,7 +10,9 @@ import pytest
 from helpers_cli import load, nibabel, refused, run, save
 
 from softmorph_cli.completion.between import fill
+from softmorph_cli.filters.operations.interpolate import Interpolate
 from softmorph_cli.io.reading import read
+from softmorph_cli.pipeline import describe
 
 SPACING = (4.0, 1.0, 1.0)
 GONE = [3, 4, 8]
@@ -50,7 +52,7 @@ def test_what_is_written_said_and_in_the_document() -> None:
     for image in ("out.nii.gz", "new.nii.gz"):
         np.testing.assert_array_equal(nibabel.load(image).affine, nibabel.load("map.nii.gz").affine)
     assert (
-        "3 of 10 slices along z (the first axis; --axis names another) are invented: 3:5,8, counted"
+        "3 of 10 slices along z (the first axis; --axis names another) are invented: slices 3 to 4 and 8, counted"
         in ended.err
     )
     (step,) = ended.json["steps"]
@@ -80,9 +82,45 @@ def test_methods(method: str) -> None:
 
 def test_slices_at_the_ends_are_said_to_be_repeated() -> None:
     ended = run("interpolate", "map.nii.gz", "out.nii.gz", "--missing=:2,-1", "--axis", "z")
-    assert "slices 0:2,9 along z have an observed slice on one side only" in ended.err
+    assert "slices 0 to 1 and 9 along z have an observed slice on one side only" in ended.err
     assert "the first axis" not in ended.err
     np.testing.assert_allclose(load("out.nii.gz")[1], ball()[2], atol=1e-6)
+
+
+def test_empty_slices_at_one_end_alone_are_named() -> None:
+    array = ball()
+    array[8:] = 0
+    save("short.nii.gz", array, SPACING)
+    message = refused("interpolate", "short.nii.gz", "out.nii.gz", "--missing", "empty")
+    assert "slices 8 to 9 along z, at the end of the stack, are empty" in message
+    assert "--missing 8:10 fills them" in message
+    save("short.nii.gz", array[:9], SPACING)
+    message = refused("interpolate", "short.nii.gz", "out.nii.gz", "--missing", "empty")
+    assert "slice 8 along z, at the end of the stack, is empty" in message
+    assert "--missing 8 fills it" in message
+
+
+def test_the_line_under_a_picture_names_the_slices() -> None:
+    step = Interpolate(missing="empty", axis="z")
+    assert describe.words([step], GONE) == "method logit, missing slices 3 to 4 and 8, axis z"
+
+
+def test_empty_slices_between_others_are_noted_when_none_is_named() -> None:
+    assert "slices 3 to 4 and 8 along z are empty and taken as observed; --missing empty fills them." in (
+        run("interpolate", "map.nii.gz", "out.nii.gz", "--spacing", "iso").err
+    )
+    assert "are empty" not in (
+        run("interpolate", "map.nii.gz", "new.nii.gz", "--spacing", "iso", "--missing", "empty").err
+    )
+
+
+def test_the_grid_of_an_image_of_another_place_is_refused() -> None:
+    affine = nibabel.load("map.nii.gz").affine.copy()
+    affine[:3, 3] += 500
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7), np.uint8), affine), "far.nii")
+    message = refused("interpolate", "map.nii.gz", "out.nii.gz", "--like", "far.nii")
+    assert "map.nii.gz: --like far.nii lies wholly outside of this map" in message
+    assert not Path("out.nii.gz").exists()
 
 
 def test_a_chain_with_a_finer_grid_a_picture_and_the_mask_of_the_step(tmp_path: Path) -> None:
@@ -196,7 +234,7 @@ def test_what_is_refused() -> None:
     for words, message in (
         (
             ("--missing", "3,10"),
-            "map.nii.gz: --missing 3,10: there is no slice 10 along z, which has 10, 0 to 9.",
+            "map.nii.gz: --missing 3,10: there is no slice 10 along z, which has 10: name slices from 0 to 9.",
         ),
         (("--missing", "1:"), "map.nii.gz: 1 slice along z is observed, and at least 2 are needed"),
         (("--missing", ":"), "map.nii.gz: --missing : names every slice along z"),

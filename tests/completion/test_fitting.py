@@ -71,8 +71,8 @@ def test_both_fits_find_more_than_the_mean_latent_vector() -> None:
             agreement_of(predict(prior(), fit.latent, place), one.probabilities)
             for fit in (of_slices, of_image)
         ]
-        assert of_slices.dice == pytest.approx(found[0])
-        assert of_image.dice is None
+        assert of_slices.agreement == pytest.approx(found[0])
+        assert of_image.agreement is None
         gains.append([found[0] or 0, found[1] or 0, mean or 0])
     slices, image, mean_latent = np.mean(gains, axis=0)
     assert slices > image > mean_latent
@@ -142,8 +142,8 @@ def test_a_large_map_is_measured_on_some_of_its_voxels(monkeypatch: pytest.Monke
     monkeypatch.setattr(fitting, "_MEASURED", 1500)
     part = fit_probabilities(prior(), one.probabilities, np.array(True), place)
     assert torch.equal(part.latent, whole.latent)
-    assert part.dice != whole.dice
-    assert part.dice == pytest.approx(whole.dice, abs=0.05)
+    assert part.agreement != whole.agreement
+    assert part.agreement == pytest.approx(whole.agreement, abs=0.05)
 
 
 def test_maps_in_2d() -> None:
@@ -153,8 +153,8 @@ def test_maps_in_2d() -> None:
     rows = np.arange(16) % 3 == 0
     filled, fit = complete(discs, one.probabilities, rows[:, None], place)
     assert filled[:, rows].tobytes() == one.probabilities[:, rows].tobytes()
-    assert fit.dice is not None
-    assert fit.dice > 0.8
+    assert fit.agreement is not None
+    assert fit.agreement > 0.8
 
 
 def test_fits_that_cannot_be() -> None:

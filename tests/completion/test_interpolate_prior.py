@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,9 @@ from softmorph_cli.completion import fitting, hearts, prior_file
 from softmorph_cli.completion.box import Box, Grid
 from softmorph_cli.completion.network import Architecture, ImplicitFunction
 from softmorph_cli.completion.prior import FitSettings, Prior
+from softmorph_cli.completion.validation import LeftOut
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.fitted import FittedPrior
+from softmorph_cli.filters.fitted import FittedPrior, figures
 from softmorph_cli.filters.operations.interpolate import Interpolate
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.pipeline.batch.recipe import Recipe
@@ -81,7 +84,7 @@ def test_missing_slices_are_the_fitted_prior_and_the_others_stay() -> None:
     given, _ = prior().exclusive(whole.array, whole.channels)
     wanted, fit = fitting.complete(prior(), given, observed[:, None, None], place)
     np.testing.assert_allclose(found.image.array, wanted[1:], atol=1e-6)
-    assert found.document["fits"][0]["dice_observed"] == fit.dice
+    assert found.document["fits"][0]["agreement"] == fit.agreement
     assert found.document["fits"][0]["network"] == prior().network_hash()
     # One observed slice is enough for a prior.
     assert sm.interpolate(whole, missing=[1, 2, 3], prior=prior(), min_fit=0).missing == (
@@ -157,7 +160,7 @@ def test_what_does_not_go_with_a_prior() -> None:
     for message, options in (
         ("either prior or method", {"prior": prior(), "method": "logit"}),
         ("min_fit is of the fit of a prior: add prior", {"min_fit": 0.5}),
-        ("a Dice is from 0 to 1", {"prior": prior(), "min_fit": 80}),
+        ("an agreement is from 0 to 1", {"prior": prior(), "min_fit": 80}),
         ("device is of the fit of a prior: add prior", {"device": "cpu"}),
         ("threads is of the fit of a prior: add prior", {"threads": 2}),
         ("threads 0: at least 1 is needed", {"prior": prior(), "threads": 0}),
@@ -172,7 +175,7 @@ def test_what_does_not_go_with_a_prior() -> None:
         )
     with pytest.raises(InputError, match="device 'cuda:99' is not there"):
         sm.interpolate(heart(), **asked, device="cuda:99")
-    with pytest.raises(InputError, match="the prior counts in lengths"):
+    with pytest.raises(InputError, match="counts in lengths: pass a Volume with spacing="):
         sm.interpolate(sm.Volume(heart().array, "CZYX"), **asked)
     with pytest.raises(InputError, match="every observed slice is empty"):
         sm.interpolate(blank(heart(), [0, 1, 2, 6, 7]), missing=GAP, prior=prior())
@@ -237,7 +240,7 @@ def test_command_chain_and_batch_write_and_end_with_3(
     assert json.loads(out)["device"] == "cpu"
     np.testing.assert_array_equal(sm.read("out.nrrd").array, wanted.image.array)
     np.testing.assert_array_equal(sm.read("new.nrrd").array, wanted.filled.array)
-    assert "error: the prior agrees with the observed slices by a soft Dice of " in err
+    assert "error: the agreement of the prior with the observed slices is " in err
     (step,) = json.loads(out)["steps"]
     assert step["method"] == "prior"
     assert step["parameters"] == {
@@ -249,14 +252,14 @@ def test_command_chain_and_batch_write_and_end_with_3(
     # What the prior knows without the map is drawn too.
     with Image.open("seen.png") as picture:
         assert picture.text["Title"] == "softmorph interpolate a.nrrd"  # type: ignore[attr-defined]
-        assert "POOR FIT: soft Dice on the observed slices" in picture.text["Description"]  # type: ignore[attr-defined]
+        assert "POOR FIT: agreement with the observed slices" in picture.text["Description"]  # type: ignore[attr-defined]
     fits = step["interpolation"]["fits"]
-    assert fits[0]["dice_observed"] == wanted.document["fits"][0]["dice_observed"]
+    assert fits[0]["agreement"] == wanted.document["fits"][0]["agreement"]
     source = sm.read("out.nrrd").source
     assert source is not None
     assert source.provenance["parameters"]["prior"] == "hearts.safetensors"
     _, err = told("interpolate", *words, "0", "--force")
-    assert "note: the prior agrees with the observed slices by a soft Dice of " in err
+    assert "note: the agreement of the prior with the observed slices is " in err
 
     text = "interpolate:missing=3:6,prior=hearts.safetensors,min-fit="
     told("chain", "in/a.nrrd", "chained.nrrd", f"{text}1", "threshold", code=3)
@@ -264,5 +267,58 @@ def test_command_chain_and_batch_write_and_end_with_3(
     out, err = told("batch", "in", "out", f"{text}1", "--workers", 1, "--json", code=3)
     files = json.loads(out)["files"]
     assert [(one["status"], one["not_reached"]) for one in files] == [("failed", True)] * 2
-    assert "b.nrrd: the prior agrees" in err
+    assert "b.nrrd: the agreement of the prior" in err
     np.testing.assert_array_equal(sm.read("out/a.nrrd").array, wanted.image.array)
+
+
+def test_the_summary_of_a_batch_has_the_figures_of_each_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prior_file.save(prior(), Path("hearts.safetensors"))
+    Path("in").mkdir()
+    alone: dict[str, dict[str, Any]] = {}
+    for name, seed, missing in (("b", 101, [3, 4]), ("c", 100, [*range(4), *range(5, 8)])):
+        sm.write(blank(heart(seed), missing), f"in/{name}.nrrd")
+        given = ("--missing", ",".join(map(str, missing)), "--prior", "hearts.safetensors", "--min-fit", 0)
+        out, _ = told("interpolate", f"in/{name}.nrrd", "out.nrrd", *given, "--json", "--force")
+        (step,) = json.loads(out)["steps"]
+        alone[f"in/{name}.nrrd"] = step["interpolation"]
+    text = "interpolate:prior=hearts.safetensors,min-fit={},missing={}"
+    found = {}
+    for name, words_of in (("b", "3:5"), ("c", "0:4,5:8")):
+        # The fit of b alone is called poor.
+        words = (text.format(int(name == "b"), words_of), "--glob", f"{name}.nrrd", "--workers", 1)
+        screen, _ = told("batch", "in", f"out_{name}", *words, code=3 if name == "b" else 0)
+        (one,) = json.loads(Path(f"out_{name}/summary.json").read_text())["files"]
+        (row,) = csv.DictReader(Path(f"out_{name}/summary.csv").read_text().splitlines())
+        wanted = alone[f"in/{name}.nrrd"]
+        (fit,) = wanted["fits"]
+        assert one["invented_slices"] == int(row["invented_slices"]) == len(wanted["missing"])
+        assert one["prior_agreement"] == float(row["prior_agreement"]) == fit["agreement"]
+        assert row["warning_texts"] == " | ".join(one["warnings"])
+        assert ("the prior fits less than requested: in/b.nrrd" in screen) == (name == "b")
+        lower = f"the prior is below the interpolation of logits on slices left out: in/{name}.nrrd" in screen
+        found[name] = lower
+        if fit["left_out"] is None:
+            assert "left_out_prior" not in one
+            assert row["left_out_prior"] == row["left_out_logit"] == ""
+        else:
+            for method in ("prior", "logit"):
+                assert (
+                    one[f"left_out_{method}"] == float(row[f"left_out_{method}"]) == fit["left_out"][method]
+                )
+            assert ("left out one at a time" in row["warning_texts"]) == lower
+    # Of the single slice that c has, none can be left out; the untrained prior is poorer than interpolation.
+    assert found == {"b": True, "c": False}
+
+
+def test_figures_of_several_fits_are_the_poorest_and_the_means() -> None:
+    fits: Any = [
+        SimpleNamespace(agreement=0.9, left_out=LeftOut((1,), 0.5, 0.75)),
+        SimpleNamespace(agreement=0.8, left_out=LeftOut((2,), 1.0, 0.25)),
+        SimpleNamespace(agreement=0.95, left_out=None),
+    ]
+    assert figures(fits) == {"prior_agreement": 0.8, "left_out_prior": 0.75, "left_out_logit": 0.5}
+    assert figures(fits[2:]) == {"prior_agreement": 0.95}
+    assert figures([]) == {}

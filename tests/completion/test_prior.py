@@ -22,6 +22,15 @@ def test_mean_and_covariance_of_the_latent_vectors() -> None:
     assert prior.covariance.numpy() == pytest.approx(np.cov(latents.T), abs=1e-5)
 
 
+def test_a_prior_is_printed_as_a_line() -> None:
+    prior = untrained()
+    text = repr(prior)
+    assert text.startswith(f"<Prior of {', '.join(prior.classes)}: {prior.axes}, ")
+    assert f"{len(prior.latents)} subjects, seed {prior.seed}, " in text
+    assert len(text) < 200
+    assert "tensor" not in text
+
+
 def test_the_hash_changes_with_any_weight_and_not_with_their_order() -> None:
     prior = untrained()
     turned = replace(prior, weights=dict(reversed([*prior.weights.items()])))
@@ -95,7 +104,7 @@ def test_classes_are_found_by_name_in_any_order() -> None:
             "holds wall, lumen, and the prior lacks lumen: use a prior of the same classes",
         ),
         (1, ("wall",), "holds wall, and the prior also has größe"),
-        (1, None, r"holds 1 classes without names, and the prior has 2 \(wall, größe\)"),
+        (1, None, r"holds 1 class without names, and the prior has 2 \(wall, größe\)"),
     ],
 )
 def test_other_classes_are_refused(count: int, names: tuple[str, ...] | None, message: str) -> None:

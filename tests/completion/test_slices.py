@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softmorph_cli.completion import slices
-from softmorph_cli.completion.slices import check, gap, stack, words
+from softmorph_cli.completion.slices import check, gap, prose, stack, words
 from softmorph_cli.errors import InputError, UsageError
 
 ARRAY = np.ones((2, 16, 3, 4))
@@ -114,6 +114,8 @@ def test_what_is_no_gap(text: str) -> None:
 
 def test_words_of_runs() -> None:
     assert words([0, 1, 2, 5, 7, 8]) == "0:3,5,7:9"
+    assert prose([0, 1, 2, 5, 7, 8]) == "slices 0 to 2, 5 and 7 to 8"
+    assert prose([15]) == "slice 15"
 
 
 def test_empty_slices_between_others_are_missing_and_those_at_the_ends_are_not() -> None:
@@ -123,7 +125,7 @@ def test_empty_slices_between_others_are_missing_and_those_at_the_ends_are_not()
     assert found.missing == [3, 4]
     assert found.beyond == []
     (note,) = found.notes
-    assert "slices 0:2,6:8 along z" in note
+    assert "slices 0 to 1 and 6 to 7 along z" in note
     assert stack(array[:, 2:6], 1, "empty", "z").notes == ()
     assert stack(array.swapaxes(1, 3), 3, "empty", "x").missing == [3, 4]
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers_subjects import QUICK, drawn, prior
+from scipy.ndimage import gaussian_filter
 
 from softmorph_cli import bootstrap
 from softmorph_cli.completion import validation
-from softmorph_cli.completion.fitting import complete
+from softmorph_cli.completion.fitting import agreement_of, complete
 from softmorph_cli.completion.validation import (
     GAPS,
     choose_steps,
+    dice_of,
     interpolated,
     leave_one_out,
     scores,
@@ -75,21 +77,21 @@ def test_left_out_slices_are_compared_with_logit_between_their_neighbours() -> N
     assert found is not None
     assert len(found.slices) == 2
     assert set(found.slices) <= {1, 2, 4, 5, 6}
-    both = total = np.zeros(3)
+    both, sizes = {"prior": 0, "logit": 0}, {"prior": 0, "logit": 0}
     for k in found.slices:
         rest = observed.copy()
         rest[k] = False
-        p, q = interpolated(one.probabilities, rest, 0, "logit")[1:, k], one.probabilities[1:, k]
-        both, total = both + np.minimum(p, q).sum((1, 2)), total + (p + q).sum((1, 2))
-    assert found.logit == pytest.approx(np.mean(2 * both / total), abs=1e-6)
-    both = total = np.zeros(3)
-    for k in found.slices:
-        rest = observed.copy()
-        rest[k] = False
-        filled, _ = complete(prior(), one.probabilities, rest[:, None, None], place)
-        p, q = filled[1:, k], one.probabilities[1:, k]
-        both, total = both + np.minimum(p, q).sum((1, 2)), total + (p + q).sum((1, 2))
-    assert found.prior == pytest.approx(np.mean(2 * both / total), abs=1e-6)
+        maps = {
+            "prior": complete(prior(), one.probabilities, rest[:, None, None], place)[0],
+            "logit": interpolated(one.probabilities, rest, 0, "logit"),
+        }
+        truth = one.probabilities[:, k].argmax(0) > 0
+        for name, filled in maps.items():
+            mask = filled[:, k].argmax(0) > 0
+            both[name] += int((mask & truth).sum())
+            sizes[name] += int(mask.sum() + truth.sum())
+    assert found.prior == 2 * both["prior"] / sizes["prior"]
+    assert found.logit == 2 * both["logit"] / sizes["logit"]
 
 
 def test_left_out_slices_along_another_axis() -> None:
@@ -101,9 +103,23 @@ def test_left_out_slices_along_another_axis() -> None:
     rest = np.arange(16) % 3 == 0
     rest[k] = False
     filled, _ = complete(prior(), one.probabilities, rest[:, None], place)
-    p, q = filled[1:, :, k], one.probabilities[1:, :, k]
-    each = [2 * np.minimum(a, b).sum() / (a + b).sum() for a, b in zip(p, q, strict=True) if b.any()]
-    assert turned.prior == pytest.approx(np.mean(each), abs=1e-6)
+    mask, truth = (maps[:, :, k].argmax(0) > 0 for maps in (filled, one.probabilities))
+    assert turned.prior == 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+
+
+def test_a_blurred_map_is_judged_by_its_masks() -> None:
+    one = FRESH[1]
+    smooth = gaussian_filter(one.probabilities, (0, 0, 0.8, 0.8))
+    _, place = prior().place(one.grid)
+    observed = np.arange(8) % 2 == 0
+    found = leave_one_out(prior(), smooth, observed, 0, place, most=1)
+    assert found is not None
+    (k,) = found.slices
+    rest = observed & (np.arange(8) != k)
+    filled, _ = complete(prior(), smooth, rest[:, None, None], place)
+    wanted = dice_of(filled[:, k].argmax(0), smooth[:, k].argmax(0), prior().classes)
+    assert found.prior == wanted["all"]
+    assert found.prior != pytest.approx(agreement_of(filled[:, k], smooth[:, k]), abs=1e-3)
 
 
 def test_nothing_can_be_left_out_of_two_slices() -> None:
@@ -111,6 +127,15 @@ def test_nothing_can_be_left_out_of_two_slices() -> None:
     _, place = prior().place(one.grid)
     observed = np.isin(np.arange(8), (1, 4))
     assert leave_one_out(prior(), one.probabilities, observed, 0, place) is None
+
+
+def test_the_only_slice_with_an_object_is_not_left_out() -> None:
+    one = FRESH[1]
+    _, place = prior().place(one.grid)
+    alone = np.zeros_like(one.probabilities)
+    alone[0] = 1
+    alone[:, 4] = one.probabilities[:, 4]
+    assert leave_one_out(prior(), alone, np.arange(8) % 2 == 0, 0, place) is None
 
 
 def test_slices_with_a_trace_of_probability_hold_no_object() -> None:

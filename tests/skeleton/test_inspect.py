@@ -55,6 +55,7 @@ def test_a_drawn_tree(found: Inspection) -> None:
         "as": "map",
         "threshold": 0.5,
         "prune": None,
+        "root": None,
         "prune_cycles": None,
         "levels": 64,
     }

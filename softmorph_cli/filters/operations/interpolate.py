@@ -33,7 +33,7 @@ def _check_method(name: str, value: str) -> None:
 
 def _check_fit(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise UsageError(f"{named(name)} {value:g}: a Dice is from 0 to 1.")
+        raise UsageError(f"{named(name)} {value:g}: an agreement is from 0 to 1.")
 
 
 def _check_axis(name: str, value: str) -> None:
@@ -61,8 +61,8 @@ class Interpolate(Filter):
     spacing: Annotated[
         str | None,
         Parameter(
-            "The grid of OUT: iso for cubic voxels of the finest spacing; a length such as 0.5mm; or one for each "
-            "axis, z first. (default: that of IN)",
+            "The grid of OUT: iso for cubic voxels of the finest spacing, as nearly as the extent divides; a length "
+            "such as 0.5mm; or one for each axis, z first. (default: that of IN)",
             "iso|LENGTH[,...]",
             check=check_spacing,
         ),
@@ -95,9 +95,9 @@ class Interpolate(Filter):
     min_fit: Annotated[
         float | None,
         Parameter(
-            "With --prior: a soft Dice on the observed slices below it ends with status 3, after writing. "
-            "(default: 0.8)",
-            "DICE",
+            "With --prior: an agreement with the observed slices below it, 2 sum min(p,q) / sum(p+q) of probabilities, "
+            "ends with status 3, after writing. (default: 0.8)",
+            "SHARE",
             check=_check_fit,
         ),
     ] = None

@@ -23,12 +23,16 @@ _FIGURES: Final = (
     *("expected_voxels", "expected_area_mm2", "std_area_mm2", "expected_volume_mm3", "std_volume_mm3"),
     *("voxels_above_half", "components_above_half", "max"),
 )
+# Of the step interpolate: the slices that were missing, and how well a prior fits.
+_INVENTED: Final = ("invented_slices", "prior_agreement", "left_out_prior", "left_out_logit")
 COLUMNS: Final = (
     *("input", "output", "status", "error", "warnings", "seconds"),
     *("seconds_read", "seconds_filter", "seconds_write", "axes", "shape", "iterations"),
     *(f"{name}_{when}" for name in _FIGURES for when in ("before", "after")),
     "connectivity",
     *(f"{name}_{when}" for name in volume_columns.SPREAD for when in ("before", "after")),
+    *_INVENTED,
+    "warning_texts",
 )
 GOOD: Final = ("done", "skipped")
 _JSON: Final = re.compile(r"summary(-\d+-of-\d+)?\.json")
@@ -55,6 +59,17 @@ class FileEntry:
         """The reason why the file failed, in one sentence; None if it did not fail."""
         error = self.row.get("error")
         return None if error is None else str(error)
+
+    @property
+    def poor_fit(self) -> bool:
+        """Whether a prior agrees with the observed slices less than requested."""
+        return bool(self.row.get("not_reached")) and "prior_agreement" in self.row
+
+    @property
+    def below_logit(self) -> bool:
+        """Whether a prior finds slices that were left out worse than the interpolation of logits does."""
+        prior, logit = (self.row.get(f"left_out_{name}") for name in ("prior", "logit"))
+        return isinstance(prior, float) and isinstance(logit, float) and prior < logit
 
 
 @dataclass(frozen=True)
@@ -173,8 +188,9 @@ def _cells(entry: FileEntry) -> dict[str, Any]:
         "shape": " ".join(map(str, row.get("shape", ()))),
         "iterations": " ".join(map(str, row.get("iterations", ()))),
         "connectivity": row.get("after", {}).get("connectivity", ""),
+        "warning_texts": " | ".join(map(str, row.get("warnings", ()))),
     }
-    for name in ("seconds", "seconds_read", "seconds_filter", "seconds_write", "axes"):
+    for name in ("seconds", "seconds_read", "seconds_filter", "seconds_write", "axes", *_INVENTED):
         cells[name] = row.get(name, "")
     for when in ("before", "after"):
         found = row.get(when, {})

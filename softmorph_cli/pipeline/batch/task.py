@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from glob import escape
@@ -208,10 +209,19 @@ def _row(processed: Processed) -> Row:
         "iterations": [step["iterations"] for step in document["steps"]],
         "stop_reasons": [step["stop_reason"] for step in document["steps"]],
         "device": document["device"],
+        **_invented(processed.invented),
         **{f"seconds_{name}": round(value, 4) for name, value in document["seconds"].items()},
         "before": _figures(processed.before),
         "after": _figures(processed.after),
     }
+
+
+def _invented(steps: Sequence[Row]) -> Row:
+    """Return how many slices the steps have invented, and the figures of the poorest fit; nothing without a step."""
+    if not steps:
+        return {}
+    poorest = min(steps, key=lambda one: one.get("prior_agreement", math.inf))
+    return {**poorest, "invented_slices": sum(one["invented_slices"] for one in steps)}
 
 
 def _figures(found: Statistics) -> dict[str, Any]:

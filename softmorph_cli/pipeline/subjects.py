@@ -138,6 +138,8 @@ def _one_hot(labels: Labels, like: Volume, taken: Sequence[int]) -> Volume:
     """Return a label map as a map of one channel for each label, with the names of the labels."""
     planes = np.stack([labels == label for label in taken]).astype(np.float32)
     names = tuple(f"class {label}" for label in taken)
+    if len(taken) == 1 and like.source and like.source.channel and not like.source.numbers:
+        names = (like.source.channel,)  # the only image, which the file names
     return replace(like, array=planes, axes=f"C{like.axes}", channels=names)
 
 

@@ -259,7 +259,9 @@ def test_damaged_files(tmp_path: Path) -> None:
     broken = bytearray((tmp_path / "q.h5").read_bytes())
     broken[place + 20 : place + 60] = bytes(40)
     (tmp_path / "q.h5").write_bytes(broken)
-    with pytest.raises(FileError, match=r"cut short or damaged \((filter returned failure|inflate\(\) failed)"):
+    with pytest.raises(
+        FileError, match=r"cut short or damaged \((filter returned failure|inflate\(\) failed)"
+    ):
         read(tmp_path / "q.h5")
     # Texts of no length, for which libhdf5 would never return.
     heap = content.index(b"GCOL")

@@ -199,7 +199,8 @@ def evaluate_prior(
         hide: Which slices are hidden: "every:4" keeps one of four, "gap:4" hides four in the middle, "end:4" the last
             four; one text or several. `softmorph_cli.completion.slices.gap` tells more.
         axis: The axis of the slices, "z", "y" or "x"; None for z, in 2D y.
-        labels: The labels to take of label maps; empty for all but 0.
+        labels: The labels to take of label maps; empty for all but 0. Then a label of the prior that no map holds is an
+            empty class.
         voxels: Count lengths in voxels, as the prior has to do.
         seed: The seed of fits and intervals.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -233,7 +234,7 @@ def evaluate_prior(
     at = _axis(axis, prior)
     with _in_lengths_of(prior):
         read = read_maps(maps, labels, None, voxels, reading, progress)
-    subjects = [_of_prior(one, prior, f"{maps}/{one.name}") for one in read]
+    subjects = [_of_prior(one, prior, f"{maps}/{one.name}", every=not labels) for one in read]
 
     def fitted(done: int, total: int) -> None:
         if progress is not None:
@@ -381,11 +382,23 @@ def _in_lengths_of(prior: Prior) -> Iterator[None]:
         ) from error
 
 
-def _of_prior(subject: Subject, prior: Prior, name: str) -> Subject:
-    """Return a subject with the classes of a prior in its order; refuse one that does not fit the prior."""
+def _of_prior(subject: Subject, prior: Prior, name: str, *, every: bool) -> Subject:
+    """Return a subject with the classes of a prior in its order; refuse one that does not fit the prior.
+
+    If every label is taken, a label of the prior that no map holds is an empty class.
+    """
+    import numpy as np
+
+    from softmorph_cli.pipeline.subjects import label_numbers
+
     prior.place(subject.grid, name)
     if subject.classes == prior.classes:
         return replace(subject, name=name)
+    if every and subject.named and label_numbers(prior.classes) and set(subject.classes) < set(prior.classes):
+        held = [0, *(1 + prior.classes.index(one) for one in subject.classes)]
+        maps = np.zeros((1 + len(prior.classes), *subject.probabilities.shape[1:]), np.float32)
+        maps[held] = subject.probabilities
+        return replace(subject, name=name, probabilities=maps, classes=prior.classes)
     # Classes without names are in the order of the prior, as they are for `interpolate`.
     names = ("background", *subject.classes) if subject.named else None
     found, _ = prior.exclusive(subject.probabilities, names, name)

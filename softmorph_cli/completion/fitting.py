@@ -229,6 +229,9 @@ def predict(prior: Prior, latent: Tensor, coordinates: Coordinates, device: str 
         latent: A latent vector, such as `Fit.latent` or `Prior.mean`.
         coordinates: The coordinates of the grid, from `Box.coordinates`.
         device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        InputError: If the network gives values that are not finite.
     """
     every = np.arange(coordinates.size)
     found = predict_at(prior, latent, coordinates, every, device)
@@ -238,7 +241,11 @@ def predict(prior: Prior, latent: Tensor, coordinates: Coordinates, device: str 
 def predict_at(
     prior: Prior, latent: Tensor, coordinates: Coordinates, flat: npt.NDArray[np.intp], device: str = "auto"
 ) -> Array:
-    """Return the probabilities of the classes at some voxels of a grid, as `predict` does; shape (classes, N)."""
+    """Return the probabilities of the classes at some voxels of a grid, as `predict` does; shape (classes, N).
+
+    Raises:
+        InputError: If the network gives values that are not finite.
+    """
     where = find_device(device)
     network: ImplicitFunction = prior.network(where)
     vector = latent.to(where)
@@ -248,6 +255,8 @@ def predict_at(
             positions = coordinates.at(flat[start : start + _CHUNK])
             logits, _ = network(torch.from_numpy(positions).to(where), vector)
             part = torch.softmax(logits, -1).cpu().numpy().T
+            if not np.isfinite(part).all():
+                raise InputError("the prior gives values that are not finite: use another prior.")
             outside = ((positions < -1e-6) | (positions > 1 + 1e-6)).any(axis=1)
             if outside.any():
                 part = np.where(outside, np.eye(len(part), dtype=np.float32)[:, :1], part)

@@ -15,6 +15,7 @@ from softmorph_cli.completion.options import (
     LARGEST_SEED,
     LARGEST_SIDE,
     LEAST_SIDE,
+    METHODS,
     MOST_LAYERS,
     WIDEST,
 )
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from softmorph_cli.completion.network import Architecture
-    from softmorph_cli.completion.prior import Prior
+    from softmorph_cli.completion.prior import Prior, Row
 
 SCHEMA: Final = 1
 CHECKSUM: Final = "checksum"
 _TENSORS: Final = ("weights", "latents")
+# A fit of more steps, or of more voxels in each, would take hours or all memory.
+_MOST_STEPS: Final = 10**4
+_MOST_POINTS: Final = 1 << 16
 
 
 class RefusedError(SoftmorphError):
@@ -198,9 +202,10 @@ def _check(known: Mapping[str, Any]) -> None:
         "intensity": intensity is None or 0 <= intensity.low < intensity.high <= 100,
         "seed": 0 <= known["seed"] <= LARGEST_SEED,
         "subjects": len(known["subjects"]) >= 2,
+        "validation": _is_table(known["validation"]),
         **{
-            name: 0 < known[name].steps <= 10**6
-            and 0 < known[name].points <= 10**7
+            name: 0 < known[name].steps <= _MOST_STEPS
+            and 0 < known[name].points <= _MOST_POINTS
             and 0 < known[name].rate <= 10
             for name in ("completion", "segmentation")
         },
@@ -208,6 +213,13 @@ def _check(known: Mapping[str, Any]) -> None:
     for name, one in right.items():
         if not one:
             raise RefusedError(f"is damaged: its field {name} does not fit the rest, or is out of range.")
+
+
+def _is_table(rows: tuple[Row, ...]) -> bool:
+    """Return whether a table of validation has one row of each method for each gap and class."""
+    pairs = {(row.gap, row.label) for row in rows}
+    wanted = {(*pair, method) for pair in pairs for method in METHODS}
+    return len(rows) == len(wanted) and {(row.gap, row.label, row.method) for row in rows} == wanted
 
 
 def _unit_vectors(directions: tuple[tuple[float, ...], ...], dims: int) -> bool:

@@ -338,15 +338,17 @@ def _on_grid(chosen: Interpolate, maps: Volume, scale: between.Scale) -> Volume:
     if grid is None:
         assert chosen.spacing is not None
         wanted = resample.requested(maps, chosen.spacing)
-        if maps.spacing is not None and chosen.way != "nearest" and any(map(gt, wanted, maps.spacing)):
+        straight = maps.affine is None or rectangular(maps.affine[:3, 3 - maps.spatial_dims : 3])
+        if straight and maps.spacing is not None and order and any(map(gt, wanted, maps.spacing)):
             # Coarser voxels are means of probabilities, not of scores.
             maps = resample.resampled(maps, tuple(map(max, maps.spacing, wanted)))
             both, axis = scale.exclusive, scale.axis
             scale = between.Scale.of(maps.array, chosen.way, axis, exclusive=both, spacing=maps.spacing)
-        if maps.affine is None or rectangular(maps.affine[:3, 3 - maps.spatial_dims : 3]):
+        if straight:
             moved = resample.resampled(replace(maps, array=scale.encode(maps.array)), wanted, order=order)
             return replace(moved, array=scale.decode(moved.array))
-        # Beyond the border of sheared voxels resampling gives 0, which is no score.
+        # Beyond the border of sheared voxels resampling gives 0, which is no score: the grid alone is made straight,
+        # and its coarser voxels are means of the map where it lies.
         grid = _grid(maps, wanted)
     images = scale.encode(maps.array).reshape(-1, *_three(maps))
 

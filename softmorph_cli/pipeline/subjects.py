@@ -54,7 +54,8 @@ def read_subjects(
 
     Raises:
         FileError: If a folder or a file cannot be read.
-        InputError: If a file is no map, an image is missing or does not fit its map, or a label is nowhere.
+        InputError: If a file is no map, an image is missing or does not fit its map, or a label is nowhere, or the
+            label maps hold none but 0.
     """
     names = inputs(FileSelection(folder, folder))
     beside = _images(folder, names, images)
@@ -64,10 +65,16 @@ def read_subjects(
             report(f"reading {name}", number, len(names))
         read.append(_map_or_labels(folder / name, reading, surely=bool(labels)))
     held = sorted({int(k) for one in read if isinstance(one, tuple) for k in np.unique(one[0]) if k})
+    maps_of_labels = [name for name, one in zip(names, read, strict=True) if isinstance(one, tuple)]
+    if maps_of_labels and not held:
+        raise InputError(
+            f"{folder}: no label but 0 occurs in {first_few(maps_of_labels)}, so there is no object: give label maps "
+            "with other labels, or probabilities."
+        )
     for label in labels:
         if label not in held:
             raise InputError(
-                f"{folder}: no file holds the label {label}; they hold {', '.join(map(str, held)) or 'none'}: choose "
+                f"{folder}: no file holds the label {label}; they hold {', '.join(map(str, held))}: choose "
                 f"one of these, or leave {named('label')} out."
             )
     taken = sorted(set(labels)) or held

@@ -56,6 +56,38 @@ def test_evaluate_hides_what_is_asked_for_and_measures_each_method(prior: Path) 
     assert [row.dice for row in found] == [row["dice"] for row in ended.json["rows"]]
 
 
+def test_labels_that_no_map_holds_are_empty_classes(prior: Path) -> None:
+    Path("less").mkdir()
+    maps = [load(f"others/maps/case_{k}.nii.gz") for k in range(2)]
+    maps = [np.where(one == 3, 0, one).astype(np.uint8) for one in maps]
+    for k, labels in enumerate(maps):
+        save(f"less/{k}.nii.gz", labels, SPACING)
+    rows = {
+        (row.label, row.method): row for row in evaluate_prior(prior, "less", hide="every:4", device="cpu")
+    }
+    kept = np.arange(8) % 4 == 0
+    wanted = np.mean([linear_dice(labels, kept) for labels in maps])
+    assert rows["all", "linear"].dice == pytest.approx(wanted, abs=1e-9)
+    assert (rows["class 2", "prior"].subjects, rows["class 3", "prior"].subjects) == (2, 0)
+    assert rows["class 3", "prior"].dice is None
+    # Where labels are chosen, the others are no background.
+    chosen = ("--label", 1, "--label", 2)
+    refused("prior", "evaluate", prior, "others/maps", *chosen, says="the prior also has class 3")
+
+
+def test_label_maps_without_an_object_are_refused(prior: Path) -> None:
+    Path("empty").mkdir()
+    for k in range(8):
+        save(f"empty/{k}.nii.gz", np.zeros(SHAPE, np.uint8), SPACING)
+    says = ("empty: no label but 0 occurs in 0.nii.gz, ", "give label maps with other labels")
+    refused("prior", "train", "empty", "new.safetensors", *TINY, says=says)
+    refused("prior", "evaluate", prior, "empty", says=says)
+    # One map with an object is enough to tell that the others are empty.
+    save("empty/0.nii.gz", load("others/maps/case_0.nii.gz"), SPACING)
+    rows = evaluate_prior(prior, "empty", hide="every:4", device="cpu")
+    assert {row.subjects for row in rows if row.label == "all"} == {1}
+
+
 def test_a_prior_of_other_shapes_exits_3(prior: Path) -> None:
     """Blocks with the names of the hearts' classes, on a grid as large as theirs."""
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ import torch
 
 from softmorph_cli.completion.box import Box
 from softmorph_cli.completion.network import Architecture, ImplicitFunction
+from softmorph_cli.completion.options import METHODS
 from softmorph_cli.completion.prior import FitSettings, IntensityRule, Prior, Row
 
 
@@ -28,8 +29,8 @@ def untrained(seed: int = 0, *, intensity: bool = True, subjects: int = 9) -> Pr
         subjects=tuple(f"case {k}" for k in range(subjects)),
         training={"steps": 5, "activation": "relu", "rates": [0.1, 0.2]},
         validation=(
-            Row("every 2nd", "prior", "all", 0.9, 0.85, 0.95, 4),
-            Row("end of 4", "logit", "wall", None, None, None, 0),
+            *(Row("every 2nd", method, "all", 0.9, 0.85, 0.95, 4) for method in METHODS),
+            *(Row("end of 4", method, "wall", None, None, None, 0) for method in METHODS),
         ),
         seed=17,
         version="0.0.1",

@@ -178,6 +178,14 @@ def test_fits_that_cannot_be() -> None:
         fit_intensities(replace(prior(), intensity=None), np.zeros(one.grid.shape), place)
 
 
+def test_a_prior_without_finite_values_is_named() -> None:
+    one = FRESH[0]
+    _, place = prior().place(one.grid)
+    huge = replace(prior(), weights={name: 1e30 * tensor for name, tensor in prior().weights.items()})
+    with pytest.raises(InputError, match="the prior gives values that are not finite: use another prior"):
+        complete(huge, one.probabilities, stack(EVERY_2ND), place)
+
+
 def test_agreement_by_hand() -> None:
     found = np.array([[0.0, 0.5], [0.75, 0.0], [0.25, 0.5]])
     wanted = np.array([[0.5, 1.0], [0.5, 0.0], [0.0, 0.0]])

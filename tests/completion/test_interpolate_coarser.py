@@ -65,6 +65,19 @@ def test_a_turned_coarser_grid_has_the_means_of_its_voxels() -> None:
     assert set(np.unique(nearest)) <= set(np.unique(array))
 
 
+@pytest.mark.parametrize("method", ["logit", "linear"])
+def test_coarser_sheared_voxels_are_not_mixed_with_what_is_outside(method: str) -> None:
+    affine = AFFINE.copy()
+    affine[0, 0] = 3.0
+    given = sm.Volume(np.full((12, 14, 15), 0.9, np.float32), "ZYX", (5.0, 1.0, 1.0), "mm", affine=affine)
+    wanted = sm.interpolate(given, spacing="1mm,1.2mm,1.2mm", method="nearest").image
+    found = sm.interpolate(given, spacing="1mm,1.2mm,1.2mm", method=method).image
+    np.testing.assert_array_equal(found.affine, wanted.affine)
+    np.testing.assert_allclose(found.array, wanted.array, atol=1e-5)
+    assert set(np.unique(wanted.array)) == {np.float32(0), np.float32(0.9)}
+    assert 0.2 < (wanted.array > 0).mean() < 0.9
+
+
 def test_parts_of_voxels_by_hand() -> None:
     # Steps of 1.05, 2.2 and hypot(1.2, 1.6) = 2 voxels.
     matrix = np.array([[1.05, 0, 0, 0], [0, 2.2, 1.2, 0], [0, 0, 1.6, 0], [0, 0, 0, 1]])

@@ -192,6 +192,10 @@ def put(name: str, value: Any) -> Callable[[dict[str, Any], dict[str, np.ndarray
         (put("intensity.low", 99.0), "intensity"),
         (put("completion.steps", 0), "completion"),
         (put("completion.rate", 1e9), "completion"),
+        (put("completion.steps", 10**4 + 1), "completion"),
+        (put("segmentation.points", 2**16 + 1), "segmentation"),
+        (lambda document, _: document["validation"][0].update(method="magic"), "its field validation"),
+        (lambda document, _: document["validation"].pop(), "its field validation"),
         (put("seed", -1), "seed"),
         (put("subjects", ["a", "b"]), "has the shape (9, 6) and not (2, 6)"),
         (put("validation", [{"gap": "every 2nd"}]), "wrong kind"),
@@ -216,8 +220,10 @@ def test_what_is_signed_and_cannot_be_is_refused(change: Any, says: str, path: P
 
 def test_a_change_that_could_be_is_read(path: Path) -> None:
     """The file that these tests write is one that is read, so that it is the change that is refused."""
-    rewrite(path, put("seed", 18))
-    assert prior_file.load(path).seed == 18
+    for name, value in (("seed", 18), ("completion.steps", 10**4), ("segmentation.points", 2**16)):
+        rewrite(path, put(name, value))
+    found = prior_file.load(path)
+    assert (found.seed, found.completion.steps, found.segmentation.points) == (18, 10**4, 2**16)
 
 
 def header_of(text: bytes) -> bytes:

@@ -231,8 +231,7 @@ def _check_outputs(
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
         check_target(outputs.standard_error, WriteOptions(force=may(outputs.standard_error)))
     if outputs.filled is not None:
-        if not any(step.operation == "interpolate" for step in steps):
-            raise UsageError("--filled goes with a step interpolate: no other step invents slices.")
+        _check_filled(steps)
         check_target(outputs.filled, WriteOptions(output_type="mask", force=may(outputs.filled)))
     beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
     images = [path for path in (outputs.standard_error, outputs.filled) if path is not None]
@@ -248,6 +247,24 @@ def _check_outputs(
     )
     if stages is not None:
         make_stages(stages, paths, force=outputs.force)
+
+
+def _check_filled(steps: Sequence[Filter]) -> None:
+    """Refuse `--filled` unless one step invents voxels, and these are voxels of OUT."""
+    filling = [number for number, step in enumerate(steps) if step.operation == "interpolate"]
+    if not filling:
+        raise UsageError("--filled goes with a step interpolate: no other step invents slices.")
+    if len(filling) > 1:
+        raise UsageError(
+            "--filled is of one step interpolate: name all slices and the grid in one step, such as "
+            "interpolate:missing=5:9,12."
+        )
+    for step in steps[filling[0] + 1 :]:
+        if step.operation == "resample" or getattr(step, "resample", None) is not None:
+            raise UsageError(
+                f"--filled is on the grid of the step interpolate, which {step.operation} changes: name the grid in "
+                "the step interpolate, as in interpolate:missing=empty,spacing=iso."
+            )
 
 
 def check_png(option: str, path: Path | None) -> None:

@@ -16,7 +16,7 @@ from softmorph_cli.system.parameters import named
 
 # The value of --missing for slices that are 0 throughout.
 EMPTY: Final = "empty"
-_PART: Final = re.compile(r"\s*(-?\d+)?\s*(:)?\s*(-?\d+)?\s*(?::\s*(\d+)\s*)?")
+_PART: Final = re.compile(r"\s*(-?\d{1,18})?\s*(:)?\s*(-?\d{1,18})?\s*(?::\s*(\d{1,18})\s*)?")
 
 # A number of slices, or a share of all of them.
 _AMOUNT: Final = r"[1-9]\d{0,5}(?:/[1-9]\d{0,5})?"
@@ -113,8 +113,9 @@ def _parts(text: str, name: str = "missing") -> list[tuple[slice | int, str]]:
             or not part.strip()
             or (match[2] is None and (match[1] is None or match[3] or match[4]))
         ):
+            shown = text if len(text) <= 60 else f"{text[:57]}..."
             raise UsageError(
-                f"{named(name)} {text!r} names no slices: give indices from 0 and ranges without their end, such as "
+                f"{named(name)} {shown!r} names no slices: give indices from 0 and ranges without their end, such as "
                 f"{named(name, '5:9,12')} for slices 5 to 8 and 12, or {named(name, EMPTY)}."
             )
         first, last, step = (int(number) if number else None for number in match.group(1, 3, 4))
@@ -199,7 +200,7 @@ def stack(array: npt.NDArray[Any], axis: int, missing: str | None, letter: str) 
             f"{named('missing')} {missing} names every slice along {letter}, and nothing is left to interpolate from: "
             "name fewer."
         )
-    return Stack(observed)
+    return Stack(observed, _replaced(array, axis, letter, observed))
 
 
 def _empty(array: npt.NDArray[Any], axis: int, letter: str) -> Stack:
@@ -240,6 +241,18 @@ def _taken(array: npt.NDArray[Any], axis: int, letter: str) -> tuple[str, ...]:
     return (
         f"{prose(inner)} along {letter} {_are(inner)} empty and taken as observed; {named('missing', EMPTY)} fills "
         f"{_them(inner)}.",
+    )
+
+
+def _replaced(array: npt.NDArray[Any], axis: int, letter: str, observed: Slices) -> tuple[str, ...]:
+    """Return a note on slices that are named as missing although something is in them."""
+    missing = np.flatnonzero(~observed)
+    full = missing[_held(np.take(array, missing, axis), axis)].tolist()
+    if not full:
+        return ()
+    one = len(full) == 1
+    return (
+        f"{prose(full)} along {letter} {_are(full)} not empty; {'it is' if one else 'they are'} replaced.",
     )
 
 

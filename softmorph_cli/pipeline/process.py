@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from math import prod
+from math import isclose, prod
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from softmorph_cli.pipeline.apply_filter import perform
 from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.result_files import stage_paths, stored_type
 from softmorph_cli.skeleton import image_kind
+from softmorph_cli.system.units import millimetres
 from softmorph_cli.volume import Volume
 
 Labels = npt.NDArray[Any]
@@ -165,7 +166,7 @@ def process(
     if outputs.renormalize or outputs.argmax:
         volume, labels = _combined(volume, original, unfiltered, outputs, str(source))
         after = _measured(volume) if labels is None else _measured_labels(volume, labels)
-    if volume.spacing != original.spacing:
+    if _resized(original, volume):
         finer = prod(volume.array.shape) > prod(original.array.shape)
         warnings.append(
             f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation for independent voxels "
@@ -235,6 +236,16 @@ def _read(source: Path, reading: ReadOptions, first: Filter) -> Volume:
     from softmorph_cli.pipeline.subjects import read_for
 
     return read_for(source, reading, first.known_prior)
+
+
+def _resized(old: Volume, new: Volume) -> bool:
+    """Return whether two maps have voxels of another physical size, apart from the rounding of a file's numbers."""
+    before, after = old.spacing or (), new.spacing or ()
+    if len(before) != len(after):
+        return True
+    one, other = millimetres(old.unit), millimetres(new.unit)
+    factor = 1.0 if one is None or other is None else other / one
+    return not all(isclose(a, b * factor, rel_tol=1e-5) for a, b in zip(before, after, strict=True))
 
 
 def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, title: str, words: str) -> None:

@@ -22,6 +22,10 @@ _SIDE: Final = re.compile(
     "\\s*([0-9]*\\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\\s*([A-Za-z\u00b5\u03bc\u00c5\u212b]+)?\\s*"
 )
 
+# Beyond these no image has a length, and numbers of voxels would exceed what a float holds.
+_LEAST: Final = 1e-30
+_MOST: Final = 1e30
+
 
 def parse(text: str, option: str | None = None) -> tuple[float, str]:
     """Parse a length such as 2.5mm, 1 micron or 4px; return its number and its unit, "vox" for voxels and pixels.
@@ -108,6 +112,8 @@ def parse_sides(text: str, option: str) -> tuple[tuple[float, ...], str | None]:
 def _positive(number: str, text: str, option: str) -> float:
     if not 0 < float(number) < inf:
         raise UsageError(f"{option} {text!r}: it must be more than 0 and finite.")
+    if not _LEAST <= float(number) <= _MOST:
+        raise UsageError(f"{option} {text!r}: it must be from {_LEAST:g} to {_MOST:g}.")
     return float(number)
 
 

@@ -160,6 +160,27 @@ TABLE = {
         code=0,
         then={"--method logit": "interpolate map.nii.gz other.nii.gz --missing 3 --axis z --method logit"},
     ),
+    "the mask of two steps": Row(
+        lambda: save("map.nii.gz", soft()),
+        "chain map.nii.gz out.nii.gz interpolate:missing=2 interpolate:missing=4 --filled new.nii.gz",
+        ("interpolate:missing=5:9,12",),
+        mentions=("--filled",),
+        code=2,
+        then={
+            "interpolate:missing=5:9,12": "chain map.nii.gz out.nii.gz interpolate:missing=2:3,4 --filled new.nii.gz"
+        },
+    ),
+    "the mask of a step on another grid": Row(
+        lambda: with_gaps("map.nii.gz"),
+        "chain map.nii.gz out.nii.gz interpolate:missing=empty resample --filled new.nii.gz",
+        ("interpolate:missing=empty,spacing=iso",),
+        mentions=("--filled",),
+        code=2,
+        then={
+            "interpolate:missing=empty,spacing=iso": "chain map.nii.gz out.nii.gz "
+            "interpolate:missing=empty,spacing=iso --filled new.nii.gz"
+        },
+    ),
     "the grid of an image for a map without a place": Row(
         after(lambda: save("map.tif", soft(), (2, 1, 1)), lambda: save("image.nii.gz", soft())),
         "interpolate map.tif out.tif --like image.nii.gz",

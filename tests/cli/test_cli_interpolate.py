@@ -140,6 +140,48 @@ def test_a_chain_with_a_finer_grid_a_picture_and_the_mask_of_the_step(tmp_path: 
     np.testing.assert_allclose(load("again.nii.gz"), load("alone.nii.gz"), atol=1e-5)
 
 
+def test_the_mask_is_of_one_step_and_of_the_grid_of_the_result() -> None:
+    fill, beside = "interpolate:missing=3:5", ("--filled", "new.nii.gz")
+    for steps, message in (
+        (
+            (fill, "interpolate:missing=8"),
+            "--filled is of one step interpolate: name all slices and the grid in one",
+        ),
+        (
+            (fill, "resample:spacing=1mm"),
+            "--filled is on the grid of the step interpolate, which resample changes",
+        ),
+        ((fill, "skeletonize:resample=iso"), "step interpolate, which skeletonize changes"),
+    ):
+        assert message in refused("chain", "map.nii.gz", "out.nii.gz", *steps, *beside, code=2)
+        assert not Path("out.nii.gz").exists()
+    # A grid that is changed before the step is that of the result.
+    run("chain", "map.nii.gz", "out.nii.gz", "resample:spacing=2mm", "interpolate:missing=6", "fill", *beside)
+    assert load("out.nii.gz").shape == load("new.nii.gz").shape == (20, 6, 6)
+    np.testing.assert_array_equal(np.unique(np.nonzero(load("new.nii.gz"))[0]), [6])
+
+
+def test_a_note_on_slices_that_are_replaced() -> None:
+    words = ("interpolate", "map.nii.gz", "out.nii.gz", "--force", "--missing")
+    assert "note: slices 5 to 6 along z are not empty; they are replaced." in run(*words, "3:7").err
+    assert "note: slice 7 along z is not empty; it is replaced." in run(*words, "7,8").err
+    assert "replaced" not in run(*words, "3:5,8").err
+
+
+@pytest.mark.parametrize(("unit", "size", "told"), [("micron", 1e3, 0), ("mm", 1 + 1e-6, 0), ("mm", 1.01, 1)])
+def test_a_warning_on_another_grid_only_where_voxels_differ_in_size(
+    unit: str, size: float, told: int
+) -> None:
+    image = nibabel.load("map.nii.gz")
+    other = nibabel.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine * [size, size, size, 1])
+    other.header.set_xyzt_units(unit)
+    nibabel.save(other, "like.nii")
+    ended = run(
+        "interpolate", "map.nii.gz", "out.nii.gz", "--like", "like.nii", "--missing", "empty", "--json"
+    )
+    assert sum("grid" in warning for warning in ended.json["warnings"]) == told
+
+
 def test_the_grid_of_an_image_of_any_kind() -> None:
     image = nibabel.Nifti1Image(np.full((30, 20, 9, 2), 700, np.int16), np.diag([0.5, 0.5, 3.0, 1]))
     nibabel.save(image, "scan.nii.gz")
@@ -228,6 +270,10 @@ def test_what_is_refused() -> None:
         (("--missing", "three"), "--missing 'three' names no slices"),
         (("--missing", "3", "--axis", "t"), "--axis t: use z, y or x"),
         (("--missing", "3", "--method", "cubic"), "--method cubic: use logit, linear, shape or nearest"),
+        (("--spacing", "1e-300mm"), "--spacing '1e-300mm': it must be from 1e-30 to 1e+30."),
+        (("--spacing", "1e300um,1um,1um"), "--spacing '1e300um': it must be from 1e-30 to 1e+30."),
+        (("--missing", "1" * 5000), f"--missing '{'1' * 57}...' names no slices: give indices"),
+        (("--missing", f"3:{'9' * 5000}"), "...' names no slices: give indices"),
         (("--spacing", "2vox"), "--spacing 2vox: give lengths in mm, um or nm, or iso"),
     ):
         assert message in refused("interpolate", "map.nii.gz", "out.nii.gz", *words, code=2)
@@ -237,6 +283,8 @@ def test_what_is_refused() -> None:
             "map.nii.gz: --missing 3,10: there is no slice 10 along z, which has 10: name slices from 0 to 9.",
         ),
         (("--missing", "1:"), "map.nii.gz: 1 slice along z is observed, and at least 2 are needed"),
+        (("--missing", "9" * 18), f"there is no slice {'9' * 18} along z, which has 10"),
+        (("--spacing", "1e-30mm"), "GiB may be used: choose larger voxels."),
         (("--missing", ":"), "map.nii.gz: --missing : names every slice along z"),
     ):
         assert message in refused("interpolate", "map.nii.gz", "out.nii.gz", *words)

@@ -102,5 +102,5 @@ def test_what_has_no_effect_is_refused() -> None:
     labels = ("threshold", "in.nii.gz", "out.zarr", "--labels", "--pyramid", "--pyramid-pool", "max")
     refused(*labels, code=2, says="leave out --pyramid-pool")
     words = ("resample", "in.nii.gz", "out.nii.gz", "--pool", "max")
-    refused(*words, code=2, says="give a length, such as --spacing 1mm, or leave out --pool")
+    refused(*words, code=2, says="give a larger length, such as --spacing 1mm, or leave out --pool")
     refused(*words[:-1], "first", "--spacing", "2mm", code=2, says="--pool is max or mean, not 'first'")

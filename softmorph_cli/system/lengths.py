@@ -24,7 +24,7 @@ _SIDE: Final = re.compile(
 
 # Beyond these no image has a length, and numbers of voxels would exceed what a float holds.
 _LEAST: Final = 1e-30
-_MOST: Final = 1e30
+_MOST: Final = 1e300
 
 
 def parse(text: str, option: str | None = None) -> tuple[float, str]:

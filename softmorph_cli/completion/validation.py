@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from softmorph_cli.completion.options import METHODS
 from softmorph_cli.completion.prior import Array, FitSettings, Prior, Row
 from softmorph_cli.completion.slices import Gap, gap
 from softmorph_cli.completion.training import FEWEST, Report, Subject, TrainingOptions, check, train
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Mask = npt.NDArray[np.bool_]
 Scores = dict[str, dict[str, float | None]]
@@ -262,20 +265,14 @@ def choose_steps(
         found = [_score(trial, one, seen, axis, seed, device)[ALL] for one, seen in usable]
         return [value for value in found if value is not None]
 
-    def segmented(settings: FitSettings) -> list[float]:
-        found = []
-        for one, _ in choosers:
-            if one.image is not None:
-                _, place = prior.place(one.grid, one.name)
-                fit = fit_intensities(prior, one.image, place, settings, seed, device)
-                masks = predict(prior, fit.latent, place, device).argmax(0)
-                found.append(dice_of(masks, one.probabilities.argmax(0), prior.classes)[ALL])
+    def of_images(settings: FitSettings) -> list[float]:
+        found = [_segmented(prior, one, settings, seed, device)[1][ALL] for one, _ in choosers]
         return [value for value in found if value is not None]
 
     completion = _best(prior.completion, _STEPS["completion"], completed)
     segmentation = prior.segmentation
     if prior.intensity is not None:
-        segmentation = _best(segmentation, _STEPS["segmentation"], segmented)
+        segmentation = _best(segmentation, _STEPS["segmentation"], of_images)
     return replace(prior, completion=completion, segmentation=segmentation)
 
 
@@ -346,11 +343,9 @@ def segmented(
     dice: dict[str, list[float]] = {}
     for one in subjects:
         assert one.image is not None
-        _, place = prior.place(one.grid, one.name)
-        fit = fit_intensities(prior, one.image, place, None, seed, device)
-        shares.append(explained(prior, fit.latent, one.image, place, device))
-        labels = predict(prior, fit.latent, place, device).argmax(0)
-        for name, value in dice_of(labels, one.probabilities.argmax(0), prior.classes).items():
+        latent, found = _segmented(prior, one, None, seed, device)
+        shares.append(explained(prior, latent, one.image, prior.place(one.grid, one.name)[1], device))
+        for name, value in found.items():
             if value is not None:
                 dice.setdefault(name, []).append(value)
     return {
@@ -358,6 +353,17 @@ def segmented(
         "explained": _range(shares),
         "dice": {name: _range(values) for name, values in dice.items()},
     }
+
+
+def _segmented(
+    prior: Prior, subject: Subject, settings: FitSettings | None, seed: int, device: str
+) -> tuple[Tensor, dict[str, float | None]]:
+    """Fit a prior to the image of a subject; return the latent vector, and the Dice of each class."""
+    assert subject.image is not None
+    _, place = prior.place(subject.grid, subject.name)
+    fit = fit_intensities(prior, subject.image, place, settings, seed, device)
+    labels = predict(prior, fit.latent, place, device).argmax(0)
+    return fit.latent, dice_of(labels, subject.probabilities.argmax(0), prior.classes)
 
 
 def _range(values: Sequence[float]) -> dict[str, float]:

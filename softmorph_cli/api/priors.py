@@ -376,9 +376,8 @@ def _in_lengths_of(prior: Prior) -> Iterator[None]:
     except SizelessError as error:
         if prior.box.unit == VOXELS:
             raise
-        first, _, _ = str(error).rpartition(": add ")
         raise InputError(
-            f"{first}, and the prior's box is one of lengths: write the size into the file."
+            f"{error.args[0]}, and the prior's box is one of lengths: write the size into the file."
         ) from error
 
 

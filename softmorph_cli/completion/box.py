@@ -29,7 +29,11 @@ Matrix = npt.NDArray[np.float64]
 
 
 class SizelessError(InputError):
-    """A map that does not say how large its voxels are."""
+    """A map that does not say how large its voxels are; the arguments are this fact, and what to do."""
+
+    def __str__(self) -> str:
+        """Return both as one sentence."""
+        return ": ".join(map(str, self.args))
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ class Grid:
             return cls(shape, _upright([size * in_mm for size in volume.spacing]), False, unit)
         name = "the map" if volume.source is None else str(volume.source.path)
         raise SizelessError(
-            f"{name} does not say how large its voxels are: add {named('voxels', True)} to count lengths in voxels, "
-            "which have to be of one size in all maps of a prior."
+            f"{name} does not say how large its voxels are",
+            f"add {named('voxels', True)} to count lengths in voxels, which have to be of one size in all maps of a "
+            "prior.",
         )
 
     @property

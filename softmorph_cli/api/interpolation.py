@@ -140,6 +140,7 @@ def interpolate(
     [0.  1.  0.5] [0. 1. 0.]
     """
     from softmorph_cli.filters.operations.interpolate import Interpolate
+    from softmorph_cli.io.reading import read_grid
     from softmorph_cli.pipeline.apply_filter import perform
     from softmorph_cli.volume import Volume
 
@@ -157,7 +158,7 @@ def interpolate(
         "device": device,
         "threads": threads,
     }
-    chosen = Interpolate.make(given)
+    chosen = Interpolate.make(given).opened(read_grid)
     volume = as_volume(image) if prior is None or not isinstance(image, str | Path) else _read(image, chosen)
     name = str(volume.source.path) if volume.source else "the map"
     _, _, result = perform(chosen, volume, name=name)
@@ -184,7 +185,7 @@ def _read(path: str | Path, chosen: Interpolate) -> Volume:
     from softmorph_cli.io.options import DEFAULT
     from softmorph_cli.pipeline.subjects import read_for
 
-    return read_for(Path(path), DEFAULT, chosen.known_prior)
+    return read_for(Path(path), DEFAULT, chosen.learned)
 
 
 def _grid(volume: Volume) -> Volume:

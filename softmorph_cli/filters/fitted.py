@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,27 +52,22 @@ class FittedPrior:
     predicted: Array
 
     @classmethod
-    def of(
-        cls, prior: Prior | Path, volume: Volume, observed: Mask, axis: int, device: str = "auto"
-    ) -> FittedPrior:
+    def of(cls, prior: Prior, volume: Volume, observed: Mask, axis: int, device: str = "auto") -> FittedPrior:
         """Fit a prior to the observed slices of a map, and fill the others.
 
         Args:
-            prior: The prior, or its file.
+            prior: The prior.
             volume: The map, with axes (C, ...) and C = 1 for a single image.
             observed: For each slice along the axis whether it is observed.
             axis: The axis of the slices, counted from the first spatial axis.
             device: "auto", "cpu", "cuda" or "cuda:N".
 
         Raises:
-            FileError: If the file is no prior.
             InputError: If the map does not fit the prior, or its observed slices are empty.
         """
-        from softmorph_cli.completion import fitting, prior_file, validation
+        from softmorph_cli.completion import fitting, validation
         from softmorph_cli.completion.box import VOXELS, Grid
 
-        if isinstance(prior, Path):
-            prior = prior_file.load(prior)
         voxels = prior.box.unit == VOXELS
         if volume.spacing is None and volume.affine is None and not voxels:
             if volume.source is None:
@@ -164,12 +158,12 @@ class FittedPrior:
 
 def told(fits: list[FittedPrior], least: float) -> tuple[list[str], list[str], str | None]:
     """Return notes and warnings on the fits of a map, and what falls short of the least agreement, or None."""
-    worst = min(one.agreement for one in fits)
+    measured = figures(fits)
+    worst = measured["prior_agreement"]
     notes = [f"the agreement of the prior with the observed slices is {worst:.3f}."]
     warnings = []
-    judged = [one.left_out for one in fits if one.left_out is not None]
-    if judged:
-        prior, logit = (float(np.mean([getattr(one, name) for one in judged])) for name in ("prior", "logit"))
+    if "left_out_prior" in measured:
+        prior, logit = measured["left_out_prior"], measured["left_out_logit"]
         text = (
             f"on observed slices, left out one at a time, the masks of the prior have a Dice of {prior:.3f} and those "
             f"of interpolated logits {logit:.3f}"

@@ -130,7 +130,7 @@ def complete(chosen: Interpolate, volume: Volume) -> Completion:
         InputError: If nothing is missing and no grid is asked for, fewer than two slices are observed, the axis or an
             index does not fit the map, or the map cannot be placed on the grid.
     """
-    axis, learned = _axis(chosen, volume), chosen.known_prior
+    axis, learned = _axis(chosen, volume), chosen.learned
     letter = volume.spatial_axes[axis].lower()
     stack = slices.stack(volume.array, len(volume.mapped_axes) + axis, chosen.missing, letter)
     if not stack.missing and not chosen.to_grid:
@@ -236,7 +236,7 @@ def _notes(chosen: Interpolate, letter: str, stack: Stack) -> list[str]:
             f"{len(stack.missing)} of {len(stack.observed)} slices along {letter}{told} are invented: "
             f"{slices.prose(stack.missing)}, counted from 0."
         )
-    if stack.beyond and chosen.known_prior is None:
+    if stack.beyond and not chosen.has_prior:
         notes.append(
             f"{slices.prose(stack.beyond)} along {letter} {'has' if len(stack.beyond) == 1 else 'have'} an observed "
             "slice on one side only: the nearest one is repeated."

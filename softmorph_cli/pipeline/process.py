@@ -99,8 +99,8 @@ def process(
     reading = reading or ReadOptions()
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
-    original = _read(source, replace(reading, exclusive=cuts), steps[0])
     steps = [step.opened(read_grid) for step in steps]
+    original = _read(source, replace(reading, exclusive=cuts), steps[0])
     axes = original.axes
     for step in steps:
         axes = step.axes_after(axes)
@@ -139,8 +139,9 @@ def process(
                 step, volume, name=str(source), progress=progress, memory=memory, place=place
             )
         if outputs.renormalize and result.completed is not None:
-            # The sums of the channels are interpolated too.
-            unfiltered = perform(step, unfiltered, name=str(source))[0]
+            # The sums of the channels are interpolated too; of the map that was read they are known already.
+            same = unfiltered is volume
+            unfiltered = filtered if same else perform(step, unfiltered, name=str(source))[0]
         elif outputs.renormalize and prepared.array.shape != volume.array.shape:
             unfiltered = step.prepare(unfiltered)
         seconds = time.perf_counter() - started
@@ -231,11 +232,11 @@ def process(
 
 def _read(source: Path, reading: ReadOptions, first: Filter) -> Volume:
     """Read a map, or the labels to which the first step fits a prior."""
-    if not (isinstance(first, Interpolate) and first.known_prior is not None):
+    if not (isinstance(first, Interpolate) and first.has_prior):
         return read_map(source, reading)
     from softmorph_cli.pipeline.subjects import read_for
 
-    return read_for(source, reading, first.known_prior)
+    return read_for(source, reading, first.learned)
 
 
 def _resized(old: Volume, new: Volume) -> bool:

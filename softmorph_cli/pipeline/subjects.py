@@ -86,22 +86,18 @@ def read_subjects(
     return subjects
 
 
-def read_for(path: Path, reading: ReadOptions, prior: Prior | Path | None) -> Volume:
+def read_for(path: Path, reading: ReadOptions, prior: Prior | None) -> Volume:
     """Read a map to which a prior of several classes may be fitted: labels as one channel for each of its classes.
 
     Args:
         path: The file.
         reading: The options of reading.
-        prior: The prior, or its file; None for a map without one.
+        prior: The prior; None for a map without one.
 
     Raises:
         FileError: If a file cannot be read.
         InputError: If the file is no map, or holds labels that are no classes of the prior.
     """
-    if isinstance(prior, Path):
-        from softmorph_cli.completion import prior_file
-
-        prior = prior_file.load(prior)
     if prior is None or len(prior.classes) == 1:
         return read_map(path, reading)
     read = _map_or_labels(path, reading, surely=False)

@@ -15,7 +15,6 @@ from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.system.parameters import Parameter, at_least, named
 
 if TYPE_CHECKING:
-    from softmorph_cli.completion.prior import Prior
     from softmorph_cli.volume import Volume
 
 
@@ -143,11 +142,11 @@ class Interpolate(Filter):
                 f"{named('spacing', 'iso')}."
             )
 
-        if self.known_prior is not None and self.method is not None:
+        if self.has_prior and self.method is not None:
             raise UsageError(
                 f"give either {named('prior')} or {named('method')}: a prior is a method of its own."
             )
-        if self.min_fit is not None and self.known_prior is None:
+        if self.min_fit is not None and not self.has_prior:
             raise _of_a_fit("min_fit")
 
     @classmethod
@@ -174,12 +173,12 @@ class Interpolate(Filter):
     @property
     def method_in_force(self) -> str:
         """The method in documents and provenance."""
-        return self.way if self.known_prior is None else "prior"
+        return "prior" if self.has_prior else self.way
 
     @property
-    def known_prior(self) -> Prior | Path | None:
-        """The shape prior, or its file."""
-        return self.prior if self.learned is None else self.learned
+    def has_prior(self) -> bool:
+        """Whether a shape prior is fitted, in place of a method; `opened` reads it from its file."""
+        return self.prior is not None or self.learned is not None
 
     @property
     def least_fit(self) -> float:
@@ -198,10 +197,15 @@ class Interpolate(Filter):
         return [path for path in (self.like, self.prior) if path is not None]
 
     def opened(self, grid_of: Callable[[Path], Volume]) -> Self:
-        """Return the filter with the grid of the image that `like` names."""
-        if self.like is None or self.grid is not None:
-            return self
-        return replace(self, grid=grid_of(self.like))
+        """Return the filter with its prior, and the grid of the image that `like` names, read from their files."""
+        found: dict[str, Any] = {}
+        if self.like is not None and self.grid is None:
+            found["grid"] = grid_of(self.like)
+        if self.prior is not None and self.learned is None:
+            from softmorph_cli.completion import prior_file
+
+            found["learned"] = prior_file.load(self.prior)
+        return replace(self, **found)
 
     def axes_after(self, axes: str) -> str:
         """Return the axes of the result: a plane of a 3D map is 2D."""
@@ -211,7 +215,7 @@ class Interpolate(Filter):
         """Return the completed map, and which of its voxels are invented."""
         from softmorph_cli.filters.interpolation import complete
 
-        if self.known_prior is None:
+        if not self.has_prior:
             found = complete(self, volume)
         else:
             from softmorph_cli.completion import fitting

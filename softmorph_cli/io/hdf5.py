@@ -22,6 +22,7 @@ from softmorph_cli.io.hdf5_attributes import check_texts, describe
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.memory_check import check_piece
 from softmorph_cli.io.raw import Array, Encoding, Format, Raw
+from softmorph_cli.io.stored_chunks import check_missing, grid_of, note_missing
 from softmorph_cli.io.unnamed_axes import usual_axes
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.system.printable import printable, typed
@@ -43,8 +44,6 @@ _OTHER_FILTERS: Final = {
 _SHOWN: Final = 8
 # The most groups and datasets of a file that are looked at.
 _MOST_NODES: Final = 10_000
-# The most chunks that may be missing, each of which reads as the fill value.
-_MOST_MISSING: Final = 1 << 20
 
 
 def split(path: Path) -> tuple[Path, str | None]:
@@ -272,18 +271,11 @@ def _check_storage(dataset: Any, path: Path, room: int) -> list[str]:
             return []
         return [f"none of its values are stored, and all read as its fill value, {dataset.fillvalue}."]
     check_piece(dataset.chunks, itemsize, str(path))
-    total = prod(-(-size // part) for size, part in zip(shape, dataset.chunks, strict=True))
+    total = prod(grid_of(shape, dataset.chunks))
     lost = total - int(dataset.id.get_num_chunks())
-    if lost > _MOST_MISSING:
-        raise FileError(
-            f"{path} has {total:,} chunks by its shape, {' x '.join(map(str, shape))}, and {total - lost:,} of them "
-            f"are stored; no more than {_MOST_MISSING:,} missing ones are read: write it again with larger chunks."
-        )
+    check_missing(str(path), shape, dataset.chunks, lost, "write it again with larger chunks")
     _check_chunks(dataset, filters, prod(dataset.chunks) * itemsize, room)
-    if lost <= 0:
-        return []
-    verbs = "is not stored and reads" if lost == 1 else "are not stored and read"
-    return [f"{lost} of its {total} chunks {verbs} as its fill value, {dataset.fillvalue}."]
+    return [note_missing(lost, total, dataset.fillvalue)] if lost > 0 else []
 
 
 def _check_chunks(dataset: Any, filters: list[int], size: int, room: int) -> None:

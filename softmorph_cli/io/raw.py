@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.errors import UsageError
 from softmorph_cli.io.format_names import FAMILIES
 from softmorph_cli.io.options import Pooling
 from softmorph_cli.system.units import TimeStep
@@ -171,6 +172,26 @@ class Format(ABC):
             path: The file or empty folder to write to.
             encoding: The meaning of the stored numbers.
         """
+
+
+class ReadOnly(Format):
+    """The interface of a file format that is read and never written.
+
+    Attributes:
+        instead: The suffix of the file that is written in place of one of this format.
+    """
+
+    output_types = ()
+    holds = frozenset()
+    instead: ClassVar[str]
+
+    def not_written(self, path: Path) -> UsageError:
+        """Return the error for a file of the format that is to be written."""
+        return UsageError(f"{path}: {self.title} files are read, not written; write {self.instead} instead.")
+
+    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
+        """Raise the error of `not_written`."""
+        raise self.not_written(path)
 
 
 def kept_native(volume: Volume, name: str) -> Any:

@@ -87,12 +87,8 @@ class Mgh(Format):
         """Write a file with the affine of the map; integers above 255 are stored as int32."""
         from nibabel.freesurfer.mghformat import MGHHeader
 
+        self.check_mapped(volume, 1)
         mapped, lost = volume.mapped_axes, list[str]()
-        if len(mapped) > 1:
-            raise InputError(
-                f"{self.title} holds one axis beside x, y and z, not {mapped!r}; choose one channel with "
-                f"{named('channel')}, or write .npy."
-            )
         frames = array.reshape(
             (
                 *(array.shape[:1] if mapped else (1,)),

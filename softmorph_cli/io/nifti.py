@@ -19,7 +19,6 @@ from softmorph_cli.io.nifti_geometry import fourth_axis, read_geometry, states_u
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Array, Encoding, Format, Provenance, Raw, kept_native
 from softmorph_cli.io.zipped import Unzipped, can_hold, finish, gzip_writer, opened, trailing_notes
-from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import MILLIMETRES
 from softmorph_cli.volume import Volume
@@ -114,6 +113,7 @@ class Nifti(Format):
         """Write a NIfTI file whose header slope maps the stored numbers to [0, 1]; the slope of floats is 1."""
         import nibabel
 
+        self.check_mapped(volume, 2)
         array, lost = _in_file_order(volume, array)
         source = kept_native(volume, self.name)
         second = max(array.shape) > _LONGEST_NIFTI1_AXIS or (source is not None and source.sizeof_hdr == 540)
@@ -242,11 +242,6 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
     """Return the array with axes in NIfTI order, x first, and notes on axes that NIfTI cannot name."""
     axes, lost = volume.axes, []
     mapped = volume.mapped_axes
-    if len(mapped) > 2:
-        raise InputError(
-            f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with {named('channel')}, "
-            "or write .npy."
-        )
     source = volume.source
     was_flat = source is not None and source.format == Nifti.name and len(source.shape) == 2
     if volume.spatial_dims == 2 and (mapped or not was_flat):

@@ -6,14 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.format_names import FAMILIES
 from softmorph_cli.io.options import Pooling
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import TimeStep
 from softmorph_cli.volume import Volume
 
@@ -172,6 +173,18 @@ class Format(ABC):
             path: The file or empty folder to write to.
             encoding: The meaning of the stored numbers.
         """
+
+    def check_mapped(self, volume: Volume, most: Literal[1, 2]) -> None:
+        """Refuse a map with more mapped axes than files of the format hold.
+
+        Raises:
+            InputError: If it has more than `most`.
+        """
+        if len(volume.mapped_axes) > most:
+            raise InputError(
+                f"{self.title} holds {'one axis' if most == 1 else 'two axes'} beside x, y and z, not "
+                f"{volume.mapped_axes!r}; choose one channel with {named('channel')}, or write .npy."
+            )
 
 
 class ReadOnly(Format):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import closing
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.raw import Array
-from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, trailing_notes
+from softmorph_cli.io.zipped import Unzipped, can_hold, finish, opened, trailing_notes
 from softmorph_cli.system.printable import typed
 
 
@@ -22,7 +22,7 @@ def read_head(path: Path, size: int) -> bytes:
     Raises:
         Damaged: If there are fewer than `size`.
     """
-    with closing(_opened(path)) as stream:
+    with closing(opened(path)) as stream:
         head = stream.read(size) or b""
     if len(head) < size:
         raise Damaged(ENDS_EARLY)
@@ -49,7 +49,7 @@ def read_voxels(
         InputError: If the decompressed array does not fit into memory.
     """
     size, room = prod(shape) * dtype.itemsize, path.stat().st_size
-    with closing(_opened(path)) as stream:
+    with closing(opened(path)) as stream:
         zipped = isinstance(stream, Unzipped)
         if not (can_hold(room, start + size) if zipped else start + size <= room):
             raise Damaged(ENDS_EARLY)
@@ -68,10 +68,3 @@ def read_voxels(
         left = finish(stream)
         notes = trailing_notes(stream.trailing, packed=True)
         return array, behind, notes if footer else trailing_notes(left) + notes
-
-
-def _opened(path: Path) -> Unzipped | BinaryIO:
-    stream = path.open("rb")
-    zipped = stream.read(len(MAGIC)) == MAGIC
-    stream.seek(0)
-    return Unzipped(stream) if zipped else stream

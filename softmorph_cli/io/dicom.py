@@ -10,25 +10,24 @@ from typing import Any, Final
 
 import numpy as np
 
-from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.itk_headers import LPS
 from softmorph_cli.io.logs import captured_log
 from softmorph_cli.io.memory_check import check_room
-from softmorph_cli.io.raw import Array, Encoding, Format, Raw
+from softmorph_cli.io.raw import Raw, ReadOnly
 from softmorph_cli.system.printable import printable
-from softmorph_cli.volume import Volume
 
 _MARK: Final = slice(128, 132)
 _SEGMENTATION: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
 @dataclass(frozen=True)
-class Dicom(Format):
+class Dicom(ReadOnly):
     """Segmentations in DICOM (.dcm), which are read only."""
 
     name = "dicom"
-    output_types = ()
-    holds = frozenset()
+    # A segmentation in DICOM names the images and the patient it belongs to, which maps do not.
+    instead = ".nii.gz"
 
     def recognises(self, head: bytes) -> bool:
         """Return whether DICOM's mark stands behind the preamble of 128 bytes."""
@@ -93,10 +92,6 @@ class Dicom(Format):
             labels=labels,
             notes=(_occupancy(found),) if fractional and _occupancy(found) else (),
         )
-
-    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Raise an error: a segmentation in DICOM names the images and the patient it belongs to, which maps do not."""
-        raise UsageError(f"{path}: DICOM files are read, not written; write .nii.gz instead.")
 
 
 def _name(kind: Any) -> str:

@@ -23,7 +23,7 @@ from softmorph_cli.io.nrrd import Nrrd
 from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.io.options import DEFAULT, WRITE_DEFAULT, ReadOptions, WriteOptions
 from softmorph_cli.io.png import Png
-from softmorph_cli.io.raw import Format, Raw
+from softmorph_cli.io.raw import Format, Raw, ReadOnly
 from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.values import MOST_AXES
 from softmorph_cli.io.zarr_reading import is_node
@@ -47,10 +47,8 @@ _WRITTEN: Final = (
 
 # Formats with voxels in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
-# Formats without geometry, and what results are written as instead.
-_INSTEAD = {".npz": ".nii.gz", ".h5": ".tif", ".hdf5": ".tif", ".dcm": ".nii.gz"}
 # Suffixes that are read and never written, with the suffix of a result in the same format.
-_UNPACKED = {".mrc.gz": ".mrc", ".map.gz": ".map", ".rec.gz": ".rec"}
+_UNPACKED = {suffix: suffix.removesuffix(".gz") for suffix in FAMILIES["mrc"].gzipped}
 _HEAD = 1024
 _LABEL_TYPES = (("uint8", 2**8 - 1), ("uint16", 2**16 - 1), ("uint32", 2**32 - 1))
 # Other formats, so that a refusal can name them.
@@ -186,8 +184,8 @@ def named_format(path: Path) -> Format | None:
 def target_suffix(path: Path, family: Format) -> str:
     """Return the suffix for a result of the file `path`: the suffix of `path`, or one that can be written instead."""
     suffix = suffix_of(path)
-    if family.suffixes[0] in _INSTEAD:
-        return _INSTEAD[family.suffixes[0]]
+    if isinstance(family, ReadOnly):
+        return family.instead
     suffix = _UNPACKED.get(suffix, suffix)
     return suffix if suffix in family.suffixes and suffix not in _TWO_FILES else family.suffixes[0]
 
@@ -208,10 +206,8 @@ def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
         raise UsageError(
             f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {_WRITTEN}."
         )
-    if suffix_of(path) in _INSTEAD:
-        raise UsageError(
-            f"{path}: {family.title} files are read, not written; write {_INSTEAD[suffix_of(path)]} instead."
-        )
+    if isinstance(family, ReadOnly):
+        raise family.not_written(path)
     if suffix_of(path) in _UNPACKED:
         raise UsageError(
             f"{path}: a gzipped MRC is read, not written; write {_UNPACKED[suffix_of(path)]} instead."

@@ -16,16 +16,16 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
+from softmorph_cli.errors import FileError, InputError, SoftmorphError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported, not_read
 from softmorph_cli.io.hdf5_attributes import check_texts, describe
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.memory_check import check_piece
-from softmorph_cli.io.raw import Array, Encoding, Format, Raw
+from softmorph_cli.io.raw import Array, Raw, ReadOnly
+from softmorph_cli.io.stored_chunks import check_missing, grid_of, note_missing
 from softmorph_cli.io.unnamed_axes import usual_axes
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.system.printable import printable, typed
-from softmorph_cli.volume import Volume
 
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 # The signature stands at the start, or behind a block of another program, as in MATLAB's .mat files.
@@ -43,8 +43,6 @@ _OTHER_FILTERS: Final = {
 _SHOWN: Final = 8
 # The most groups and datasets of a file that are looked at.
 _MOST_NODES: Final = 10_000
-# The most chunks that may be missing, each of which reads as the fill value.
-_MOST_MISSING: Final = 1 << 20
 
 
 def split(path: Path) -> tuple[Path, str | None]:
@@ -56,12 +54,12 @@ def split(path: Path) -> tuple[Path, str | None]:
 
 
 @dataclass(frozen=True)
-class Hdf5(Format):
+class Hdf5(ReadOnly):
     """The file format HDF5 (.h5, .hdf5), which is read only."""
 
     name = "hdf5"
-    output_types = ()
-    holds = frozenset()
+    # What HDF5 means is agreed between two programs, and all of them read TIFF or Zarr.
+    instead = ".tif"
 
     def recognises(self, head: bytes) -> bool:
         """Return whether the bytes begin an HDF5 file, perhaps behind a user block of 512 bytes."""
@@ -101,10 +99,6 @@ class Hdf5(Format):
             and np.iinfo(dtype).max == about.highest,
             notes=(*axes_notes, *about.notes, *notes),
         )
-
-    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Raise an error: what HDF5 means is agreed between two programs, and all of them read TIFF or Zarr."""
-        raise UsageError(f"{path}: HDF5 files are read, not written; write .tif instead.")
 
 
 @dataclass(frozen=True)
@@ -272,18 +266,11 @@ def _check_storage(dataset: Any, path: Path, room: int) -> list[str]:
             return []
         return [f"none of its values are stored, and all read as its fill value, {dataset.fillvalue}."]
     check_piece(dataset.chunks, itemsize, str(path))
-    total = prod(-(-size // part) for size, part in zip(shape, dataset.chunks, strict=True))
+    total = prod(grid_of(shape, dataset.chunks))
     lost = total - int(dataset.id.get_num_chunks())
-    if lost > _MOST_MISSING:
-        raise FileError(
-            f"{path} has {total:,} chunks by its shape, {' x '.join(map(str, shape))}, and {total - lost:,} of them "
-            f"are stored; no more than {_MOST_MISSING:,} missing ones are read: write it again with larger chunks."
-        )
+    check_missing(str(path), shape, dataset.chunks, lost, "write it again with larger chunks")
     _check_chunks(dataset, filters, prod(dataset.chunks) * itemsize, room)
-    if lost <= 0:
-        return []
-    verbs = "is not stored and reads" if lost == 1 else "are not stored and read"
-    return [f"{lost} of its {total} chunks {verbs} as its fill value, {dataset.fillvalue}."]
+    return [note_missing(lost, total, dataset.fillvalue)] if lost > 0 else []
 
 
 def _check_chunks(dataset: Any, filters: list[int], size: int, room: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.binary import read_head, read_voxels
 from softmorph_cli.io.damage import Damaged, Unsupported
+from softmorph_cli.io.format_names import FAMILIES
 from softmorph_cli.io.raw import REVERSED, Array, Encoding, Format, Raw, kept_native, time_step_of
 from softmorph_cli.io.zipped import gzip_writer
 from softmorph_cli.system.parameters import named
@@ -46,7 +47,8 @@ class Mgh(Format):
         """Read the array, the position and, of several frames, the time between them."""
         from nibabel.freesurfer.mghformat import MGHHeader
 
-        header: Any = MGHHeader(read_head(path, _START), check=False)  # type: ignore[no-untyped-call]
+        head = read_head(path, _START)
+        header: Any = MGHHeader(head, check=False)  # type: ignore[no-untyped-call]
         dims, code = tuple(int(size) for size in header["dims"]), int(header["type"])
         if code not in _TYPES:
             raise Unsupported(f"its element type has the number {code}")
@@ -60,7 +62,7 @@ class Mgh(Format):
             step = time_step(float(np.frombuffer(footer, ">f4", 1)[0]), "ms")
         affine, spacing, unit = None, dict[str, float](), None
         # Without the flag nibabel fills in a position that the file does not state.
-        if int.from_bytes(read_head(path, _FIELDS)[28:30], "big"):
+        if int.from_bytes(head[28:30], "big"):
             with np.errstate(over="ignore", invalid="ignore"):  # an affine without an inverse is not used
                 affine, unit = header.get_affine()[:, REVERSED], "mm"
             if places(affine):
@@ -85,12 +87,8 @@ class Mgh(Format):
         """Write a file with the affine of the map; integers above 255 are stored as int32."""
         from nibabel.freesurfer.mghformat import MGHHeader
 
+        self.check_mapped(volume, 1)
         mapped, lost = volume.mapped_axes, list[str]()
-        if len(mapped) > 1:
-            raise InputError(
-                f"{self.title} holds one axis beside x, y and z, not {mapped!r}; choose one channel with "
-                f"{named('channel')}, or write .npy."
-            )
         frames = array.reshape(
             (
                 *(array.shape[:1] if mapped else (1,)),
@@ -123,10 +121,8 @@ class Mgh(Format):
                 f"{self.title} does not say that {encoding.one} means 1; read it with "
                 f"{named('divide_by', encoding.one)}."
             )
-        with (
-            path.open("wb") as file,
-            gzip_writer(file) if path.name.lower().endswith(("mgz", ".gz")) else nullcontext(file) as stream,
-        ):
+        zipped = path.name.lower().endswith(FAMILIES[self.name].gzipped)
+        with path.open("wb") as file, gzip_writer(file) if zipped else nullcontext(file) as stream:
             stream.write(header.binaryblock[:_FIELDS].ljust(_START, b"\0"))
             flat = np.ascontiguousarray(frames).reshape(-1)
             for at in range(0, flat.size, _PIECE):

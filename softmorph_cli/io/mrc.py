@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from softmorph_cli.errors import InputError
 from softmorph_cli.io.binary import read_head, read_voxels
 from softmorph_cli.io.damage import Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Encoding, Format, Placed, Raw, kept_native
@@ -103,12 +102,8 @@ class Mrc(Format):
         """Write an uncompressed file with mrcfile: an image, a volume, or a stack of them."""
         import mrcfile
 
-        mapped, lost = volume.mapped_axes, list[str]()
-        if len(mapped) > 1:
-            raise InputError(
-                f"MRC holds one axis beside x, y and z, not {mapped!r}; choose one channel with {named('channel')}, "
-                "or write .npy."
-            )
+        self.check_mapped(volume, 1)
+        lost: list[str] = []
         if array.dtype.kind == "u":
             # Labels and masks: every program reads 8 bits, in which MRC has a sign.
             array = array.astype(np.int8 if int(array.max()) < 128 else np.uint16)

@@ -18,8 +18,7 @@ from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.nifti_geometry import fourth_axis, read_geometry, states_unit, write_geometry
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Array, Encoding, Format, Provenance, Raw, kept_native
-from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, trailing_notes
-from softmorph_cli.system.parameters import named
+from softmorph_cli.io.zipped import Unzipped, can_hold, finish, gzip_writer, opened, trailing_notes
 from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import MILLIMETRES
 from softmorph_cli.volume import Volume
@@ -50,7 +49,7 @@ class Nifti(Format):
     def read(self, path: Path) -> Raw:
         """Read the header and the unscaled stored numbers, which are memory-mapped if the file is uncompressed."""
         room = path.stat().st_size
-        with captured_log(_LOGGER) as complaints, _opened(path) as stream:
+        with captured_log(_LOGGER) as complaints, opened(path) as stream:
             zipped = isinstance(stream, Unzipped)
 
             def check_holds(size: int) -> None:
@@ -114,6 +113,7 @@ class Nifti(Format):
         """Write a NIfTI file whose header slope maps the stored numbers to [0, 1]; the slope of floats is 1."""
         import nibabel
 
+        self.check_mapped(volume, 2)
         array, lost = _in_file_order(volume, array)
         source = kept_native(volume, self.name)
         second = max(array.shape) > _LONGEST_NIFTI1_AXIS or (source is not None and source.sizeof_hdr == 540)
@@ -157,13 +157,6 @@ class Nifti(Format):
         with path.open("wb") as file, gzip_writer(file) if zipped else nullcontext(file) as stream:
             image.to_stream(stream)
         return lost
-
-
-def _opened(path: Path) -> Unzipped | BinaryIO:
-    stream = path.open("rb")
-    zipped = stream.read(len(MAGIC)) == MAGIC
-    stream.seek(0)
-    return Unzipped(stream) if zipped else stream
 
 
 def _read_header(stream: Unzipped | BinaryIO, path: Path) -> Any:
@@ -249,11 +242,6 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
     """Return the array with axes in NIfTI order, x first, and notes on axes that NIfTI cannot name."""
     axes, lost = volume.axes, []
     mapped = volume.mapped_axes
-    if len(mapped) > 2:
-        raise InputError(
-            f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with {named('channel')}, "
-            "or write .npy."
-        )
     source = volume.source
     was_flat = source is not None and source.format == Nifti.name and len(source.shape) == 2
     if volume.spatial_dims == 2 and (mapped or not was_flat):

@@ -11,14 +11,13 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.npy import read_header
-from softmorph_cli.io.raw import Array, Encoding, Format, Raw
+from softmorph_cli.io.raw import Raw, ReadOnly
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.system.printable import typed
-from softmorph_cli.volume import Volume
 
 NAME: Final = "nnunet"
 # Names of the array: nnU-Net 2's, nnU-Net 1's, and a usual one of arrays that users save themselves.
@@ -30,12 +29,12 @@ _BOUNDS: Final = {ZIP_STORED: "zlib", ZIP_DEFLATED: "zlib"}
 
 
 @dataclass(frozen=True)
-class Npz(Format):
+class Npz(ReadOnly):
     """The file format .npz, of which outputs of nnU-Net are read; Python objects are never unpickled."""
 
     name = NAME
-    output_types = ()
-    holds = frozenset()
+    # An .npz cannot hold geometry, and no program reads a filtered .npz.
+    instead = ".nii.gz"
 
     def recognises(self, head: bytes) -> bool:
         """Return whether the bytes begin a zip archive whose first member is an .npy file."""
@@ -85,10 +84,6 @@ class Npz(Format):
             native=key,
             notes=(note,) if key == "softmax" else (),
         )
-
-    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Raise an error, because an .npz cannot hold geometry and no program reads a filtered .npz."""
-        raise UsageError(f"{path}: .npz files are read, not written; write .nii.gz instead.")
 
 
 def _other(path: Path, keys: list[str]) -> str:

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.format_names import FAMILIES
 from softmorph_cli.io.options import Pooling
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import TimeStep
 from softmorph_cli.volume import Volume
 
@@ -171,6 +173,38 @@ class Format(ABC):
             path: The file or empty folder to write to.
             encoding: The meaning of the stored numbers.
         """
+
+    def check_mapped(self, volume: Volume, most: Literal[1, 2]) -> None:
+        """Refuse a map with more mapped axes than files of the format hold.
+
+        Raises:
+            InputError: If it has more than `most`.
+        """
+        if len(volume.mapped_axes) > most:
+            raise InputError(
+                f"{self.title} holds {'one axis' if most == 1 else 'two axes'} beside x, y and z, not "
+                f"{volume.mapped_axes!r}; choose one channel with {named('channel')}, or write .npy."
+            )
+
+
+class ReadOnly(Format):
+    """The interface of a file format that is read and never written.
+
+    Attributes:
+        instead: The suffix of the file that is written in place of one of this format.
+    """
+
+    output_types = ()
+    holds = frozenset()
+    instead: ClassVar[str]
+
+    def not_written(self, path: Path) -> UsageError:
+        """Return the error for a file of the format that is to be written."""
+        return UsageError(f"{path}: {self.title} files are read, not written; write {self.instead} instead.")
+
+    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
+        """Raise the error of `not_written`."""
+        raise self.not_written(path)
 
 
 def kept_native(volume: Volume, name: str) -> Any:

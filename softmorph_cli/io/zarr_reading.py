@@ -22,12 +22,11 @@ from softmorph_cli.io.memory_check import check_piece
 from softmorph_cli.io.packing import packing, pickles
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
+from softmorph_cli.io.stored_chunks import check_missing, grid_of, note_missing
 from softmorph_cli.system.files import STORE_MARKS, is_store
 
 # An attribute, inside of SIGNATURE, of arrays that softmorph writes: all chunks are stored, and none may be missing.
 WHOLE: Final = "all_chunks_stored"
-# The most missing chunks that are accepted, because each takes a look-up in the file system.
-_MOST_MISSING: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -219,29 +218,23 @@ def missing_chunks(found: ZarrNode, lazy: Lazy, name: str) -> str | None:
     Raises:
         FileError: If chunks are missing and the array states that all were stored, or more than 2^20 are missing.
     """
-    total = prod(-(-size // part) for size, part in zip(lazy.shape, lazy.chunks, strict=True))
+    grid = grid_of(lazy.shape, lazy.chunks)
+    total = prod(grid)
     files = (file for _, _, files in os.walk(found.path) for file in files)
     lost = total - sum(
         not file.startswith((".", "zarr.json")) and not file.endswith(".partial") for file in files
     )
     if lost <= 0:
         return None
-    if lost > _MOST_MISSING:
-        raise FileError(
-            f"{name} has {total:,} chunks by its shape, {' x '.join(map(str, lazy.shape))}, and {total - lost:,} of "
-            f"them are stored; no more than {_MOST_MISSING:,} missing ones are read: "
-            "cut its shape, or store larger chunks."
-        )
+    check_missing(name, lazy.shape, lazy.chunks, lost, "cut its shape, or store larger chunks")
     if says_whole(found):
-        grid = (-(-size // part) for size, part in zip(lazy.shape, lazy.chunks, strict=True))
         keys = map(lazy.stored.metadata.encode_chunk_key, np.ndindex(*grid))
         first = next((path for key in keys if not (path := found.path / key).is_file()), found.path)
         raise FileError(
             f"{name} misses {lost} of its {total} chunks, the first of them {first}, and softmorph wrote all of them; "
             "copy the store again."
         )
-    verbs = "is not stored and reads" if lost == 1 else "are not stored and read"
-    return f"{lost} of its {total} chunks {verbs} as its fill value, {lazy.stored.fill_value}."
+    return note_missing(lost, total, lazy.stored.fill_value)
 
 
 def says_whole(found: ZarrNode) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from isal import igzip, igzip_lib, isal_zlib
@@ -133,6 +134,14 @@ class Unzipped(io.RawIOBase):
         if not self.closed:
             self._stream.close()
         super().close()
+
+
+def opened(path: Path) -> Unzipped | BinaryIO:
+    """Open a file for reading; one that is gzipped is decompressed on reading."""
+    stream = path.open("rb")
+    zipped = stream.read(len(MAGIC)) == MAGIC
+    stream.seek(0)
+    return Unzipped(stream) if zipped else stream
 
 
 def can_hold(packed: int, unpacked: int, kind: str = "gzip") -> bool:

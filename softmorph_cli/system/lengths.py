@@ -13,14 +13,12 @@ from softmorph_cli.system.units import MILLIMETRES, length, millimetres, typed
 
 _LENGTHS: Final = "nm, um (µm, micron), mm, cm, m"
 _KNOWN: Final = f"{_LENGTHS} or vox (voxels, px)"
+_NUMBER: Final = r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*"
 # Both the micro sign and the Greek letter, and both the letter and the sign of the angstrom.
-_FORM: Final = re.compile(
-    "\\s*([0-9]*\\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\\s*([A-Za-z\u00b5\u03bc\u00c5\u212b]+)\\s*(\\^?[23]|[²³])?\\s*"
-)
-
-_SIDE: Final = re.compile(
-    "\\s*([0-9]*\\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\\s*([A-Za-z\u00b5\u03bc\u00c5\u212b]+)?\\s*"
-)
+_WORD: Final = "([A-Za-z\u00b5\u03bc\u00c5\u212b]+)"
+# A length, an area or a volume; one side of a voxel.
+_FORM: Final = re.compile(rf"{_NUMBER}{_WORD}\s*(\^?[23]|[²³])?\s*")
+_SIDE: Final = re.compile(rf"{_NUMBER}{_WORD}?\s*")
 
 # Beyond these no image has a length, and numbers of voxels would exceed what a float holds.
 _LEAST: Final = 1e-30

@@ -29,7 +29,7 @@ from softmorph_cli.completion.prior import Prior
 from softmorph_cli.completion.slices import Gap, gap
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
 from softmorph_cli.completion.validation import ALL, GAPS, choose_steps, dice_of, leave_one_out, scores
-from softmorph_cli.examples import digits, head, row, tell
+from softmorph_cli.examples import digits, head, positive, row, tell
 from softmorph_cli.volume import Volume
 
 TRAINED: Final = 64
@@ -300,9 +300,9 @@ def main(arguments: list[str] | None = None) -> None:
         description="Trains shape priors on drawn hearts and on digits, and measures them on others.",
     )
     parser.add_argument("--what", choices=("hearts", "unequal", "digits"), default="hearts")
-    parser.add_argument("--seeds", type=int, default=2, help="how many (default 2)")
+    parser.add_argument("--seeds", type=positive, default=2, help="how many (default 2)")
     parser.add_argument("--first-seed", type=int, default=0, help="the first of them (default 0)")
-    parser.add_argument("--steps", type=int, default=2400, help="of training (default 2400)")
+    parser.add_argument("--steps", type=positive, default=2400, help="of training (default 2400)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     claims = []

@@ -32,8 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from softmorph_cli.examples import head, row, tell
-from softmorph_cli.losses.example import SmallUNet, interval, positive
+from softmorph_cli.examples import head, positive, row, tell
+from softmorph_cli.losses.example import SmallUNet, interval
 from softmorph_cli.losses.topological import TopologicalLoss
 from softmorph_cli.losses.topology_data import HEART_PRIORS, Samples, Sets, blob_sets, digit_sets, heart_sets
 from softmorph_cli.topology.prior import NAMES, Prior

@@ -1,7 +1,8 @@
-"""What the examples of training share: handwritten digits, and lines of text that appear as soon as they are known."""
+"""What the examples of training share: handwritten digits, options, and lines of text that appear at once."""
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import sys
 from importlib import resources
@@ -23,6 +24,14 @@ def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     with packed.open("rb") as stream, gzip.open(stream) as rows:
         table = np.loadtxt(rows, delimiter=",", dtype=np.uint8)
     return table[:, :-1].reshape(-1, DIGIT_SIDE, DIGIT_SIDE), table[:, -1]
+
+
+def positive(text: str) -> int:
+    """Return the integer of an option, which is at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: at least 1 is needed")
+    return number
 
 
 def tell(line: str) -> None:

@@ -23,13 +23,13 @@ import torch
 
 from softmorph_cli.completion import hearts
 from softmorph_cli.completion.box import Grid
-from softmorph_cli.completion.fitting import complete, fit_intensities, predict
+from softmorph_cli.completion.fitting import complete, fit_intensities, fit_probabilities, predict
 from softmorph_cli.completion.options import METHODS
 from softmorph_cli.completion.prior import Prior
 from softmorph_cli.completion.slices import Gap, gap
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
 from softmorph_cli.completion.validation import ALL, GAPS, choose_steps, dice_of, leave_one_out, scores
-from softmorph_cli.examples import digits, head, row, tell
+from softmorph_cli.examples import digits, head, positive, row, tell
 from softmorph_cli.volume import Volume
 
 TRAINED: Final = 64
@@ -107,13 +107,13 @@ def no_heart(seed: int) -> Subject:
 def trained(subjects: Sequence[Subject], options: TrainingOptions) -> tuple[Prior, float]:
     """Return a prior and the processor seconds of its training, of which a line tells on the error stream."""
 
-    def tell(now: TrainingProgress) -> None:
+    def show(now: TrainingProgress) -> None:
         text = f"step {now.step} of {now.steps}, loss {now.loss:.3f}, {now.seconds_left:.0f} s left"
         sys.stderr.write(f"\r{text:<60}")
         sys.stderr.flush()
 
     began = time.process_time()
-    prior = train(subjects, options, tell)
+    prior = train(subjects, options, show)
     sys.stderr.write("\n")
     return prior, time.process_time() - began
 
@@ -179,7 +179,7 @@ def on_planes(prior: Prior, seed: int, count: int) -> float:
     for k, one in enumerate(drawn(count, seed)):
         heart = hearts.draw_heart(rng)
         frame, place = prior.place(one.grid)
-        _, fit = complete(prior, one.probabilities, slices(np.arange(16) % 4 == 0), place, device=_DEVICE)
+        fit = fit_probabilities(prior, one.probabilities, every_4th(one), place, device=_DEVICE)
         plane = oblique(np.radians(25 + 5 * k))
         masks = predict(prior, fit.latent, prior.box.coordinates(plane, frame), _DEVICE)[:, 0].argmax(0)
         index = np.stack([*np.indices((96, 96)), np.ones((96, 96))], -1)
@@ -190,9 +190,9 @@ def on_planes(prior: Prior, seed: int, count: int) -> float:
     return float(np.mean(found))
 
 
-def slices(observed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return a mask of slices in a shape that broadcasts to a stack."""
-    return observed[:, None, None]
+def every_4th(subject: Subject) -> npt.NDArray[np.bool_]:
+    """Return which slices are observed if every 4th is, in a shape that broadcasts to the stack."""
+    return GAPS["every:4"](subject.grid.shape[0])[:, None, None]
 
 
 def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]:
@@ -207,7 +207,7 @@ def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]
     kept, agreements, shared = [], [], []
     for one in fresh:
         frame, place = prior.place(one.grid)
-        observed = slices(np.arange(one.grid.shape[0]) % 4 == 0)
+        observed = every_4th(one)
         filled, fit = complete(prior, one.probabilities, observed, place, device=_DEVICE)
         seen = observed[:, 0, 0]
         kept.append(filled[:, seen].tobytes() == one.probabilities[:, seen].tobytes())
@@ -217,9 +217,8 @@ def of_hearts(seed: int, unequal: bool, options: TrainingOptions) -> list[Claim]
     others = []
     for k in range(8):
         one = no_heart(k)
-        fit = complete(
-            prior, one.probabilities, slices(np.arange(16) % 4 == 0), prior.place(one.grid)[1], device=_DEVICE
-        )[1]
+        _, place = prior.place(one.grid)
+        fit = fit_probabilities(prior, one.probabilities, every_4th(one), place, device=_DEVICE)
         others.append(fit.agreement or 0.0)
     left_out(prior, fresh[:8])
     chosen = choose_steps(prior, drawn(CHOOSING, CHOOSING_SEED + seed, grids), device=_DEVICE)
@@ -263,7 +262,7 @@ def left_out(prior: Prior, subjects: Sequence[Subject]) -> None:
     """Print the Dice of prior and logit on slices that are left out one at a time."""
     began, found = time.process_time(), []
     for one in subjects:
-        observed = np.arange(one.grid.shape[0]) % 2 == 0
+        observed = GAPS["every:2"](one.grid.shape[0])
         result = leave_one_out(
             prior, one.probabilities, observed, 0, prior.place(one.grid)[1], device=_DEVICE
         )
@@ -300,9 +299,9 @@ def main(arguments: list[str] | None = None) -> None:
         description="Trains shape priors on drawn hearts and on digits, and measures them on others.",
     )
     parser.add_argument("--what", choices=("hearts", "unequal", "digits"), default="hearts")
-    parser.add_argument("--seeds", type=int, default=2, help="how many (default 2)")
+    parser.add_argument("--seeds", type=positive, default=2, help="how many (default 2)")
     parser.add_argument("--first-seed", type=int, default=0, help="the first of them (default 0)")
-    parser.add_argument("--steps", type=int, default=2400, help="of training (default 2400)")
+    parser.add_argument("--steps", type=positive, default=2400, help="of training (default 2400)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     claims = []

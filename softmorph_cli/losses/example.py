@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import softmorph_cli as sm
 from softmorph_cli.errors import UsageError
-from softmorph_cli.examples import tell
+from softmorph_cli.examples import positive, tell
 from softmorph_cli.losses.channels import SkeletonLoss
 from softmorph_cli.losses.cldice import SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
@@ -251,14 +251,6 @@ def interval(gains: npt.NDArray[np.float64], decimals: int = 3) -> str:
 def _print_row(seed: str, name: str, *cells: str | float) -> None:
     shown = (cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells)
     tell(f"{seed:<10}{name:<30}{''.join(f'{text:>10}' for text in shown)}")
-
-
-def positive(text: str) -> int:
-    """Return the integer of an option, which is at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: at least 1 is needed")
-    return number
 
 
 if __name__ == "__main__":

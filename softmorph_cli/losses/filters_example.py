@@ -29,13 +29,13 @@ from torch.nn.functional import binary_cross_entropy
 
 import softmorph_cli as sm
 from softmorph_cli.errors import SoftmorphError
-from softmorph_cli.examples import digits, head, row, tell
+from softmorph_cli.examples import digits, head, positive, row, tell
 from softmorph_cli.filters.modules import SoftClosing, SoftOpening, SoftSkeletonizer
 from softmorph_cli.losses import training_data
 from softmorph_cli.losses.channels import ChannelLoss, Channels, SkeletonLoss
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import soft_dice
-from softmorph_cli.losses.example import confidence, interval, measure, positive, train
+from softmorph_cli.losses.example import confidence, interval, measure, train
 from softmorph_cli.losses.recall import SkeletonRecallLoss
 
 NONE: Final = "none"

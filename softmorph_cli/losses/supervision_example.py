@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from softmorph_cli.examples import head, row, tell
+from softmorph_cli.examples import head, positive, row, tell
 from softmorph_cli.losses.deep_supervision import MultiLabelDeepSupervisionLoss
-from softmorph_cli.losses.example import conv_block, interval, positive
+from softmorph_cli.losses.example import conv_block, interval
 from softmorph_cli.losses.label_pyramid import label_pyramid
 from softmorph_cli.losses.training_data import batched, bent, gapped, thickened, uneven
 from softmorph_cli.losses.weak_labels import boxes_to_target, pseudo_labels

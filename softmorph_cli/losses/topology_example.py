@@ -32,8 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from softmorph_cli.examples import head, row, tell
-from softmorph_cli.losses.example import SmallUNet, interval, positive
+from softmorph_cli.examples import head, positive, row, tell
+from softmorph_cli.losses.example import SmallUNet, interval
 from softmorph_cli.losses.topological import TopologicalLoss
 from softmorph_cli.losses.topology_data import HEART_PRIORS, Samples, Sets, blob_sets, digit_sets, heart_sets
 from softmorph_cli.topology.prior import NAMES, Prior
@@ -149,18 +149,17 @@ def run(
 ) -> dict[str, tuple[float, ...]]:
     """Return the measures of each arm, and of each arm with repaired predictions; the last is processor time."""
     torch.manual_seed(seed)
-    begun = SmallUNet(sets.test.images.ndim - 2, experiment.outputs)
+    early = SmallUNet(sets.test.images.ndim - 2, experiment.outputs)
     rows = {}
-    networks: list[nn.Module] = []
     seconds = 0.0
     for name, weighed in zip(ARMS, (0, 0, weight), strict=True):
-        network = copy.deepcopy(networks[0]) if networks else begun
+        second = name != ARMS[0]
+        network = copy.deepcopy(early) if second else early
         started = time.process_time()
-        train(network, experiment, sets, steps, weighed, 2 * seed + bool(networks))
+        train(network, experiment, sets, steps, weighed, 2 * seed + second)
         spent = time.process_time() - started + seconds
-        if not networks:
+        if not second:
             seconds = spent
-        networks.append(network)
         found = predicted(network, sets.test.images)
         rows[name] = (*measure(found, experiment, sets.test), spent)
         started = time.process_time()

@@ -35,7 +35,7 @@ class Prior:
     @property
     def text(self) -> str:
         """The Betti numbers as a text, such as "1,any,0"."""
-        return ",".join(ANY if number is None else str(number) for number in self.betti)
+        return _text(self.betti)
 
     def off(self, numbers: Sequence[int]) -> int:
         """Return the sum of the absolute differences between Betti numbers and the prior's, without those of any."""
@@ -140,7 +140,7 @@ def check_betti(betti: BettiPrior, dims: int) -> tuple[int | None, ...]:
     Raises:
         InputError: If there are more or fewer numbers than axes, or a number is negative.
     """
-    asked = ",".join(map(str, betti))
+    asked = _text(betti)
     if len(betti) != dims:
         names = ",".join(NAMES[:dims])
         example = ",".join(["1", "0", "0"][:dims])
@@ -151,6 +151,10 @@ def check_betti(betti: BettiPrior, dims: int) -> tuple[int | None, ...]:
     if min(number or 0 for number in betti) < 0:
         raise InputError(f"the prior {asked} has a negative number; Betti numbers count things: 0, 1, 2, ...")
     return tuple(betti)
+
+
+def _text(betti: BettiPrior) -> str:
+    return ",".join(ANY if number is None else str(number) for number in betti)
 
 
 def _channel_index(channel: Any, names: Sequence[str] | None, count: int) -> int:

@@ -7,45 +7,35 @@ from __future__ import annotations
 
 import sys
 import time
-from importlib import import_module, resources
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
-from softmorph_cli.completion.between import METHODS, fill
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "completion"))
 
-nibabel: Any = import_module("nibabel")
+from helpers_mni import hidden_slices, judged, tissue
+
+from softmorph_cli.completion.between import METHODS, fill
+from softmorph_cli.examples import head, row, tell
 
 
 def main() -> None:
     """Print the table."""
-    rows = [
-        "| tissue, slices kept | method | Dice | of linear | error | of linear | seconds |",
-        "|---" * 7 + "|",
-    ]
-    for tissue in ("gm", "wm"):
-        file = f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
-        path = resources.files("nilearn") / "datasets" / "data" / file
-        whole = np.asarray(nibabel.Nifti1Image.from_filename(str(path)).dataobj, np.float32).T / 255
+    for line in head("tissue, slices kept", "method", "Dice", "of linear", "error", "of linear", "seconds"):
+        tell(line)
+    for name in ("gm", "wm"):
+        whole = tissue(name)
         for step in (4, 8):
-            hidden = np.arange(len(whole)) % step > 0
-            # Behind the last slice that is kept there is nothing to interpolate to.
-            hidden[(len(whole) - 1) // step * step :] = False
-            truth, found = whole[hidden], {}
+            hidden, found = hidden_slices(len(whole), step), {}
             for method in METHODS:
                 started = time.perf_counter()
                 made = fill(whole[np.newaxis], ~hidden, 0, method)[0][hidden]
                 seconds = time.perf_counter() - started
-                both = (made > 0.5).sum() + (truth > 0.5).sum()
-                dice = 2 * ((made > 0.5) & (truth > 0.5)).sum() / both
-                found[method] = dice, np.abs(made - truth).mean(), seconds
+                found[method] = *judged(made, whole[hidden]), seconds
             usual, usual_error, _ = found["linear"]
-            rows += [
-                f"| {tissue}, every {step}th | {method} | {dice:.4f} | {dice - usual:+.4f} | {error:.5f} | "
-                f"{error / usual_error:.3f} | {seconds:.2f} |"
-                for method, (dice, error, seconds) in found.items()
-            ]
-    sys.stdout.write("\n".join(rows) + "\n")
+            for method, (dice, error, seconds) in found.items():
+                against = f"{dice - usual:+.4f}", f"{error:.5f}", f"{error / usual_error:.3f}"
+                tell(row(f"{name}, every {step}th", method, f"{dice:.4f}", *against, f"{seconds:.2f}"))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,13 @@ def test_a_class_in_neither_mask_does_not_count() -> None:
     assert example.mean_dice(found, one) == pytest.approx(2 / 3)
 
 
+def test_numbers_below_one_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--seeds", "--steps"):
+        with pytest.raises(SystemExit):
+            example.main([option, "0"])
+        assert f"{option}: 0: at least 1 is needed" in capsys.readouterr().err
+
+
 def test_the_rows_of_digits_that_are_hidden() -> None:
     hidden = {name: np.flatnonzero(~observed(28)).tolist() for name, observed in example.ROWS.items()}
     assert hidden["end:10"] == list(range(18, 28))

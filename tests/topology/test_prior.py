@@ -48,6 +48,7 @@ def test_any_number_in_a_file(tmp_path: Path) -> None:
         ("[[prior]]\nchannels = [2]\nbetti = [1, 0]", "no channel 2"),
         ("[[prior]]\nchannels = [true]\nbetti = [1, 0]", "no channel True"),
         ("[[prior]]\nchannels = [0]\nbetti = [1, 0, 0]", "2 axes has 2"),
+        ('[[prior]]\nchannels = [0]\nbetti = [1, "any", 0]', "the prior 1,any,0 has 3 Betti numbers"),
         ("[[prior]]\nchannels = [0]\nbetti = [1, 0.5]", "no list of integers"),
         ('[[prior]]\nchannels = [0]\nbetti = [1, "all"]', "no list of integers"),
         ("[[prior]]\nchannels = [0]\nbetti = [1, true]", "no list of integers"),

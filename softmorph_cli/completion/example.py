@@ -29,6 +29,7 @@ from softmorph_cli.completion.prior import Prior
 from softmorph_cli.completion.slices import Gap, gap
 from softmorph_cli.completion.training import Subject, TrainingOptions, TrainingProgress, train
 from softmorph_cli.completion.validation import ALL, GAPS, choose_steps, dice_of, leave_one_out, scores
+from softmorph_cli.errors import SoftmorphError
 from softmorph_cli.examples import digits, head, positive, row, tell
 from softmorph_cli.volume import Volume
 
@@ -308,11 +309,14 @@ def main(arguments: list[str] | None = None) -> None:
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         width = 96 if given.what == "digits" else 64
         options = TrainingOptions(given.steps, seed, width, device=_DEVICE)
-        of = (
-            of_digits(seed, options)
-            if given.what == "digits"
-            else of_hearts(seed, given.what == "unequal", options)
-        )
+        try:
+            of = (
+                of_digits(seed, options)
+                if given.what == "digits"
+                else of_hearts(seed, given.what == "unequal", options)
+            )
+        except SoftmorphError as wrong:
+            parser.error(str(wrong))
         claims += [(seed, one) for one in of]
     tell("\n## What is asked\n")
     for line in head("seed", "figure", "found", "asked", "met"):

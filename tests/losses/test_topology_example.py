@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from softmorph_cli.errors import InputError
 from softmorph_cli.examples import digits
 from softmorph_cli.losses import topology_data as data
 from softmorph_cli.losses import topology_example as example
@@ -32,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _missing() -> None:
-    raise ModuleNotFoundError("mlxtend")
+    raise InputError("no mlxtend")
 
 
 # What the images are.

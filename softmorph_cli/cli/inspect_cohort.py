@@ -166,7 +166,7 @@ class _Cohort:
     def _in_unit(self, image: Volume) -> tuple[Volume, tuple[str, ...]]:
         """Return an image with its voxel size in the unit of the tables, and a note if that is another one."""
         from softmorph_cli.skeleton.frame import Frame
-        from softmorph_cli.system.units import MILLIMETRES, length
+        from softmorph_cli.system.units import MILLIMETRES, millimetres
 
         own = Frame.of(image).unit
         if not self.measured or own == self.unit:
@@ -177,8 +177,8 @@ class _Cohort:
                 f"its lengths are in {mine} and those of the files before it in {others}: one table cannot hold both; "
                 "give it a command of its own."
             )
-        factor, unit = length(1.0, image.unit)
-        scale = factor * MILLIMETRES[unit or own] / MILLIMETRES[self.unit]
+        # An affine is in mm where the header names no unit.
+        scale = (millimetres(image.unit) or MILLIMETRES[own]) / MILLIMETRES[self.unit]
         sizes = None if image.spacing is None else tuple(size * scale for size in image.spacing)
         note = f"its lengths, in {sign(own)}, are given in {sign(self.unit)} as those of the first file."
         return replace(image, spacing=sizes, unit=self.unit), (note,)
@@ -191,23 +191,16 @@ def _classes(volume: Volume) -> Iterator[Volume]:
         InputError: If it holds several images that are no classes, such as times.
     """
     from softmorph_cli.io import select
-    from softmorph_cli.volume import class_axis
 
-    source = volume.source
-    axis = class_axis(volume.axes, volume.array.shape, source.format if source else "")
+    axis, source = volume.class_axis(), volume.source
     if axis is None:
         yield select.single(volume)
         return
     for k in range(volume.array.shape[axis]):
         index = tuple(k if letter == axis else 0 for letter in range(len(volume.mapped_axes)))
         name = filtering.part_name(volume, index, least=2)
-        yield replace(
-            volume,
-            array=volume.array[index],
-            axes=volume.spatial_axes,
-            channels=None,
-            source=None if source is None else replace(source, channel=name),
-        )
+        named = None if source is None else replace(source, channel=name)
+        yield replace(volume.single(k), source=named)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from softmorph_cli.skeleton.graph import SkeletonGraph
     from softmorph_cli.volume import Volume
 
-TABLES: Final = ("csv", "summary", "components")
 _Add = Callable[[Path, "SkeletonGraph", Sequence[str]], None]
 
 
@@ -56,8 +55,12 @@ def files_of(sources: Sequence[Path], reading: ReadOptions) -> list[Path]:
 def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: ReadOptions) -> None:
     """Refuse what goes with one file only, and outputs that cannot be written, before anything is read."""
     from softmorph_cli.io.nnunet import check_reference
+    from softmorph_cli.skeleton import export
 
-    several = [name for name in output.texts if name not in TABLES] + [*output.images, *output.others]
+    several = [name for name in output.texts if name not in export.cases.TABLES] + [
+        *output.images,
+        *output.others,
+    ]
     if curve.map_file is not None:
         several.append("map")
     if several:
@@ -223,11 +226,11 @@ def _tables(paths: Mapping[str, Path], *, force: bool) -> Iterator[_Add]:
 
         def add(path: Path, graph: SkeletonGraph, warnings: Sequence[str]) -> None:
             for name, stream in streams.items():
-                if name not in columns:
+                head = name not in columns
+                if head:
                     columns[name] = export.cases.header(name, graph)
-                    stream.write(export.cases.table_text([], columns[name], head=True))
                 rows = export.cases.rows(name, path, graph, warnings)
-                stream.write(export.cases.table_text(rows, columns[name]))
+                stream.write(export.cases.table_text(rows, columns[name], head=head))
 
         yield add
         for stream in streams.values():

@@ -18,7 +18,7 @@ from softmorph_cli.errors import InputError, SoftmorphError, UsageError
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.api.analysis import Tracing
+    from softmorph_cli.api.tracing import Tracing
     from softmorph_cli.cli.batch_progress import BatchProgress
     from softmorph_cli.cli.inspect_options import Curve, InspectOutput
     from softmorph_cli.io.options import ReadOptions

@@ -23,7 +23,7 @@ from softmorph_cli.api.images import (
     numbers,
     refuse_grid,
 )
-from softmorph_cli.api.tracing import Tracing as Tracing
+from softmorph_cli.api.tracing import Tracing
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.system import lengths

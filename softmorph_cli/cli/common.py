@@ -12,6 +12,7 @@ OUTPUT_TYPE, FORCE = (
     replace(declared(WriteOptions)[name].about, group=None) for name in ("output_type", "force")
 )
 JSON = Parameter("Print one JSON object instead of a table.")
+STATS = Parameter("Write the JSON to a file too.", "PATH.json")
 # Of a command whose results are files, and of one that prints them.
 SILENT = Parameter("Print nothing but warnings and errors.", flags=("--quiet", "-q"))
 QUIET = Parameter("Print nothing but results, warnings and errors.", flags=("--quiet", "-q"))

@@ -145,7 +145,7 @@ class EvaluateOutput:
         Path | None,
         Parameter("Write a table with a row for each pair and class; - prints it on stdout.", "PATH|-"),
     ] = None
-    stats: Annotated[Path | None, Parameter("Write the JSON to a file too.", "PATH.json")] = None
+    stats: Annotated[Path | None, common.STATS] = None
     error_map: Annotated[
         Path | None,
         Parameter(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -18,7 +18,7 @@ from softmorph_cli.errors import InputError, SoftmorphError, UsageError
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.api.analysis import Tracing
+    from softmorph_cli.api.tracing import Tracing
     from softmorph_cli.cli.batch_progress import BatchProgress
     from softmorph_cli.cli.inspect_options import Curve, InspectOutput
     from softmorph_cli.io.options import ReadOptions
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from softmorph_cli.skeleton.graph import SkeletonGraph
     from softmorph_cli.volume import Volume
 
-TABLES: Final = ("csv", "summary", "components")
 _Add = Callable[[Path, "SkeletonGraph", Sequence[str]], None]
 
 
@@ -56,8 +55,12 @@ def files_of(sources: Sequence[Path], reading: ReadOptions) -> list[Path]:
 def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: ReadOptions) -> None:
     """Refuse what goes with one file only, and outputs that cannot be written, before anything is read."""
     from softmorph_cli.io.nnunet import check_reference
+    from softmorph_cli.skeleton import export
 
-    several = [name for name in output.texts if name not in TABLES] + [*output.images, *output.others]
+    several = [name for name in output.texts if name not in export.cases.TABLES] + [
+        *output.images,
+        *output.others,
+    ]
     if curve.map_file is not None:
         several.append("map")
     if several:
@@ -166,7 +169,7 @@ class _Cohort:
     def _in_unit(self, image: Volume) -> tuple[Volume, tuple[str, ...]]:
         """Return an image with its voxel size in the unit of the tables, and a note if that is another one."""
         from softmorph_cli.skeleton.frame import Frame
-        from softmorph_cli.system.units import MILLIMETRES, length
+        from softmorph_cli.system.units import MILLIMETRES, millimetres
 
         own = Frame.of(image).unit
         if not self.measured or own == self.unit:
@@ -177,8 +180,8 @@ class _Cohort:
                 f"its lengths are in {mine} and those of the files before it in {others}: one table cannot hold both; "
                 "give it a command of its own."
             )
-        factor, unit = length(1.0, image.unit)
-        scale = factor * MILLIMETRES[unit or own] / MILLIMETRES[self.unit]
+        # An affine is in mm where the header names no unit.
+        scale = (millimetres(image.unit) or MILLIMETRES[own]) / MILLIMETRES[self.unit]
         sizes = None if image.spacing is None else tuple(size * scale for size in image.spacing)
         note = f"its lengths, in {sign(own)}, are given in {sign(self.unit)} as those of the first file."
         return replace(image, spacing=sizes, unit=self.unit), (note,)
@@ -191,23 +194,16 @@ def _classes(volume: Volume) -> Iterator[Volume]:
         InputError: If it holds several images that are no classes, such as times.
     """
     from softmorph_cli.io import select
-    from softmorph_cli.volume import class_axis
 
-    source = volume.source
-    axis = class_axis(volume.axes, volume.array.shape, source.format if source else "")
+    axis, source = volume.class_axis(), volume.source
     if axis is None:
         yield select.single(volume)
         return
     for k in range(volume.array.shape[axis]):
         index = tuple(k if letter == axis else 0 for letter in range(len(volume.mapped_axes)))
         name = filtering.part_name(volume, index, least=2)
-        yield replace(
-            volume,
-            array=volume.array[index],
-            axes=volume.spatial_axes,
-            channels=None,
-            source=None if source is None else replace(source, channel=name),
-        )
+        named = None if source is None else replace(source, channel=name)
+        yield replace(volume.single(k), source=named)
 
 
 @contextmanager
@@ -230,11 +226,11 @@ def _tables(paths: Mapping[str, Path], *, force: bool) -> Iterator[_Add]:
 
         def add(path: Path, graph: SkeletonGraph, warnings: Sequence[str]) -> None:
             for name, stream in streams.items():
-                if name not in columns:
+                head = name not in columns
+                if head:
                     columns[name] = export.cases.header(name, graph)
-                    stream.write(export.cases.table_text([], columns[name], head=True))
                 rows = export.cases.rows(name, path, graph, warnings)
-                stream.write(export.cases.table_text(rows, columns[name]))
+                stream.write(export.cases.table_text(rows, columns[name], head=head))
 
         yield add
         for stream in streams.values():

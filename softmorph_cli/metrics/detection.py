@@ -18,7 +18,7 @@ import numpy.typing as npt
 from softmorph_cli.metrics.metric import Metric, Reading
 from softmorph_cli.metrics.overlap import share
 from softmorph_cli.metrics.pair import Mask, Pair
-from softmorph_cli.skeleton.curve import filled
+from softmorph_cli.skeleton.cavities import filled
 from softmorph_cli.skeleton.graph import SkeletonGraph
 
 # The share of a branch's centreline from which on the branch is detected.

@@ -120,9 +120,8 @@ def _pieces(own: Compared, other: Compared, inside: str, outside: str) -> Iterat
 
     A piece is called `inside` where it lies in the other mask, else `outside`; pieces whose name is empty are left out.
     """
-    frame = own.graph.frame
     for branch in own.graph.branches:
-        index = (branch.points - frame.origin) @ np.linalg.pinv(frame.matrix).T
+        index = own.graph.frame.index(branch.points)
         held = other.mask[tuple(branch.voxels.T)]
         both = held[1:] & held[:-1]
         cuts = np.flatnonzero(np.diff(both)) + 1

@@ -144,8 +144,7 @@ class Scene:
 
     def _pieces(self, branch: Branch) -> list[tuple[int, npt.NDArray[np.float64]]]:
         """Return the pieces of a branch, cut where its colour changes: colour index and array indices of each."""
-        frame = self.graph.frame
-        index = (branch.points - frame.origin) @ np.linalg.pinv(frame.matrix).T
+        index = self.graph.frame.index(branch.points)
         known = branch.along.get(Quantity.CERTAINTY)
         values = self.array[tuple((branch.voxels - self.start).T)] if known is None else known
         # A segment between two voxels has the smaller of their values.

@@ -14,7 +14,7 @@ from softmorph_cli.filters.filter import Report
 from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.kernels.level_sets import LevelSets, nested_finished
 from softmorph_cli.rules import catalog
-from softmorph_cli.skeleton.cavities import filled as filled
+from softmorph_cli.skeleton.cavities import filled
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph, measure
 from softmorph_cli.skeleton.image_kind import MAP, SKELETON, exact_levels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -101,6 +102,16 @@ class Frame:
         """Convert array indices, shape (..., d), to world coordinates (x, y, z), shape (..., 3)."""
         places: npt.NDArray[np.float64] = index @ self.matrix.T + self.origin
         return places
+
+    @cached_property
+    def inverse(self) -> npt.NDArray[np.float64]:
+        """The matrix, shape (d, 3), that converts displacements in world coordinates to steps along the array axes."""
+        return np.asarray(np.linalg.pinv(self.matrix))
+
+    def index(self, places: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Convert world coordinates, shape (..., 3), to array indices, shape (..., d), which may lie between voxels."""
+        index: npt.NDArray[np.float64] = (places - self.origin) @ self.inverse.T
+        return index
 
 
 def check_same_grid(reference: Volume, skeleton: Volume) -> None:

@@ -66,14 +66,13 @@ def radii(image: npt.NDArray[Any], threshold: float, frame: Frame) -> Sample | N
     if len(points) == 0:
         return None
     tree: Any = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    to_index = np.linalg.pinv(frame.matrix)
 
     def sample(voxels: Voxels) -> npt.NDArray[np.float64]:
         places = frame.world(voxels)
         radius, nearest = tree.query(places, workers=-1)
         for step in STEPS:
             away = places - points[nearest]
-            sides = np.abs(away @ to_index.T).max(axis=1, keepdims=True)
+            sides = np.abs(away @ frame.inverse.T).max(axis=1, keepdims=True)
             moved = places + step * away / np.maximum(sides, np.finfo(float).tiny)
             further, then = tree.query(moved, workers=-1)
             better = further > radius

@@ -93,3 +93,13 @@ def test_places_have_the_shape_of_their_indices() -> None:
     assert places.shape == (4, 5, 3)
     np.testing.assert_allclose(places[2, 3], where.world(index[2, 3]))
     assert where.world(np.zeros((0, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_places_lead_back_to_their_indices(dims: int) -> None:
+    where = frame((2,) * dims, affine=oblique())
+    index = np.random.default_rng(0).random((4, dims)) * 100
+    np.testing.assert_allclose(where.index(where.world(index)), index, rtol=0, atol=1e-9)
+    # In 2D what lies off the plane of the image has the index of its foot.
+    normal = np.cross(*where.matrix.T) if dims == 2 else np.zeros(3)
+    np.testing.assert_allclose(where.index(where.world(index) + normal), index, rtol=0, atol=1e-9)

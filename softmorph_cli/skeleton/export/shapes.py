@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 
-import numpy as np
-
 from softmorph_cli.skeleton.graph import SkeletonGraph
 
 
@@ -24,10 +22,8 @@ def shapes_text(graph: SkeletonGraph) -> tuple[str, tuple[str, ...]]:
     writer = csv.writer(text, lineterminator="\n")
     axes = [f"axis-{axis}" for axis in range(graph.frame.dims)]
     writer.writerow(["index", "shape-type", "vertex-index", *axes])
-    back = np.linalg.pinv(graph.frame.matrix)
     for number, branch in enumerate(graph.branches):
-        places = (branch.points - graph.frame.origin) @ back.T
-        for vertex, place in enumerate(places.tolist()):
+        for vertex, place in enumerate(graph.frame.index(branch.points).tolist()):
             # Seven digits behind the point: without the rounding errors of the inverse.
             writer.writerow([number, "path", vertex, *(round(value, 7) + 0.0 for value in place)])
     lone = sum(node.degree == 0 for node in graph.nodes)

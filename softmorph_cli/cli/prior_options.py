@@ -96,7 +96,7 @@ class TrainOutput:
     preview: Annotated[
         Path | None,
         Parameter(
-            "Draw maps that were held out, with slices hidden: observed, filled, the prior's mean, the whole.",
+            "Draw maps that were held out, with slices hidden: observed, filled, the prior's mean, the truth.",
             "PATH.png",
         ),
     ] = None

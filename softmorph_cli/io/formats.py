@@ -171,6 +171,15 @@ def suffix_of(path: Path) -> str:
     return next((s for s in known if name.endswith(s)), path.suffix.lower())
 
 
+def stem_of(name: str) -> str:
+    """Return the name of a file, or its path as text, without the suffix that `suffix_of` finds.
+
+    >>> stem_of("patients/case_0.nii.gz")
+    'patients/case_0'
+    """
+    return name[: len(name) - len(suffix_of(Path(name)))]
+
+
 def file_of(path: Path) -> Path:
     """Return the file that a path names, without the name of a dataset behind it (maps.h5:/exported_data)."""
     return split(path)[0]
@@ -332,8 +341,7 @@ def _is_folder(path: Path) -> bool:
 
 def _rename(path: Path, suffix: str) -> str:
     """Return the shell command that renames a file to another suffix."""
-    stem = path.name[: len(path.name) - len(suffix_of(path))]
-    return typed("mv", path, path.with_name(stem + suffix))
+    return typed("mv", path, path.with_name(stem_of(path.name) + suffix))
 
 
 def _usual(family: Format, zipped: bool) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.formats import stem_of
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import typed
 
@@ -76,7 +76,7 @@ class CaseNames:
             folder: The folder.
             names: Paths of the files relative to the folder.
         """
-        stems = {name: name[: len(name) - len(suffix_of(Path(name)))] for name in names}
+        stems = {name: stem_of(name) for name in names}
         if self.suffix and any(stem.endswith(self.suffix) for stem in stems.values()):
             cases = {
                 name: self.of(stem) if stem.endswith(self.suffix) else None for name, stem in stems.items()

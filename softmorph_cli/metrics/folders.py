@@ -11,7 +11,7 @@ import numpy as np
 
 from softmorph_cli.bootstrap import CONFIDENCE, RESAMPLES, mean_and_interval
 from softmorph_cli.errors import FileError
-from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.formats import stem_of
 from softmorph_cli.metrics.case_names import SAME_NAMES, CaseNames, proposal
 from softmorph_cli.system.printable import typed
 
@@ -119,9 +119,7 @@ def match(
 
 def _advice(predictions: Sequence[str], references: Sequence[str], tried: CaseNames) -> str:
     """Return what to do about two folders without a case in common."""
-    stems = [
-        [name[: len(name) - len(suffix_of(Path(name)))] for name in one] for one in (predictions, references)
-    ]
+    stems = [[stem_of(name) for name in one] for one in (predictions, references)]
     rule = proposal(*stems) if tried == SAME_NAMES else None
     otherwise = "give a prediction the name of its reference, up to the format."
     if rule is None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from softmorph_cli.completion.box import Grid
 from softmorph_cli.completion.training import Subject
 from softmorph_cli.errors import InputError
-from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.formats import stem_of
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.reading import read_either, read_image, read_labels, read_map
 from softmorph_cli.pipeline.batch.plan import FileSelection, first_few, inputs
@@ -150,8 +150,8 @@ def _images(folder: Path, names: Sequence[str], images: Path | None) -> dict[str
     """Return the path of the image of each map, or None without a folder of images."""
     if images is None:
         return None
-    found = {_stem(name): images / name for name in inputs(FileSelection(images, images))}
-    either = {name: found.get(_stem(name)) or found.get(_stem(name) + _FIRST_IMAGE) for name in names}
+    found = {stem_of(name): images / name for name in inputs(FileSelection(images, images))}
+    either = {name: found.get(stem_of(name)) or found.get(stem_of(name) + _FIRST_IMAGE) for name in names}
     missing = [name for name, path in either.items() if path is None]
     if missing:
         raise InputError(
@@ -159,10 +159,6 @@ def _images(folder: Path, names: Sequence[str], images: Path | None) -> dict[str
             f"for each map, or leave {named('images')} out."
         )
     return {name: path for name, path in either.items() if path is not None}
-
-
-def _stem(name: str) -> str:
-    return name[: len(name) - len(suffix_of(Path(name)))]
 
 
 def _image(path: Path, volume: Volume, of: Path) -> npt.NDArray[np.float32]:

@@ -83,19 +83,19 @@ def inputs(selection: FileSelection) -> list[str]:
     Raises:
         FileError: If no file is selected, or a folder cannot be read.
     """
-    from softmorph_cli.io.formats import ACCEPTED, FORMATS, suffix_of
+    from softmorph_cli.io.formats import ACCEPTED, FORMATS, stem_of, suffix_of
 
     known = {suffix for family in FORMATS for suffix in family.suffixes}
     every = sorted(_walk(selection.source, "", selection.recursive))
     matching = [name for name in every if _matches(name, selection.glob)]
     readable = [name for name in matching if suffix_of(Path(name)) in known]
     # The labels beside a network's output are read for their geometry; they are no input.
-    outputs = {_stem(name) for name in readable if suffix_of(Path(name)) == _NETWORK}
+    outputs = {stem_of(name) for name in readable if suffix_of(Path(name)) == _NETWORK}
     apart = {path.resolve() for path in selection.apart}
     found = [
         name
         for name in readable
-        if (suffix_of(Path(name)) == _NETWORK or _stem(name) not in outputs)
+        if (suffix_of(Path(name)) == _NETWORK or stem_of(name) not in outputs)
         and not (apart and (selection.source / name).resolve() in apart)
     ]
     if found:
@@ -176,12 +176,6 @@ def _matches(name: str, glob: str | None) -> bool:
     return fnmatch.fnmatchcase(name if "/" in glob else name.rpartition("/")[2], glob)
 
 
-def _stem(name: str) -> str:
-    from softmorph_cli.io.formats import suffix_of
-
-    return name[: len(name) - len(suffix_of(Path(name)))]
-
-
 def _split(suffix: str) -> tuple[str, str]:
     """Split the value of `--suffix` into text for the name and a file extension; each may be empty."""
     from softmorph_cli.io.formats import FORMATS, suffix_of
@@ -200,12 +194,11 @@ def _split(suffix: str) -> tuple[str, str]:
 
 
 def _result(path: Path, added: str, ending: str) -> Path:
-    from softmorph_cli.io.formats import named_format, suffix_of, target_suffix
+    from softmorph_cli.io.formats import named_format, stem_of, target_suffix
 
     family = named_format(path)
     assert family is not None
-    stem = path.name[: len(path.name) - len(suffix_of(path))]
-    return path.with_name(f"{stem}{added}{ending or target_suffix(path, family)}")
+    return path.with_name(f"{stem_of(path.name)}{added}{ending or target_suffix(path, family)}")
 
 
 def _check_targets(made: Sequence[FileJob], selection: FileSelection) -> None:

@@ -82,10 +82,14 @@ def stats(
     reading: ReadOptions,
     csv: Annotated[
         Path | None,
-        Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
+        Parameter(
+            "Write a table with one row for each file and channel; - prints it on stdout.",
+            "PATH|-",
+            first=True,
+        ),
     ] = None,
     stats: Annotated[Path | None, Parameter("Write them as JSON too.", "PATH.json")] = None,
-    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png")] = None,
+    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png", first=True)] = None,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,

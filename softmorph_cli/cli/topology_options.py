@@ -26,7 +26,9 @@ class MaskOptions:
 
     panel: ClassVar = "Topology"
 
-    threshold: Annotated[float, Parameter("A voxel above it is foreground.", "P", check=below_one)] = 0.5
+    threshold: Annotated[
+        float, Parameter("A voxel above it is foreground.", "P", check=below_one, first=True)
+    ] = 0.5
     connectivity: Annotated[
         int | None,
         Parameter(
@@ -64,7 +66,7 @@ class NumbersOutput:
         ),
     ] = False
     plot: Annotated[
-        Path | None, Parameter("Draw the persistence diagram and the Betti curves.", "PATH.png")
+        Path | None, Parameter("Draw the persistence diagram and the Betti curves.", "PATH.png", first=True)
     ] = None
     stats: Annotated[Path | None, Parameter("Write the numbers and bars as JSON.", "PATH.json")] = None
     json: Annotated[bool, common.JSON] = False
@@ -100,6 +102,7 @@ class Goal:
             "The Betti numbers that the mask should have: components, loops (in 2D holes), in 3D cavities; "
             "`any` for any number.",
             "B0,B1[,B2]",
+            first=True,
         ),
     ] = None
     priors: Annotated[
@@ -107,6 +110,7 @@ class Goal:
         Parameter(
             "Of several channels: Betti numbers of each and of unions, in a file as README.md shows.",
             "FILE.toml",
+            first=True,
         ),
     ] = None
     weight: Annotated[
@@ -144,7 +148,11 @@ class RepairOutput:
     ] = None
     preview: Annotated[
         Path | None,
-        Parameter("Draw input and result side by side, a ring around each place that changed.", "PATH.png"),
+        Parameter(
+            "Draw input and result side by side, a ring around each place that changed.",
+            "PATH.png",
+            first=True,
+        ),
     ] = None
     json: Annotated[bool, Parameter("Print the same JSON on stdout.")] = False
     force: Annotated[bool, common.FORCE] = False

@@ -40,7 +40,7 @@ class OutputOptions(ResultOptions):
         None
     )
     preview: Annotated[
-        Path | None, Parameter("Draw input and result side by side.", "PATH.png", group=OUTPUT)
+        Path | None, Parameter("Draw input and result side by side.", "PATH.png", group=OUTPUT, first=True)
     ] = None
     standard_error: Annotated[
         Path | None,

@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -25,6 +26,8 @@ from softmorph_cli.system.interruption import ending_signals, send
 from softmorph_cli.system.parameters import Declared, declared, named_as_options
 
 INTERRUPTED = 130
+# The command line, from "softmorph" on.
+_WORDS: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +64,17 @@ class _Command(HelpCommand):
     def params(self, none: list[Any]) -> None:
         """Do nothing: Typer would overwrite the options with those of the registered function, which has none."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _WORDS.set((*ctx.command_path.split(), *args))
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         return self._made.invoke(ctx)
+
+
+def typed_words() -> tuple[str, ...]:
+    """Return the words of the running command line, from "softmorph" on, for messages that advise a changed one."""
+    return _WORDS.get()
 
 
 def add(

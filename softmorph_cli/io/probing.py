@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import nnunet, select
+from softmorph_cli.io import named_classes, nnunet, select
 from softmorph_cli.io.content import Content, Verdict, examine, judge
 from softmorph_cli.io.formats import detect, read_raw, target_suffix
 from softmorph_cli.io.npz import NAME as NNUNET
@@ -102,6 +102,12 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     verdict = judge(content, raw)
     if raw.format == NNUNET:
         verdict = nnunet.advise(verdict, raw)
+    else:
+        named = named_classes.applied(raw, path)
+        raw = replace(raw, channels=named.channels, notes=named.notes)
+        if verdict.kind == "labels" and named.channels:
+            # All of them are read, as the channels of a network's output are.
+            verdict = replace(verdict, option="")
     suggestion = _suggestion(path, family, raw, verdict, content.nans + content.infinities)
     if doubt is not None and suggestion:
         suggestion += f" --axes {doubt[1]}"

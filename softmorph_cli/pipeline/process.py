@@ -19,6 +19,7 @@ from softmorph_cli.filters.operations.interpolate import Interpolate
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import documents, exclusive
 from softmorph_cli.io.formats import check_target, suffix_of
+from softmorph_cli.io.nnunet import statement
 from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.io.reading import read_grid, read_map
 from softmorph_cli.io.writing import write_labels, write_map
@@ -176,6 +177,8 @@ def process(
         )
     combined = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = describe.provenance(command, reports, read_with | combined | outputs.pooling_stated)
+    if labels is None or outputs.argmax:
+        provenance |= statement(original, volume, labels=outputs.argmax)
     warnings += _store(volume, labels, target, replace(outputs, output_type=stored, provenance=provenance))
     if outputs.standard_error is not None:
         errors = prepared.with_array(result.standard_error)

@@ -16,6 +16,8 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
+from softmorph_cli.plots.options import PictureOptions, check_picture
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -244,6 +246,7 @@ def _check_outputs(
         force=may,
         target=target,
         images=[*images, *paths],
+        pictures=outputs,
     )
     if stages is not None:
         make_stages(stages, paths, force=outputs.force)
@@ -267,12 +270,6 @@ def _check_filled(steps: Sequence[Filter]) -> None:
             )
 
 
-def check_png(option: str, path: Path | None) -> None:
-    """Refuse the name of a picture that does not end in .png."""
-    if path is not None and path.suffix.lower() != ".png":
-        raise UsageError(f"--{option} {path}: a {option} is a PNG; end its name with .png.")
-
-
 def check_side_outputs(
     source: Path,
     others: Sequence[Path],
@@ -282,6 +279,7 @@ def check_side_outputs(
     force: bool | Callable[[Path], bool],
     target: Path | None = None,
     images: Sequence[Path] = (),
+    pictures: PictureOptions | None = None,
 ) -> None:
     """Refuse, before anything is computed, outputs that cannot be written or that are named twice.
 
@@ -293,10 +291,13 @@ def check_side_outputs(
         force: Whether existing files, or this one, may be replaced.
         target: OUT, if there is one; it alone may replace IN.
         images: Files that `check_target` has checked: only their names are compared.
+        pictures: The options of `preview`.
     """
     from softmorph_cli.system.files import check_writable
 
-    check_png("preview", preview)
+    check_picture("preview", preview)
+    if pictures is not None and preview is None and (given := pictures.given):
+        raise UsageError(f"{named(given[0])} is of the picture: add --preview PATH.png, or leave it out.")
     for path in outputs:
         check_writable(path, force=force(path) if callable(force) else force)
     used = [source, *others]

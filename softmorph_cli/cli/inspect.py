@@ -161,7 +161,9 @@ def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptio
         raise UsageError(f"--report {output.report}: a report is a web page; end its name with .html.")
     read = [*reading.files, *([curve.map_file] if curve.map_file is not None else [])]
     images = list(output.images.values())
-    filtering.check_side_outputs(source, read, files, output.preview, force=output.force, images=images)
+    filtering.check_side_outputs(
+        source, read, files, output.preview, force=output.force, images=images, pictures=output
+    )
     _check_images(output, None)
 
 
@@ -228,14 +230,16 @@ def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which:
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if output.preview is not None:
-        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words)
+        look = output.of_file(output.preview)
+        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words, look=look)
         picture.save(output.preview, force=output.force)
     if output.report is not None:
         from softmorph_cli.plots.html.inspection_page import inspection_page
+        from softmorph_cli.plots.options import PictureOptions
 
         pictures = {
             "dark": preview_graph(found.volume, found.graph).png(),
-            "light": preview_graph(found.volume, found.graph, theme="light").png(),
+            "light": preview_graph(found.volume, found.graph, look=PictureOptions(light=True)).png(),
         }
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}

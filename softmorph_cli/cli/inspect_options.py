@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import common
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 
-TABLE, _TEXTS, _PICTURES = "The table", "Exports", "Images and pictures"
+TABLE, _TEXTS, _IMAGES = "The table", "Exports", "Images"
 
 
 def _text(what: str) -> Parameter:
@@ -17,7 +18,7 @@ def _text(what: str) -> Parameter:
 
 
 def _image(what: str) -> Parameter:
-    return Parameter(what, "OUT", group=_PICTURES)
+    return Parameter(what, "OUT", group=_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class InspectOutput:
+class InspectOutput(PictureOptions):
     """The options of `softmorph inspect` for output files; a text with PATH - replaces the table on stdout."""
 
     json: Annotated[Path | None, _text("All numbers as one JSON object.")] = None
@@ -103,15 +104,15 @@ class InspectOutput:
         None
     )
     tagged: Annotated[Path | None, _image("The curve: 1 end point, 2 junction, 3 in between.")] = None
-    preview: Annotated[
-        Path | None, Parameter("Draw the skeleton over the map.", "PATH.png", group=_PICTURES)
-    ] = None
+    preview: Annotated[Path | None, Parameter("Draw the skeleton over the map.", PREVIEW, group=PICTURES)] = (
+        None
+    )
     report: Annotated[
         Path | None,
         Parameter(
             "One page with pictures, tables and histograms that opens without a network.",
             "PATH.html",
-            group=_PICTURES,
+            group=PICTURES,
         ),
     ] = None
     force: Annotated[bool, common.FORCE] = False

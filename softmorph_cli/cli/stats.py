@@ -20,6 +20,7 @@ from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
 from softmorph_cli.metrics import volume_columns
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
@@ -85,7 +86,8 @@ def stats(
         Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
     ] = None,
     stats: Annotated[Path | None, Parameter("Write them as JSON too.", "PATH.json")] = None,
-    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png")] = None,
+    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES)] = None,
+    pictures: PictureOptions,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
@@ -110,11 +112,11 @@ def stats(
     check_reference(reading.like, sources)
     outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
     for source in sources:
-        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force)
+        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force, pictures=pictures)
 
     failed: list[dict[str, str]] = []
     if len(sources) == 1:
-        measured = [_measure(sources[0], reading, preview, force=force)]
+        measured = [_measure(sources[0], reading, preview, pictures, force=force)]
         for message in measured[0].notes:
             note(message)
         document = {**documents.head(), **measured[0].document}
@@ -138,7 +140,12 @@ def stats(
 
 
 def _measure(
-    path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
+    path: Path,
+    reading: ReadOptions,
+    preview: Path | None = None,
+    pictures: PictureOptions | None = None,
+    *,
+    force: bool = False,
 ) -> _Measured:
     """Return the statistics of one file, whose voxels are released from memory on return."""
     from softmorph_cli.api.analysis import statistics
@@ -151,10 +158,10 @@ def _measure(
             raise FileError(f"{path} is a folder; name the files in it: {command}") from None
         raise
     found = statistics(volume)
-    if preview is not None:
+    if preview is not None and pictures is not None:
         from softmorph_cli.plots.preview import preview as draw
 
-        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force)
+        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force, look=pictures)
     return _Measured(
         path=path,
         shape=volume.array.shape,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter, below_one, check_all, declared, named
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class NumbersOutput:
             "a voxel."
         ),
     ] = False
-    plot: Annotated[
-        Path | None, Parameter("Draw the persistence diagram and the Betti curves.", "PATH.png")
-    ] = None
+    plot: Annotated[Path | None, Parameter("Draw the persistence diagram and the Betti curves.", PREVIEW)] = (
+        None
+    )
     stats: Annotated[Path | None, Parameter("Write the numbers and bars as JSON.", "PATH.json")] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
@@ -133,7 +134,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class RepairOutput:
+class RepairOutput(PictureOptions):
     """The options of `softmorph topology repair` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -144,7 +145,11 @@ class RepairOutput:
     ] = None
     preview: Annotated[
         Path | None,
-        Parameter("Draw input and result side by side, a ring around each place that changed.", "PATH.png"),
+        Parameter(
+            "Draw input and result side by side, a ring around each place that changed.",
+            PREVIEW,
+            group=PICTURES,
+        ),
     ] = None
     json: Annotated[bool, Parameter("Print the same JSON on stdout.")] = False
     force: Annotated[bool, common.FORCE] = False

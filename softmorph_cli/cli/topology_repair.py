@@ -148,7 +148,9 @@ def _check(
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force))
     read = [*reading.files, *([goal.priors] if goal.priors is not None else [])]
     beside = [path for path in (output.stats, output.preview) if path is not None]
-    filtering.check_side_outputs(source, read, beside, output.preview, force=output.force, target=target)
+    filtering.check_side_outputs(
+        source, read, beside, output.preview, force=output.force, target=target, pictures=output
+    )
 
 
 def _parameters(goal: Goal, mask_options: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
@@ -206,6 +208,7 @@ def _write(
             subtitle=words,
             force=output.force,
             changed=flipped,
+            look=output,
         )
     return warnings
 

@@ -197,7 +197,13 @@ def process(
             from softmorph_cli.plots.preview import preview
 
             shown = first if completed is None else completed.seen(first)
-            preview(shown, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
+            preview(
+                *(shown, volume, outputs.preview),
+                title=title,
+                subtitle=words,
+                force=outputs.force,
+                look=outputs,
+            )
     write_seconds = time.perf_counter() - started
 
     same_grid = first.array.shape == volume.array.shape and not (completed and completed.moved)
@@ -271,6 +277,7 @@ def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, tit
         title=title,
         facts=(words, made.figures),
         force=outputs.force,
+        look=outputs,
     )
 
 

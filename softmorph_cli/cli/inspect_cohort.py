@@ -13,8 +13,10 @@ import typer
 
 from softmorph_cli.cli import branches, filtering, report
 from softmorph_cli.cli.batch_progress import watching
+from softmorph_cli.cli.cohort_results import CohortResults
 from softmorph_cli.cli.command import complain_of
 from softmorph_cli.errors import InputError, SoftmorphError, UsageError
+from softmorph_cli.io import documents
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -34,8 +36,10 @@ def is_folder(source: Path) -> bool:
     return source != Path() and filtering.is_folder(source)
 
 
-def files_of(sources: Sequence[Path], reading: ReadOptions) -> list[Path]:
+def files_of(sources: Sequence[Path], reading: ReadOptions, *, recursive: bool = False) -> list[Path]:
     """Return the named files, and those in the named folders that can be read, each once and in order.
+
+    With `recursive`, files in the folders of a named folder are found too.
 
     Raises:
         FileError: If a folder holds no file that can be read.
@@ -45,7 +49,7 @@ def files_of(sources: Sequence[Path], reading: ReadOptions) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         if is_folder(source):
-            names = inputs(FileSelection(source, source, apart=tuple(reading.files)))
+            names = inputs(FileSelection(source, source, recursive=recursive, apart=tuple(reading.files)))
             found += [source / name for name in names]
         else:
             found.append(source)
@@ -57,10 +61,8 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
     from softmorph_cli.io.nnunet import check_reference
     from softmorph_cli.skeleton import export
 
-    several = [name for name in output.texts if name not in export.cases.TABLES] + [
-        *output.images,
-        *output.others,
-    ]
+    several = [name for name in output.texts if name not in (*export.cases.TABLES, "json")]
+    several += [*output.images, *(name for name in output.others if name != "report")]
     if curve.map_file is not None:
         several.append("map")
     if several:
@@ -72,8 +74,17 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
         )
     check_reference(reading.like, files)
     outputs = [path for path in output.texts.values() if path != report.STDOUT]
+    if output.report is not None:
+        check_page(output.report)
+        outputs.append(output.report)
     for path in files:
         filtering.check_side_outputs(path, reading.files, outputs, None, force=output.force)
+
+
+def check_page(path: Path) -> None:
+    """Refuse a report whose name does not end in .html or .htm."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {path}: a report is a web page; end its name with .html.")
 
 
 def inspect_all(
@@ -90,6 +101,8 @@ def inspect_all(
     A file that fails is told and stops no other; the exit status is then 1. Only one map is in memory at a time.
     """
     cohort = _Cohort(tracing, reading)
+    kept = CohortResults(reading=reading, document="json" in output.texts, page=output.report is not None)
+    tables = {name: path for name, path in output.texts.items() if name != "json"}
     with (
         watching(
             quiet=quiet,
@@ -97,18 +110,19 @@ def inspect_all(
             interrupted="no table was written.",
             listed="--summary PATH lists them",
         ) as watcher,
-        _tables(output.texts, force=output.force) as add,
+        _tables(tables, force=output.force) as add,
     ):
         watcher.begin(len(files), 1)
         for path in files:
             try:
                 found = cohort.inspect(path, watcher)
             except (SoftmorphError, MemoryError) as error:
-                complain_of(error, path, verbose=verbose)
+                kept.failed.append((str(path), complain_of(error, path, verbose=verbose)))
                 watcher.ended(path, failed=True)
                 continue
             for one in found:
                 add(path, one.graph, one.warnings)
+                kept.add(path, one)
                 cohort.lines.append(_line(path, one.graph))
             watcher.ended(
                 path,
@@ -118,6 +132,11 @@ def inspect_all(
         failed = watcher.failed
         if failed == len(files):
             raise typer.Exit(1)
+        if output.json is not None:
+            report.deliver(documents.as_json(kept.as_dict()), output.json, force=output.force)
+        if output.report is not None:
+            page = kept.as_page(_title(files))
+            report.deliver(page, output.report, force=output.force)
     if report.STDOUT not in output.texts.values():
         unit = sign(cohort.unit or "voxels")
         columns = ("", *_COUNTS, f"length ({unit})", f"radius ({unit})", "certainty")
@@ -125,6 +144,14 @@ def inspect_all(
         report.table(done, columns, cohort.lines, err=False, figures=len(columns) - 1)
     if failed:
         raise typer.Exit(1)
+
+
+def _title(files: Sequence[Path]) -> str:
+    """Return the name of the folder that holds all files, and their number."""
+    import os
+
+    folder = Path(os.path.commonpath([path.absolute().parent for path in files])).name
+    return f"{folder}, {len(files):,} files"
 
 
 _COUNTS = ("components", "cycles", "end points", "junctions", "branches")

@@ -66,7 +66,7 @@ def inspect(
     if top < 0:
         raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")
     branches.check_order(sort)
-    from softmorph_cli.api.tracing import Tracing
+    from softmorph_cli.skeleton.tracing import Tracing
 
     tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
     report.check_stdout({f"--{name}": path for name, path in output.texts.items()})

@@ -20,12 +20,12 @@ from softmorph_cli.io import documents
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.api.tracing import Tracing
     from softmorph_cli.cli.batch_progress import BatchProgress
     from softmorph_cli.cli.inspect_options import Curve, InspectOutput
     from softmorph_cli.io.options import ReadOptions
     from softmorph_cli.skeleton import analyse
     from softmorph_cli.skeleton.graph import SkeletonGraph
+    from softmorph_cli.skeleton.tracing import Tracing
     from softmorph_cli.volume import Volume
 
 _Add = Callable[[Path, "SkeletonGraph", Sequence[str]], None]
@@ -178,11 +178,12 @@ class _Cohort:
     def inspect(self, path: Path, watcher: BatchProgress) -> list[analyse.Inspection]:
         """Read a file and inspect each class that it holds."""
         from softmorph_cli.pipeline.batch.engine import WorkerStatus
+        from softmorph_cli.pipeline.steps.inspecting import classes_of
 
         watcher.sign(WorkerStatus(0, path.name))
         volume = filtering.read_volume(path, self.reading)
         found = []
-        for image, changed in map(self._in_unit, _classes(volume)):
+        for image, changed in map(self._in_unit, classes_of(volume)):
             about = self.tracing.settle(image)
             one = self.tracing.run(
                 image, progress=lambda progress: watcher.sign(WorkerStatus(0, path.name, progress))
@@ -212,25 +213,6 @@ class _Cohort:
         sizes = None if image.spacing is None else tuple(size * scale for size in image.spacing)
         note = f"its lengths, in {sign(own)}, are given in {sign(self.unit)} as those of the first file."
         return replace(image, spacing=sizes, unit=self.unit), (note,)
-
-
-def _classes(volume: Volume) -> Iterator[Volume]:
-    """Yield the single image of a volume, or the image of each class that it holds.
-
-    Raises:
-        InputError: If it holds several images that are no classes, such as times.
-    """
-    from softmorph_cli.io import select
-
-    axis, source = volume.class_axis(), volume.source
-    if axis is None:
-        yield select.single(volume)
-        return
-    for k in range(volume.array.shape[axis]):
-        index = tuple(k if letter == axis else 0 for letter in range(len(volume.mapped_axes)))
-        name = filtering.part_name(volume, index, least=2)
-        named = None if source is None else replace(source, channel=name)
-        yield replace(volume.single(k), source=named)
 
 
 @contextmanager

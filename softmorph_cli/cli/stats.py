@@ -19,7 +19,6 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
-from softmorph_cli.metrics import volume_columns
 from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
@@ -27,16 +26,6 @@ from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
-
-# All columns in this order, so that tables of different runs in mm can be concatenated.
-_COLUMNS = (
-    *("file", "channel", "axes", "size_z", "size_y", "size_x"),
-    *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
-    *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
-    *("expected_volume_mm3", "std_volume_mm3"),
-    *volume_columns.FIGURES,
-    *volume_columns.SPREAD,
-)
 
 
 @dataclass(frozen=True)
@@ -53,6 +42,7 @@ class _Measured:
     names: tuple[str, ...]
     described: dict[str, Any]
     notes: tuple[str, ...]
+    place: dict[str, Any]
 
     @property
     def voxel_size(self) -> str:
@@ -149,6 +139,8 @@ def _measure(
 ) -> _Measured:
     """Return the statistics of one file, whose voxels are released from memory on return."""
     from softmorph_cli.api.analysis import statistics
+    from softmorph_cli.io import select
+    from softmorph_cli.pipeline.steps.statistics import geometry
 
     try:
         volume = filtering.read_volume(path, reading)
@@ -170,9 +162,10 @@ def _measure(
         spacing=volume.spacing,
         unit=volume.unit,
         found=found,
-        names=tuple(filtering.part_name(volume, part.index) for part in found.per_channel),
+        names=tuple(select.part_name(volume, part.index) for part in found.per_channel),
         described=documents.described(volume),
         notes=volume.notes,
+        place=geometry(volume),
     )
 
 
@@ -213,26 +206,18 @@ def _pattern(folder: Path) -> str:
 
 
 def _as_csv(measured: Sequence[_Measured]) -> str:
+    from softmorph_cli.pipeline.steps import statistics
+
     text = io.StringIO()
     rows = [_csv_row(one, name, part) for one in measured for name, part in one.parts]
-    columns = [*_COLUMNS, *(name for name in volume_columns.OTHER_UNITS if any(name in row for row in rows))]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, statistics.columns_of(rows), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
-    axes = one.spatial_axes.lower()
-    return {
-        "file": one.path,
-        "channel": name,
-        "axes": one.axes,
-        **{f"size_{a}": size for a, size in zip(axes, one.shape[-len(axes) :], strict=True)},
-        **{f"spacing_{a}": size for a, size in zip(axes, one.spacing or (), strict=False)},
-        "spacing_unit": one.unit or "",
-        **part.as_row(),
-    }
+    return {"file": one.path, "channel": name, **one.place, **part.as_row()}
 
 
 def _show_one(one: _Measured) -> None:

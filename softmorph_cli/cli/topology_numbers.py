@@ -129,8 +129,10 @@ def _named_parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
     """Return the channels and times of a map with their names, or the map itself without a name if it has none."""
     import numpy as np
 
+    from softmorph_cli.io.select import part_name
+
     shape = volume.array.shape[: -volume.spatial_dims]
-    return [(filtering.part_name(volume, index, 2), volume.array[index]) for index in np.ndindex(shape)]
+    return [(part_name(volume, index, 2), volume.array[index]) for index in np.ndindex(shape)]
 
 
 def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ...]]:

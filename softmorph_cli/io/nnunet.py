@@ -172,7 +172,7 @@ def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None
     if not Path(reference).is_dir() or is_store(Path(reference)):
         raise UsageError(
             f"{named('like', option='reference')} {reference}: it says where one case lies, and {len(cases)} are read; "
-            "name the folder with the image of each, which has the case's name."
+            f"name the folder with the image of each, which has the case's name: {_folder_of(reference, cases)}."
         )
     several = [name for name, count in Counter(path.name for path in cases).items() if count > 1]
     if several:
@@ -180,6 +180,17 @@ def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None
             f"{named('like', option='reference')} {reference}: {several[0]} is the name of several cases, and the "
             "folder has one image for them; read one folder at a time."
         )
+
+
+def _folder_of(reference: str | Path, cases: Sequence[Path]) -> str:
+    """Return the option to type: the folder of the reference where that holds the image of each case."""
+    folder = Path(reference).parent
+    try:
+        for case in cases:
+            image_in(folder, case)
+    except SoftmorphError:
+        return named("like", "FOLDER", option="reference")
+    return named("like", folder, option="reference")
 
 
 def refuse_logits(raw: Raw, name: str) -> None:
@@ -213,7 +224,7 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
     if len(numbers) == count:
         return raw
     network = replace(network, classes=classes.only(*numbers, kind=kind))
-    left_out = f"{names[0]!r} is left out ({named('channel', 0)} takes it)"
+    left_out = f"{names[0]!r} is left out"
     if count == 2:
         notes = (*raw.notes, f"{names[1]!r} is read; {left_out}.")
         return replace(raw, array=raw.array[1], axes=raw.axes and raw.axes[1:], native=network, notes=notes)

@@ -310,9 +310,11 @@ def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None
     often = ""
     if decided is not None:
         often = f", the most probable at {decided.mask(0).mean():.1%} of the voxels,"
+    # Without a name it may be an object.
+    or_compared = f"; to compare it, {select.how_to_select(volume, f'--channel {channel}')}"
     return (
-        f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared; to "
-        f"compare it, {select.how_to_select(volume, f'--channel {channel}')}.",
+        f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared"
+        f"{'' if named else or_compared}.",
     )
 
 

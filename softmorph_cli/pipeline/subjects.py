@@ -41,6 +41,7 @@ def read_subjects(
     voxels: bool = False,
     reading: ReadOptions = DEFAULT,
     report: Callable[[str, int, int], None] | None = None,
+    classes: Sequence[str] = (),
 ) -> list[Subject]:
     """Read the maps of a folder, sorted by name.
 
@@ -52,6 +53,8 @@ def read_subjects(
         voxels: Whether lengths are counted in voxels, and what files say about their size is not used.
         reading: The options of reading the maps.
         report: A function that is called for each file, with a text and the numbers of files done and of all.
+        classes: The classes of the prior that the maps are for, if there is one. Where these are named after labels,
+            such as "class 2", the labels of maps are, too.
 
     Raises:
         FileError: If a folder or a file cannot be read.
@@ -81,8 +84,10 @@ def read_subjects(
             )
     taken = sorted(set(labels)) or held
     subjects = []
+    numbered = label_numbers(classes) is not None
     for name, one in zip(names, read, strict=True):
-        volume = _one_hot(folder / name, *one, taken) if isinstance(one, tuple) else one
+        path = folder / name
+        volume = _one_hot(path, *one, taken, numbered=numbered) if isinstance(one, tuple) else one
         image = None if beside is None else _image(beside[name], volume, folder / name)
         subjects.append(Subject.of(name, volume, image, voxels))
     return subjects
@@ -130,7 +135,8 @@ def read_for(path: Path, reading: ReadOptions, prior: Prior | None) -> Volume:
             "channel for each class."
         )
     note = f"labels are read as probabilities of 0 and 1, a channel each: {', '.join(prior.classes)}."
-    return replace(_one_hot(path, labels, like, taken), notes=(*like.notes, note))
+    numbered = label_numbers(prior.classes) is not None
+    return replace(_one_hot(path, labels, like, taken, numbered=numbered), notes=(*like.notes, note))
 
 
 def label_numbers(names: Sequence[str] | None) -> tuple[int, ...] | None:
@@ -168,10 +174,15 @@ def _numbers(path: Path, labels: Labels, like: Volume, classes: Sequence[str]) -
     return tuple(known[name] for name in classes) if set(classes) <= set(known) else label_numbers(classes)
 
 
-def _one_hot(path: Path, labels: Labels, like: Volume, taken: Sequence[int]) -> Volume:
-    """Return a label map as a map of one channel for each label, with the names of the labels."""
+def _one_hot(
+    path: Path, labels: Labels, like: Volume, taken: Sequence[int], *, numbered: bool = False
+) -> Volume:
+    """Return a label map as a map of one channel for each label, with the names of the labels.
+
+    If `numbered`, the names are "class 2" for label 2, whatever dataset.json calls it.
+    """
     planes = np.stack([labels == label for label in taken]).astype(np.float32)
-    found = _named(path, labels, like)
+    found = None if numbered else _named(path, labels, like)
     stated = [None if found is None else found.name_of(label) for label in taken]
     names = [name or "" for name in stated] if all(stated) else [f"class {label}" for label in taken]
     if (

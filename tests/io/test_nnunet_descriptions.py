@@ -222,7 +222,7 @@ def test_two_names_of_one_label_are_both_kept(tmp_path: Path) -> None:
     stored = softmax(logits_of(2))
     volume = read(case(tmp_path, stored))
     assert np.array_equal(volume.array, stored[1])
-    assert "'liver / tumour' is read; 'background' is left out (channel=0 takes it)." in volume.notes
+    assert "'liver / tumour' is read; 'background' is left out." in volume.notes
 
 
 REGIONS: dict[str, Any] = {"background": 0, "whole": [1, 2], "core": [2]}

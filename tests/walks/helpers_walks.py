@@ -54,14 +54,31 @@ def typed(line: str, code: int = 0) -> Ended:
     return Ended(result.stdout, result.stderr)
 
 
-def _away(seed: int, offset: float) -> NDArray[Any]:
-    """Return the distance of each voxel to a line that forks in two, in voxels."""
+def _segments(seed: int, offset: float) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Return the ends of the three segments of a line that forks in two, in voxels along z, y and x."""
     rng = np.random.default_rng(seed)
-    grid = np.moveaxis(np.indices(SHAPE), 0, -1).astype(float)
     fork = np.array([9.0, 8.0 + offset, 14.0]) + rng.uniform(-1, 1, 3)
-    start, tips = np.array([9.0, 8.0 + offset, 3.0]), ([5.0, 4.5 + offset, 26.0], [13.0, 11.5 + offset, 26.0])
+    ends = ([9.0, 8.0 + offset, 3.0], [5.0, 4.5 + offset, 26.0], [13.0, 11.5 + offset, 26.0])
+    return [(fork, np.array(end)) for end in ends]
+
+
+# How the lines of a patient differ: what is added to the seed, and to y.
+_VESSELS: Final = {"vein": (0, 0.0), "artery": (100, 10.0)}
+
+
+def line_lengths(number: int, vessel: str) -> float:
+    """Return the length of the drawn line of a patient's vein or artery in mm."""
+    seed, offset = _VESSELS[vessel]
+    sizes = np.array(spacing_of(number)[::-1])
+    return float(sum(np.linalg.norm((end - fork) * sizes) for fork, end in _segments(number + seed, offset)))
+
+
+def _away(number: int, vessel: str) -> NDArray[Any]:
+    """Return the distance of each voxel to a line of a patient, in voxels."""
+    seed, offset = _VESSELS[vessel]
+    grid = np.moveaxis(np.indices(SHAPE), 0, -1).astype(float)
     nearest = np.full(SHAPE, np.inf)
-    for end in (start, *map(np.array, tips)):
+    for fork, end in _segments(number + seed, offset):
         way = end - fork
         share = np.clip(((grid - fork) @ way) / (way @ way), 0, 1)
         nearest = np.minimum(nearest, np.linalg.norm(grid - fork - share[..., None] * way, axis=-1))
@@ -83,9 +100,9 @@ class Patient:
     painted: NDArray[np.uint8]
 
     @classmethod
-    def drawn(cls, seed: int, *, regions: bool = False) -> Patient:
+    def drawn(cls, number: int, *, regions: bool = False) -> Patient:
         """Draw a patient; the network sees the vessels a little thin, and an island of vein that is not there."""
-        vein, artery = _away(seed, 0.0), _away(seed + 100, 10.0)
+        vein, artery = _away(number, "vein"), _away(number, "artery")
         truth = np.zeros(SHAPE, np.uint8)
         truth[vein < 2.2], truth[artery < 2.2] = 1, 2
         z, y, x = np.indices(SHAPE)

@@ -1,4 +1,4 @@
-"""The walk of a microscopist: probabilities of ilastik or a stack of channels -> skeleton, SWC, branches in µm, overlay."""
+"""The walk of a microscopist: from ilastik or a stack of channels to skeleton, SWC, branches in µm and overlay."""
 
 from __future__ import annotations
 
@@ -96,13 +96,14 @@ def test_from_probabilities_to_lengths_in_micrometres(source: str) -> None:
     assert facts["spacing"] == {axis: pytest.approx(size) for axis, size in zip("ZYX", SIZES, strict=True)}
     typed(f"softmorph skeletonize {source} line.tif --channel 1 --hard")
     typed(
-        f"softmorph inspect {source} --channel 1 --prune radius --csv branches.csv --swc tree.swc --preview overlay.png "
-        "--json tree.json"
+        f"softmorph inspect {source} --channel 1 --prune radius --csv branches.csv --swc tree.swc "
+        "--preview overlay.png --json tree.json"
     )
 
     with tifffile.TiffFile("line.tif") as file:
         line, about = file.asarray(), file.imagej_metadata or {}
-        y_resolution: Any = file.pages[0].tags["YResolution"].value
+        page: Any = file.pages[0]
+        y_resolution = page.tags["YResolution"].value
     assert set(np.unique(line)) == {0, 1}
     assert (about["unit"].replace("\\u00B5", "u"), about["spacing"]) in (
         ("um", SIZES[0]),

@@ -37,6 +37,8 @@ _LARGEST_LOGIT: Final = 100
 # Shares of values. A prediction is near 0 or 1 nearly everywhere; an image has most of its values between.
 _DECIDED, _BETWEEN, _IMAGE = 0.8, 0.55, 0.65
 _AT_ZERO, _AROUND_ZERO, _LOGITS_AROUND_ZERO = 0.05, 0.5, 0.25
+# Float32 holds no multiple of larger numbers.
+_LARGEST: Final = 1e30
 _ALONG_DISTANCE: Final = 0.85
 _FOREGROUND: Final = 0.4
 # Fewer values say nothing of their distribution.
@@ -93,6 +95,8 @@ def look(raw: Raw, content: Content, verdict: Verdict) -> Nature:
     found = Nature(verdict.kind, verdict.found, verdict.option)
     if verdict.kind not in ("probability", "labels", "logits", "image") or raw.array.size == 0:
         return found
+    if max(-content.low, content.high) > _LARGEST:
+        return found
     if statistic := _intent(raw):
         said = f"{verdict.found.removesuffix(', which look like logits')}; its header says {statistic}"
         return Nature("scores", said, needs=_SCORES)
@@ -112,7 +116,10 @@ def look(raw: Raw, content: Content, verdict: Verdict) -> Nature:
         ct = -2100 < content.low <= -900 and content.high > 200
         said = f"integers from {content.low:.15g} to {content.high:.15g}"
         return Nature("image", f"{said}, as in CT (Hounsfield units)" if ct else said, needs=PREDICTION)
-    return _positive(values, content, found)
+    classes = max(
+        (size for size, axis in zip(raw.array.shape, raw.axes or "", strict=False) if axis in "TC"), default=1
+    )
+    return _positive(values, content, found, alone=classes == 1)
 
 
 def _intent(raw: Raw) -> str | None:
@@ -147,7 +154,7 @@ def _signed(values: Array, content: Content, found: Nature) -> Nature:
     return found
 
 
-def _positive(values: Array, content: Content, found: Nature) -> Nature:
+def _positive(values: Array, content: Content, found: Nature, *, alone: bool) -> Nature:
     """Judge numbers from 0 on: probabilities, maybe scaled, or an image."""
     scaled = values / content.high if content.high > 1.1 else values
     present = scaled[scaled > 0.02]
@@ -160,7 +167,8 @@ def _positive(values: Array, content: Content, found: Nature) -> Nature:
             return replace(found, kind="probability", found=why, sure=content.integers)
         if content.high < 0.5:
             return replace(found, found=f"{found.found}: none is above one half", sure=False)
-        if (above := float((scaled > 0.5).mean())) > _FOREGROUND:
+        # Of several classes one is the background.
+        if alone and (above := float((scaled > 0.5).mean())) > _FOREGROUND:
             return replace(found, found=f"{found.found}; {above:.0%} are in its upper half", sure=False)
         return found
     # Real numbers in [0, 1] are what predictions are stored as, and networks may be undecided.

@@ -15,6 +15,7 @@ from softmorph_cli import __version__
 from softmorph_cli.plots.html import histogram as charts
 from softmorph_cli.plots.html.histogram import Chart, histogram
 from softmorph_cli.plots.html.tables import SHOWN, Column, HtmlTable, decimals_of, figures, number, places
+from softmorph_cli.plots.html.view3d import view3d
 from softmorph_cli.skeleton import analyse
 from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 from softmorph_cli.system.units import sign
@@ -98,8 +99,11 @@ def inspection_page(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    script = loader.get_source(environment, "page.js")[0]
     graph = inspection.graph
+    branches = _branches(graph)
+    view = view3d(inspection, branches.columns)
+    scripts = ["page.js"] if view is None else ["page.js", "view3d.js"]
+    script = "\n".join(loader.get_source(environment, name)[0] for name in scripts)
     page = environment.get_template("inspection.html").render(
         title=title,
         version=__version__,
@@ -110,7 +114,8 @@ def inspection_page(
         seen=_seen(inspection.volume, graph),
         histograms=_histograms(graph),
         charts=charts,
-        tables=[_branches(graph), _components(graph)],
+        view=view,
+        tables=[branches, _components(graph)],
         shown=SHOWN,
         script=Markup(script),
         # The content security policy allows this script alone, and none injected by a name.

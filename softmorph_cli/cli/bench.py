@@ -13,10 +13,10 @@ import typer
 
 from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import note
-from softmorph_cli.cli.filtering import check_png
 from softmorph_cli.cli.progress import Lines
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.plots.options import PREVIEW, check_picture
 from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import DEVICES, Parameter
 
@@ -75,7 +75,7 @@ def bench(
     ] = "auto",
     threads: Annotated[int | None, common.THREADS] = None,
     plot: Annotated[
-        Path | None, Parameter("Draw time against size, both logarithmic.", "PATH.png", first=True)
+        Path | None, Parameter("Draw time against size, both logarithmic.", PREVIEW, first=True)
     ] = None,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
@@ -92,7 +92,7 @@ def bench(
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: at least 1 is needed.")
     if plot is not None:
-        check_png("plot", plot)
+        check_picture("plot", plot)
         check_writable(plot, force=force)
     from softmorph_cli.bench import description, measure, workloads
     from softmorph_cli.kernels.backend import choose
@@ -200,7 +200,7 @@ def _print_machine(facts: dict[str, Any]) -> None:
 
 
 def _print_rows(title: str, rows: Sequence[Measurement]) -> None:
-    from softmorph_cli.plots.curves import duration
+    from softmorph_cli.plots.charts.curves import duration
 
     with_ruler = any(row.ratio_to_ruler is not None for row in rows)
     with_memory = any(row.peak_bytes is not None for row in rows)
@@ -220,7 +220,7 @@ def _print_rows(title: str, rows: Sequence[Measurement]) -> None:
 
 
 def _print_comparisons(comparisons: Sequence[Comparison], *, several: bool) -> None:
-    from softmorph_cli.plots.curves import duration
+    from softmorph_cli.plots.charts.curves import duration
 
     lines = []
     for one in comparisons:
@@ -260,7 +260,7 @@ def _draw(
 ) -> None:
     from math import prod
 
-    from softmorph_cli.plots.curves import TimeCurve, draw_curves
+    from softmorph_cli.plots.charts.curves import TimeCurve, draw_curves
 
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import common
 from softmorph_cli.filters.method import METHODS
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 
 
@@ -146,7 +147,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class EvaluateOutput:
+class EvaluateOutput(PictureOptions):
     """The options of `softmorph evaluate` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -171,7 +172,10 @@ class EvaluateOutput:
     preview: Annotated[
         Path | None,
         Parameter(
-            "Draw where PRED and REF (two files) disagree, with both centrelines.", "PATH.png", first=True
+            "Draw where PRED and REF (two files) disagree, with both centrelines.",
+            PREVIEW,
+            group=PICTURES,
+            first=True,
         ),
     ] = None
     force: Annotated[bool, common.FORCE] = False

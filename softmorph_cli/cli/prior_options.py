@@ -11,6 +11,7 @@ import typer
 from softmorph_cli.cli import common
 from softmorph_cli.completion.options import DEVICE, SEED
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter, below_one, check_all, declared
 
 Maps = Annotated[
@@ -86,7 +87,7 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class TrainOutput:
+class TrainOutput(PictureOptions):
     """The options of `softmorph prior train` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -103,7 +104,8 @@ class TrainOutput:
         Path | None,
         Parameter(
             "Draw maps that were held out, with slices hidden: observed, filled, the prior's mean, the truth.",
-            "PATH.png",
+            PREVIEW,
+            group=PICTURES,
             first=True,
         ),
     ] = None
@@ -185,7 +187,7 @@ class Fitting:
 
 
 @dataclass(frozen=True)
-class SegmentOutput:
+class SegmentOutput(PictureOptions):
     """The options of `softmorph prior segment` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -200,7 +202,8 @@ class SegmentOutput:
         ),
     ] = False
     preview: Annotated[
-        Path | None, Parameter("Draw slices of the image, and of its classes.", "PATH.png", first=True)
+        Path | None,
+        Parameter("Draw slices of the image, and of its classes.", PREVIEW, group=PICTURES, first=True),
     ] = None
     stats: Annotated[Path | None, common.STATS] = None
     json: Annotated[bool, Parameter("Print one JSON object on stdout.")] = False

@@ -19,23 +19,13 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
-from softmorph_cli.metrics import volume_columns
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
-
-# All columns in this order, so that tables of different runs in mm can be concatenated.
-_COLUMNS = (
-    *("file", "channel", "axes", "size_z", "size_y", "size_x"),
-    *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
-    *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
-    *("expected_volume_mm3", "std_volume_mm3"),
-    *volume_columns.FIGURES,
-    *volume_columns.SPREAD,
-)
 
 
 @dataclass(frozen=True)
@@ -52,6 +42,7 @@ class _Measured:
     names: tuple[str, ...]
     described: dict[str, Any]
     notes: tuple[str, ...]
+    place: dict[str, Any]
 
     @property
     def voxel_size(self) -> str:
@@ -89,7 +80,10 @@ def stats(
         ),
     ] = None,
     stats: Annotated[Path | None, Parameter("Write them as JSON too.", "PATH.json")] = None,
-    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png", first=True)] = None,
+    preview: Annotated[
+        Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES, first=True)
+    ] = None,
+    pictures: PictureOptions,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
@@ -114,11 +108,11 @@ def stats(
     check_reference(reading.like, sources)
     outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
     for source in sources:
-        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force)
+        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force, pictures=pictures)
 
     failed: list[dict[str, str]] = []
     if len(sources) == 1:
-        measured = [_measure(sources[0], reading, preview, force=force)]
+        measured = [_measure(sources[0], reading, preview, pictures, force=force)]
         for message in measured[0].notes:
             note(message)
         document = {**documents.head(), **measured[0].document}
@@ -142,10 +136,17 @@ def stats(
 
 
 def _measure(
-    path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
+    path: Path,
+    reading: ReadOptions,
+    preview: Path | None = None,
+    pictures: PictureOptions | None = None,
+    *,
+    force: bool = False,
 ) -> _Measured:
     """Return the statistics of one file, whose voxels are released from memory on return."""
     from softmorph_cli.api.analysis import statistics
+    from softmorph_cli.io import select
+    from softmorph_cli.pipeline.steps.statistics import geometry
 
     try:
         volume = filtering.read_volume(path, reading)
@@ -155,10 +156,10 @@ def _measure(
             raise FileError(f"{path} is a folder; name the files in it: {command}") from None
         raise
     found = statistics(volume)
-    if preview is not None:
+    if preview is not None and pictures is not None:
         from softmorph_cli.plots.preview import preview as draw
 
-        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force)
+        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force, look=pictures)
     return _Measured(
         path=path,
         shape=volume.array.shape,
@@ -167,9 +168,10 @@ def _measure(
         spacing=volume.spacing,
         unit=volume.unit,
         found=found,
-        names=tuple(filtering.part_name(volume, part.index) for part in found.per_channel),
+        names=tuple(select.part_name(volume, part.index) for part in found.per_channel),
         described=documents.described(volume),
         notes=volume.notes,
+        place=geometry(volume),
     )
 
 
@@ -210,26 +212,18 @@ def _pattern(folder: Path) -> str:
 
 
 def _as_csv(measured: Sequence[_Measured]) -> str:
+    from softmorph_cli.pipeline.steps import statistics
+
     text = io.StringIO()
     rows = [_csv_row(one, name, part) for one in measured for name, part in one.parts]
-    columns = [*_COLUMNS, *(name for name in volume_columns.OTHER_UNITS if any(name in row for row in rows))]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, statistics.columns_of(rows), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
-    axes = one.spatial_axes.lower()
-    return {
-        "file": one.path,
-        "channel": name,
-        "axes": one.axes,
-        **{f"size_{a}": size for a, size in zip(axes, one.shape[-len(axes) :], strict=True)},
-        **{f"spacing_{a}": size for a, size in zip(axes, one.spacing or (), strict=False)},
-        "spacing_unit": one.unit or "",
-        **part.as_row(),
-    }
+    return {"file": one.path, "channel": name, **one.place, **part.as_row()}
 
 
 def _show_one(one: _Measured) -> None:

@@ -25,8 +25,8 @@ from softmorph_cli.system import lengths
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from softmorph_cli.api.repairs import Job
     from softmorph_cli.metrics.certificate import Certificate
+    from softmorph_cli.pipeline.steps.repair_job import Job
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
     from softmorph_cli.topology.repair import Repaired, Repairer
@@ -58,10 +58,10 @@ def repair(
     volume = filtering.read_volume(source, replace(reading, region=None))
     mask_options, nearest = mask_options.at_level(volume)
     notes = [*volume.notes, *nearest]
-    from softmorph_cli.api.repairs import job_of
     from softmorph_cli.io.formats import check_target
     from softmorph_cli.io.writing import as_stored
     from softmorph_cli.pipeline import describe
+    from softmorph_cli.pipeline.steps.repair_job import job_of
     from softmorph_cli.topology.prior import Prior
 
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force), axes=volume.axes)
@@ -132,8 +132,8 @@ def repair(
 def _check(
     source: Path, target: Path, goal: Goal, mask_options: MaskOptions, reading: WholeMap, output: RepairOutput
 ) -> None:
-    from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io.formats import check_target
+    from softmorph_cli.pipeline.steps.repair_job import check_effort
 
     if (goal.betti is None) == (goal.priors is None):
         raise UsageError(
@@ -148,7 +148,9 @@ def _check(
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force))
     read = [*reading.files, *([goal.priors] if goal.priors is not None else [])]
     beside = [path for path in (output.stats, output.preview) if path is not None]
-    filtering.check_side_outputs(source, read, beside, output.preview, force=output.force, target=target)
+    filtering.check_side_outputs(
+        source, read, beside, output.preview, force=output.force, target=target, pictures=output
+    )
 
 
 def _parameters(goal: Goal, mask_options: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
@@ -206,6 +208,7 @@ def _write(
             subtitle=words,
             force=output.force,
             changed=flipped,
+            look=output,
         )
     return warnings
 

@@ -11,7 +11,7 @@ THREADS = Parameter("CPU threads. (default: what affinity, cgroup and SLURM allo
 OUTPUT_TYPE, FORCE = (
     replace(declared(WriteOptions)[name].about, group=None) for name in ("output_type", "force")
 )
-JSON = Parameter("Print one JSON object instead of a table.")
+JSON = Parameter("Print one JSON object instead of a table.", first=True)
 STATS = Parameter("Write the JSON to a file too.", "PATH.json")
 # Of a command whose results are files, and of one that prints them.
 SILENT = Parameter("Print nothing but warnings and errors.", flags=("--quiet", "-q"))

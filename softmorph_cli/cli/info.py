@@ -46,7 +46,7 @@ def info(
     ] = None,
     *,
     warm: Annotated[
-        bool, Parameter("Compile every kernel now (a few minutes), so that no run has to.")
+        bool, Parameter("Compile every kernel now (a few minutes), so that no run has to.", first=True)
     ] = False,
     json: Annotated[bool, common.JSON] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,

@@ -44,6 +44,7 @@ def inspect(
             "The table's order: length (longest first), tortuosity, radius, certainty (least first).",
             "KEY",
             group=TABLE,
+            words=tuple(branches.ORDERS),
         ),
     ] = "length",
     recursive: Annotated[

@@ -12,10 +12,21 @@ from softmorph_cli.cli.report import table
 from softmorph_cli.system.printable import printable
 
 
+def _choices(begun: str) -> list[str]:
+    from softmorph_cli.rules import catalog
+
+    return [name for name in catalog.choices() if name.startswith(begun)]
+
+
 def rules(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A bundled rule or a TOML file to draw.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]",
+            help="A bundled rule or a TOML file to draw.",
+            show_default=False,
+            autocompletion=_choices,
+        ),
     ] = None,
     verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:

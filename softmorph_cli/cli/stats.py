@@ -73,10 +73,16 @@ def stats(
     reading: ReadOptions,
     csv: Annotated[
         Path | None,
-        Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
+        Parameter(
+            "Write a table with one row for each file and channel; - prints it on stdout.",
+            "PATH|-",
+            first=True,
+        ),
     ] = None,
     stats: Annotated[Path | None, Parameter("Write them as JSON too.", "PATH.json")] = None,
-    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES)] = None,
+    preview: Annotated[
+        Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES, first=True)
+    ] = None,
     pictures: PictureOptions,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,

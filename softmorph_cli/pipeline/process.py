@@ -134,7 +134,11 @@ def process(
     if outputs.filled is not None:
         check_target(outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=spatial)
     read_seconds = time.perf_counter() - started
-    for message in (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target)):
+    for message in (
+        *original.notes,
+        *exclusive.class_notes(original),
+        *describe.over_input(source, target, original.source),
+    ):
         tell(message)
 
     before = _measured(original)

@@ -25,8 +25,8 @@ PriorFile = Annotated[
     typer.Argument(metavar="PRIOR", help="The file of a prior, a .safetensors.", show_default=False),
 ]
 _LABEL = Parameter(
-    "The files are label maps: take label K, by number or name; may be repeated. (default: all but 0 of files that hold "
-    "labels)",
+    "The files are label maps: take label K, by number or name; may be repeated. (default: all but 0 of files that "
+    "hold labels)",
     "NAME|K",
     first=True,
 )

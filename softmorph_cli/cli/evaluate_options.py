@@ -108,6 +108,7 @@ class Measurement:
             "1mm; 1vox where the file is in um or nm, its voxels are smaller than 0.1 mm, or their size "
             "is unknown)",
             "LENGTH",
+            flags=("--distance-tolerance",),
         ),
     ] = None
     all_components: Annotated[
@@ -145,7 +146,7 @@ class EvaluateOutput:
         Path | None,
         Parameter("Write a table with a row for each pair and class; - prints it on stdout.", "PATH|-"),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     error_map: Annotated[
         Path | None,
         Parameter(

@@ -60,6 +60,7 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
     several = [name for name in output.texts if name not in export.cases.TABLES] + [
         *output.images,
         *output.others,
+        *(["json"] if output.json else []),
     ]
     if curve.map_file is not None:
         several.append("map")
@@ -118,7 +119,7 @@ def inspect_all(
         failed = watcher.failed
         if failed == len(files):
             raise typer.Exit(1)
-    if report.STDOUT not in output.texts.values():
+    if not quiet and report.STDOUT not in output.texts.values():
         unit = sign(cohort.unit or "voxels")
         columns = ("", *_COUNTS, f"length ({unit})", f"radius ({unit})", "certainty")
         done = f"{len(files):,} files" if not failed else f"{len(files) - failed:,} of {len(files):,} files"

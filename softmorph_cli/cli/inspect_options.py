@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import common
-from softmorph_cli.system.parameters import Parameter
+from softmorph_cli.errors import UsageError
+from softmorph_cli.system.parameters import Parameter, check_all
 
 TABLE, _TEXTS, _PICTURES = "The table", "Exports", "Images and pictures"
 
 
 def _text(what: str) -> Parameter:
     return Parameter(what, "PATH|-", group=_TEXTS)
+
+
+def _whole(text: str) -> int:
+    """Return the number of levels; as in other commands the option is a text, which may be `exact` there."""
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--levels {text}: give a whole number, 8, 16, 32, 64, or 0 for none.")
+    return int(text)
 
 
 def _image(what: str) -> Parameter:
@@ -81,16 +89,22 @@ class Curve:
             "Level sets of the soft skeleton that is measured along the curve: 8, 16, 32, 64; 0 for none. Fewer"
             " take less memory.",
             "N",
+            parse=_whole,
         ),
     ] = 64
     threads: Annotated[int | None, common.THREADS] = None
+
+    def __post_init__(self) -> None:
+        """Parse and check the values of the options."""
+        check_all(self)
 
 
 @dataclass(frozen=True)
 class InspectOutput:
     """The options of `softmorph inspect` for output files; a text with PATH - replaces the table on stdout."""
 
-    json: Annotated[Path | None, _text("All numbers as one JSON object.")] = None
+    json: Annotated[bool, replace(common.JSON, group=_TEXTS)] = False
+    json_file: Annotated[Path | None, replace(common.JSON_FILE, group=_TEXTS)] = None
     csv: Annotated[Path | None, _text("A row for each branch, units in the names.")] = None
     summary: Annotated[Path | None, _text("A row for each file and class (CSV).")] = None
     components: Annotated[Path | None, _text("A row for each component (CSV).")] = None
@@ -119,7 +133,7 @@ class InspectOutput:
     @property
     def texts(self) -> dict[str, Path]:
         """The requested exports as text: PATH by name of the format."""
-        names = ("json", "csv", "summary", "components", "graphml", "swc", "obj", "shapes")
+        names = ("csv", "summary", "components", "graphml", "swc", "obj", "shapes")
         every = {name: getattr(self, name) for name in names}
         return {name: path for name, path in every.items() if path is not None}
 
@@ -131,6 +145,6 @@ class InspectOutput:
 
     @property
     def others(self) -> dict[str, Path]:
-        """The paths of the picture and of the HTML page, if requested."""
-        every = {name: getattr(self, name) for name in ("preview", "report")}
+        """The paths of the picture, of the HTML page and of the JSON file, if requested."""
+        every = {name: getattr(self, name) for name in ("preview", "report", "json_file")}
         return {name: path for name, path in every.items() if path is not None}

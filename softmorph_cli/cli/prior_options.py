@@ -100,7 +100,7 @@ class TrainOutput:
             "PATH.png",
         ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
@@ -140,7 +140,7 @@ class EvaluateOutput:
         Path | None,
         Parameter("Write a row for each gap, class and method; - prints the table on stdout.", "PATH|-"),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False
@@ -189,10 +189,10 @@ class SegmentOutput:
     preview: Annotated[
         Path | None, Parameter("Draw slices of the image, and of its classes.", "PATH.png")
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
-    json: Annotated[bool, Parameter("Print one JSON object on stdout.")] = False
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
+    json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
-    quiet: Annotated[bool, common.SILENT] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False
 
 
@@ -203,4 +203,7 @@ class InfoOutput:
     panel: ClassVar = "Output"
 
     json: Annotated[bool, common.JSON] = False
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
+    force: Annotated[bool, common.FORCE] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False

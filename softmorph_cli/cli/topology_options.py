@@ -66,7 +66,7 @@ class NumbersOutput:
     plot: Annotated[
         Path | None, Parameter("Draw the persistence diagram and the Betti curves.", "PATH.png")
     ] = None
-    stats: Annotated[Path | None, Parameter("Write the numbers and bars as JSON.", "PATH.json")] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
@@ -139,14 +139,12 @@ class RepairOutput:
     panel: ClassVar = "Output"
 
     output_type: Annotated[str | None, common.OUTPUT_TYPE] = None
-    stats: Annotated[
-        Path | None, Parameter("Write the outcome with its certificate as JSON.", "PATH.json")
-    ] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     preview: Annotated[
         Path | None,
         Parameter("Draw input and result side by side, a ring around each place that changed.", "PATH.png"),
     ] = None
-    json: Annotated[bool, Parameter("Print the same JSON on stdout.")] = False
+    json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
-    quiet: Annotated[bool, common.SILENT] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False

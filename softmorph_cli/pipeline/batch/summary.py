@@ -129,6 +129,10 @@ def _described(entry: FileEntry) -> dict[str, Any]:
         row["seconds"] = {**seconds, "total": row["seconds"]}
     if row.get("error") is not None:
         row["error"] = {"message": row["error"]}
+    if "iterations" in row:
+        reasons = row.pop("stop_reasons", [None] * len(row["iterations"]))
+        pairs = zip(row.pop("iterations"), reasons, strict=True)
+        row["steps"] = [{"iterations": count, "stop_reason": reason} for count, reason in pairs]
     for when in ("before", "after"):
         if when in row:
             row[when] = volume_columns.statistics(row[when])

@@ -23,9 +23,9 @@ from softmorph_cli.api.images import (
     numbers,
     refuse_grid,
 )
-from softmorph_cli.api.tracing import Tracing
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.options import DEFAULT, ReadOptions
+from softmorph_cli.skeleton.tracing import Tracing
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import at_least, below_one, named
 

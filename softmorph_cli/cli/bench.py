@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from softmorph_cli.cli import answer, common, report
 from softmorph_cli.cli.command import note
-from softmorph_cli.cli.filtering import check_png
 from softmorph_cli.cli.progress import Lines
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.plots.options import PREVIEW, check_picture
 from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import Parameter
 
@@ -69,7 +69,7 @@ def bench(
     ] = True,
     device: Annotated[str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE")] = "auto",
     threads: Annotated[int | None, common.THREADS] = None,
-    plot: Annotated[Path | None, Parameter("Draw time against size, both logarithmic.", "PATH.png")] = None,
+    plot: Annotated[Path | None, Parameter("Draw time against size, both logarithmic.", PREVIEW)] = None,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
     json_file: Annotated[Path | None, common.JSON_FILE] = None,
@@ -86,7 +86,7 @@ def bench(
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: at least 1 is needed.")
     if plot is not None:
-        check_png("plot", plot)
+        check_picture("plot", plot)
     for path in (plot, json_file):
         if path is not None:
             check_writable(path, force=force)
@@ -205,7 +205,7 @@ def _print_machine(facts: dict[str, Any]) -> None:
 
 
 def _print_rows(title: str, rows: Sequence[Measurement]) -> None:
-    from softmorph_cli.plots.curves import duration
+    from softmorph_cli.plots.charts.curves import duration
 
     with_ruler = any(row.ratio_to_ruler is not None for row in rows)
     with_memory = any(row.peak_bytes is not None for row in rows)
@@ -225,7 +225,7 @@ def _print_rows(title: str, rows: Sequence[Measurement]) -> None:
 
 
 def _print_comparisons(comparisons: Sequence[Comparison], *, several: bool) -> None:
-    from softmorph_cli.plots.curves import duration
+    from softmorph_cli.plots.charts.curves import duration
 
     lines = []
     for one in comparisons:
@@ -265,7 +265,7 @@ def _draw(
 ) -> None:
     from math import prod
 
-    from softmorph_cli.plots.curves import TimeCurve, draw_curves
+    from softmorph_cli.plots.charts.curves import TimeCurve, draw_curves
 
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:

@@ -114,7 +114,13 @@ def _check_outputs(
     ]
     images = [output.error_map] if output.error_map is not None else []
     filtering.check_side_outputs(
-        prediction, [reference, *opening.files], files, output.preview, force=output.force, images=images
+        prediction,
+        [reference, *opening.files],
+        files,
+        output.preview,
+        force=output.force,
+        images=images,
+        pictures=output,
     )
     if folder and (images or output.preview is not None):
         option = "--error-map" if images else "--preview"
@@ -187,7 +193,8 @@ def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput) -> No
         name: value for name, value in found.rows[0].values.items() if name in _SHOWN and value is not None
     }
     words = " \u00b7 ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    picture = preview_agreement(mine, its, pair.prediction, title=title, subtitle=words)
+    look = output.of_file(output.preview)
+    picture = preview_agreement(mine, its, pair.prediction, title=title, subtitle=words, look=look)
     picture.save(output.preview, force=output.force)
 
 

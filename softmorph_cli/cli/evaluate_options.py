@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import common
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 
 
@@ -136,7 +137,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class EvaluateOutput:
+class EvaluateOutput(PictureOptions):
     """The options of `softmorph evaluate` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -157,7 +158,9 @@ class EvaluateOutput:
     ] = None
     preview: Annotated[
         Path | None,
-        Parameter("Draw where PRED and REF (two files) disagree, with both centrelines.", "PATH.png"),
+        Parameter(
+            "Draw where PRED and REF (two files) disagree, with both centrelines.", PREVIEW, group=PICTURES
+        ),
     ] = None
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False

@@ -124,12 +124,15 @@ def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
         "infinite": found.infinities or None,
         "distinct_values": found.distinct,
         "kind": found.kind,
+        "sure": found.sure,
         "found": found.found,
+        "structure": found.structure,
+        "needs": found.needs or None,
         "notes": list(found.notes),
         "provenance": dict(found.provenance) or None,
         "try_next": suggestion or None,
     }
-    return f"{source}: {found.kind}", facts, report.made_by(found.provenance)
+    return f"{source}: {found.title}", facts, report.made_by(found.provenance)
 
 
 # The field `input` of the JSON, and fields that other commands have under another name than the table.

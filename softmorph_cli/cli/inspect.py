@@ -45,6 +45,9 @@ def inspect(
             group=TABLE,
         ),
     ] = "length",
+    recursive: Annotated[
+        bool, Parameter("Of a folder: read the folders in it too.", flags=("--recursive",))
+    ] = False,
     curve: Curve,
     output: InspectOutput,
     reading: ReadOne,
@@ -56,13 +59,13 @@ def inspect(
     A map's exact centreline is traced, that of skeletonize --hard with cavities filled and thinned to one voxel; the
     map's values along it say how certain each branch is.
 
-    Of several files, --csv, --summary and --components are tables with the file and the class of each row. A file that
-    fails does not stop the others; the exit status is then 1.
+    Of several files, --csv, --summary and --components are tables with the file and the class of each row, and --report
+    is one page of all cases. A file that fails does not stop the others; the exit status is then 1.
     """
     if top < 0:
         raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")
     branches.check_order(sort)
-    from softmorph_cli.api.tracing import Tracing
+    from softmorph_cli.skeleton.tracing import Tracing
 
     tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
     report.check_stdout({"--json": output.json} | {f"--{name}": path for name, path in output.texts.items()})
@@ -71,11 +74,13 @@ def inspect(
             raise UsageError(
                 "--top and --sort are of the table of one file's branches: name one file with them, or leave them out."
             )
-        files = inspect_cohort.files_of(sources, reading)
+        files = inspect_cohort.files_of(sources, reading, recursive=recursive)
         inspect_cohort.check(files, curve, output, reading)
         inspect_cohort.inspect_all(files, tracing, output, reading, quiet=quiet, verbose=verbose)
         return
     source = sources[0]
+    if recursive:
+        raise UsageError(f"--recursive is of folders, and {source} is a file: leave it out.")
     _check(source, curve, output, reading)
     if sys.stdout.isatty():
         from softmorph_cli.plots.graphics import mode
@@ -159,11 +164,13 @@ def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptio
     """Refuse outputs that cannot be written, before anything is read."""
     files = [path for path in output.texts.values() if path != report.STDOUT]
     files += output.others.values()
-    if output.report is not None and output.report.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report {output.report}: a report is a web page; end its name with .html.")
+    if output.report is not None:
+        inspect_cohort.check_page(output.report)
     read = [*reading.files, *([curve.map_file] if curve.map_file is not None else [])]
     images = list(output.images.values())
-    filtering.check_side_outputs(source, read, files, output.preview, force=output.force, images=images)
+    filtering.check_side_outputs(
+        source, read, files, output.preview, force=output.force, images=images, pictures=output
+    )
     _check_images(output, None)
 
 
@@ -227,14 +234,16 @@ def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which:
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if output.preview is not None:
-        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words)
+        look = output.of_file(output.preview)
+        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words, look=look)
         picture.save(output.preview, force=output.force)
     if output.report is not None:
         from softmorph_cli.plots.html.inspection_page import inspection_page
+        from softmorph_cli.plots.options import PictureOptions
 
         pictures = {
             "dark": preview_graph(found.volume, found.graph).png(),
-            "light": preview_graph(found.volume, found.graph, theme="light").png(),
+            "light": preview_graph(found.volume, found.graph, look=PictureOptions(light=True)).png(),
         }
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}

@@ -7,92 +7,33 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import common
-from softmorph_cli.errors import UsageError
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
+from softmorph_cli.skeleton.tracing import CurveOptions
 from softmorph_cli.system.parameters import Parameter, check_all
 
-TABLE, _TEXTS, _PICTURES = "The table", "Exports", "Images and pictures"
+TABLE, _TEXTS, _IMAGES = "The table", "Exports", "Images"
 
 
 def _text(what: str) -> Parameter:
     return Parameter(what, "PATH|-", group=_TEXTS)
 
 
-def _whole(text: str) -> int:
-    """Return the number of levels; as in other commands the option is a text, which may be `exact` there."""
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--levels {text}: give a whole number, 8, 16, 32, 64, or 0 for none.")
-    return int(text)
-
-
 def _image(what: str) -> Parameter:
-    return Parameter(what, "OUT", group=_PICTURES)
+    return Parameter(what, "OUT", group=_IMAGES)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The options of `softmorph inspect` for the voxels of the curve (skeleton) and the pruning of branches."""
+@dataclass(frozen=True, kw_only=True)
+class Curve(CurveOptions):
+    """The options of `softmorph inspect` for the curve (skeleton), and the map of a skeleton."""
 
     panel: ClassVar = "The curve"
 
-    kind: Annotated[
-        str | None,
-        Parameter(
-            "Whether IN is a map or a skeleton. (default: skeleton if softmorph wrote it as one, else map)",
-            "map|skeleton",
-            flags=("--as",),
-        ),
-    ] = None
     map_file: Annotated[
         Path | None,
         Parameter(
             "The map that the skeleton IN was made from, for radii and certainty.", "MAP", flags=("--map",)
         ),
     ] = None
-    threshold: Annotated[
-        float | None,
-        Parameter(
-            "A voxel above it is foreground; of a nested skeleton the nearest level is taken. (default: 0.5, of"
-            " a skeleton by another method 0.25)",
-            "P",
-        ),
-    ] = None
-    resample: Annotated[
-        str | None,
-        Parameter(
-            "iso: first interpolate a map to cubic voxels of the finest spacing; images are on that grid.",
-            "iso",
-        ),
-    ] = None
-    prune: Annotated[
-        str | None,
-        Parameter(
-            "Remove spurs shorter than this, such as 2mm, 300um or 4vox, one after another; radius: those"
-            " shorter than the vessel's radius where they leave it. (default: none)",
-            "LENGTH|radius",
-        ),
-    ] = None
-    prune_cycles: Annotated[
-        str | None,
-        Parameter("Remove this branch of every cycle. (default: cycles stay)", "shortest|least-certain"),
-    ] = None
-    root: Annotated[
-        str | None,
-        Parameter(
-            "Where the tree begins, for generations, Strahler orders and angles: the end of the widest branch of each"
-            " component, the node nearest to a place, or a branch by its number. (default: no tree)",
-            "widest|x,y,z|BRANCH",
-        ),
-    ] = None
-    levels: Annotated[
-        int,
-        Parameter(
-            "Level sets of the soft skeleton that is measured along the curve: 8, 16, 32, 64; 0 for none. Fewer"
-            " take less memory.",
-            "N",
-            parse=_whole,
-        ),
-    ] = 64
-    threads: Annotated[int | None, common.THREADS] = None
 
     def __post_init__(self) -> None:
         """Parse and check the values of the options."""
@@ -100,7 +41,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class InspectOutput:
+class InspectOutput(PictureOptions):
     """The options of `softmorph inspect` for output files; a text with PATH - replaces the table on stdout."""
 
     json: Annotated[bool, replace(common.JSON, group=_TEXTS)] = False
@@ -117,15 +58,15 @@ class InspectOutput:
         None
     )
     tagged: Annotated[Path | None, _image("The curve: 1 end point, 2 junction, 3 in between.")] = None
-    preview: Annotated[
-        Path | None, Parameter("Draw the skeleton over the map.", "PATH.png", group=_PICTURES)
-    ] = None
+    preview: Annotated[Path | None, Parameter("Draw the skeleton over the map.", PREVIEW, group=PICTURES)] = (
+        None
+    )
     report: Annotated[
         Path | None,
         Parameter(
             "One page with pictures, tables and histograms that opens without a network.",
             "PATH.html",
-            group=_PICTURES,
+            group=PICTURES,
         ),
     ] = None
     force: Annotated[bool, common.FORCE] = False

@@ -11,6 +11,7 @@ import typer
 from softmorph_cli.cli import common
 from softmorph_cli.completion.options import DEVICE, SEED
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter, below_one, check_all, declared
 
 Maps = Annotated[
@@ -84,7 +85,7 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class TrainOutput:
+class TrainOutput(PictureOptions):
     """The options of `softmorph prior train` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -97,7 +98,8 @@ class TrainOutput:
         Path | None,
         Parameter(
             "Draw maps that were held out, with slices hidden: observed, filled, the prior's mean, the truth.",
-            "PATH.png",
+            PREVIEW,
+            group=PICTURES,
         ),
     ] = None
     json_file: Annotated[Path | None, common.JSON_FILE] = None
@@ -174,7 +176,7 @@ class Fitting:
 
 
 @dataclass(frozen=True)
-class SegmentOutput:
+class SegmentOutput(PictureOptions):
     """The options of `softmorph prior segment` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -187,7 +189,7 @@ class SegmentOutput:
         ),
     ] = False
     preview: Annotated[
-        Path | None, Parameter("Draw slices of the image, and of its classes.", "PATH.png")
+        Path | None, Parameter("Draw slices of the image, and of its classes.", PREVIEW, group=PICTURES)
     ] = None
     json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False

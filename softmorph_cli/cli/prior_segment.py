@@ -84,7 +84,9 @@ def _check(source: Path, target: Path, prior: Path, reading: ReadImage, output: 
     check_target(target, WriteOptions(output_type=_kind(output), force=output.force))
     beside = [path for path in (output.json_file, output.preview) if path is not None]
     used = [prior, *reading.files]
-    filtering.check_side_outputs(source, used, beside, output.preview, force=output.force, target=target)
+    filtering.check_side_outputs(
+        source, used, beside, output.preview, force=output.force, target=target, pictures=output
+    )
     if source.resolve() == target.resolve():
         raise UsageError(f"{target} is the image: give OUT another name.")
 
@@ -152,4 +154,5 @@ def _draw(found: Segmented, prior: Prior, source: Path, output: SegmentOutput) -
         title=f"softmorph prior segment {source.name}",
         facts=(f"{found.explained:.0%} of the image's variance is explained",),
         force=output.force,
+        look=output,
     )

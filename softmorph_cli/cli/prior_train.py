@@ -70,7 +70,7 @@ def train(
     }
     document = documents.document("prior train", content, seconds={"train": time.perf_counter() - started})
     if output.preview is not None:
-        _draw(prior, subjects, maps, output.preview, training.device, force=output.force)
+        _draw(prior, subjects, maps, output, training.device)
     answer.give(document, output)
     if not (output.json or output.quiet):
         seconds = None if finished else document["seconds"]["total"]
@@ -110,7 +110,9 @@ def _trained(
 def _check(maps: Path, target: Path, learned: Learned, output: TrainOutput) -> None:
     others = [] if learned.images is None else [learned.images]
     beside = [path for path in (output.json_file, output.preview) if path is not None]
-    filtering.check_side_outputs(maps, others, beside, output.preview, force=output.force, target=target)
+    filtering.check_side_outputs(
+        maps, others, beside, output.preview, force=output.force, target=target, pictures=output
+    )
     for folder in (maps, *others):
         if not filtering.is_folder(folder):
             what = "does not exist" if not folder.exists() else "is a file"
@@ -147,11 +149,12 @@ def _show(prior: Prior, target: Path, count: int, share: float, seconds: float |
         typer.echo(words)
 
 
-def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device: str, *, force: bool) -> None:
+def _draw(prior: Prior, subjects: list[Subject], maps: Path, output: TrainOutput, device: str) -> None:
     from softmorph_cli.completion.fitting import complete, predict
     from softmorph_cli.completion.validation import GAPS
     from softmorph_cli.plots.prior_sheet import Example, draw_sheet
 
+    assert output.preview is not None
     known = set(prior.subjects)
     others = [one for one in subjects if one.name not in known]
     rows = []
@@ -172,4 +175,5 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device:
         prior.classes,
         title=f"softmorph prior train {maps.name}",
         facts=(f"{which}, with 3 of 4 slices hidden",),
-    ).save(path, force=force)
+        look=output.of_file(output.preview),
+    ).save(output.preview, force=output.force)

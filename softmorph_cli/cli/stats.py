@@ -20,23 +20,13 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
-from softmorph_cli.metrics import volume_columns
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
-
-# All columns in this order, so that tables of different runs in mm can be concatenated.
-_COLUMNS = (
-    *("file", "channel", "axes", "size_z", "size_y", "size_x"),
-    *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
-    *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
-    *("expected_volume_mm3", "std_volume_mm3"),
-    *volume_columns.FIGURES,
-    *volume_columns.SPREAD,
-)
 
 
 @dataclass(frozen=True)
@@ -53,6 +43,7 @@ class _Measured:
     names: tuple[str, ...]
     described: dict[str, Any]
     notes: tuple[str, ...]
+    place: dict[str, Any]
 
     @property
     def voxel_size(self) -> str:
@@ -86,7 +77,8 @@ def stats(
         Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
     ] = None,
     json_file: Annotated[Path | None, common.JSON_FILE] = None,
-    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png")] = None,
+    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES)] = None,
+    pictures: PictureOptions,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
     quiet: Annotated[bool, common.QUIET] = False,
@@ -112,12 +104,12 @@ def stats(
     check_reference(reading.like, sources)
     outputs = [path for path in (csv, json_file, preview) if path is not None and path != report.STDOUT]
     for source in sources:
-        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force)
+        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force, pictures=pictures)
 
     failed: list[dict[str, Any]] = []
     started = time.perf_counter()
     if len(sources) == 1:
-        measured = [_measure(sources[0], reading, preview, force=force)]
+        measured = [_measure(sources[0], reading, preview, pictures, force=force)]
         notes = list(measured[0].notes)
         content = measured[0].document
     else:
@@ -142,10 +134,17 @@ def stats(
 
 
 def _measure(
-    path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
+    path: Path,
+    reading: ReadOptions,
+    preview: Path | None = None,
+    pictures: PictureOptions | None = None,
+    *,
+    force: bool = False,
 ) -> _Measured:
     """Return the statistics of one file, whose voxels are released from memory on return."""
     from softmorph_cli.api.analysis import statistics
+    from softmorph_cli.io import select
+    from softmorph_cli.pipeline.steps.statistics import geometry
 
     try:
         volume = filtering.read_volume(path, reading)
@@ -155,10 +154,10 @@ def _measure(
             raise FileError(f"{path} is a folder; name the files in it: {command}") from None
         raise
     found = statistics(volume)
-    if preview is not None:
+    if preview is not None and pictures is not None:
         from softmorph_cli.plots.preview import preview as draw
 
-        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force)
+        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force, look=pictures)
     return _Measured(
         path=path,
         shape=volume.array.shape,
@@ -167,9 +166,10 @@ def _measure(
         spacing=volume.spacing,
         unit=volume.unit,
         found=found,
-        names=tuple(filtering.part_name(volume, part.index) for part in found.per_channel),
+        names=tuple(select.part_name(volume, part.index) for part in found.per_channel),
         described=documents.described(volume),
         notes=volume.notes,
+        place=geometry(volume),
     )
 
 
@@ -209,26 +209,18 @@ def _pattern(folder: Path) -> str:
 
 
 def _as_csv(measured: Sequence[_Measured]) -> str:
+    from softmorph_cli.pipeline.steps import statistics
+
     text = io.StringIO()
     rows = [_csv_row(one, name, part) for one in measured for name, part in one.parts]
-    columns = [*_COLUMNS, *(name for name in volume_columns.OTHER_UNITS if any(name in row for row in rows))]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, statistics.columns_of(rows), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
-    axes = one.spatial_axes.lower()
-    return {
-        "file": one.path,
-        "channel": name,
-        "axes": one.axes,
-        **{f"size_{a}": size for a, size in zip(axes, one.shape[-len(axes) :], strict=True)},
-        **{f"spacing_{a}": size for a, size in zip(axes, one.spacing or (), strict=False)},
-        "spacing_unit": one.unit or "",
-        **part.as_row(),
-    }
+    return {"file": one.path, "channel": name, **one.place, **part.as_row()}
 
 
 def _show_one(one: _Measured) -> None:

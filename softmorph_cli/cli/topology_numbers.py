@@ -16,6 +16,7 @@ from softmorph_cli.cli.topology_options import MaskOptions, NumbersOutput
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import check_picture
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _check(source: Path, output: NumbersOutput, reading: ReadOptions) -> None:
         raise UsageError(f"--top {output.top}: give a number of bars, or 0 for all.")
     if output.plot is not None and output.no_bars:
         raise UsageError("--plot draws bars: leave out --no-bars.")
-    filtering.check_png("plot", output.plot)
+    check_picture("plot", output.plot)
     outputs = [path for path in (output.plot, output.json_file) if path is not None]
     filtering.check_side_outputs(source, reading.files, outputs, None, force=output.force)
 
@@ -123,8 +124,10 @@ def _named_parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
     """Return the channels and times of a map with their names, or the map itself without a name if it has none."""
     import numpy as np
 
+    from softmorph_cli.io.select import part_name
+
     shape = volume.array.shape[: -volume.spatial_dims]
-    return [(filtering.part_name(volume, index, 2), volume.array[index]) for index in np.ndindex(shape)]
+    return [(part_name(volume, index, 2), volume.array[index]) for index in np.ndindex(shape)]
 
 
 def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ...]]:
@@ -222,7 +225,7 @@ def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
 
 
 def _draw(one: _Found, volume: Volume, threshold: float, output: NumbersOutput, title: str) -> None:
-    from softmorph_cli.plots.persistence import draw_persistence
+    from softmorph_cli.plots.charts.persistence import draw_persistence
 
     assert one.bars is not None
     assert output.plot is not None

@@ -23,8 +23,8 @@ from softmorph_cli.system import lengths
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from softmorph_cli.api.repairs import Job
     from softmorph_cli.metrics.certificate import Certificate
+    from softmorph_cli.pipeline.steps.repair_job import Job
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
     from softmorph_cli.topology.repair import Repaired, Repairer
@@ -56,10 +56,10 @@ def repair(
     volume = filtering.read_volume(source, replace(reading, region=None))
     mask_options, nearest = mask_options.at_level(volume)
     notes = [*volume.notes, *nearest]
-    from softmorph_cli.api.repairs import job_of
     from softmorph_cli.io.formats import check_target
     from softmorph_cli.io.writing import as_stored
     from softmorph_cli.pipeline import describe
+    from softmorph_cli.pipeline.steps.repair_job import job_of
     from softmorph_cli.topology.prior import Prior
 
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force), axes=volume.axes)
@@ -125,8 +125,8 @@ def repair(
 def _check(
     source: Path, target: Path, goal: Goal, mask_options: MaskOptions, reading: WholeMap, output: RepairOutput
 ) -> None:
-    from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io.formats import check_target
+    from softmorph_cli.pipeline.steps.repair_job import check_effort
 
     if (goal.betti is None) == (goal.priors is None):
         raise UsageError(
@@ -141,7 +141,9 @@ def _check(
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force))
     read = [*reading.files, *([goal.priors] if goal.priors is not None else [])]
     beside = [path for path in (output.json_file, output.preview) if path is not None]
-    filtering.check_side_outputs(source, read, beside, output.preview, force=output.force, target=target)
+    filtering.check_side_outputs(
+        source, read, beside, output.preview, force=output.force, target=target, pictures=output
+    )
 
 
 def _parameters(goal: Goal, mask_options: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
@@ -199,6 +201,7 @@ def _write(
             subtitle=words,
             force=output.force,
             changed=flipped,
+            look=output,
         )
     return warnings
 

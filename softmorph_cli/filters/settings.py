@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypedDict
 
@@ -340,6 +341,8 @@ class Result:
         finished: For `nested` skeletons: whether the level sets were reduced to a width of one voxel.
         warnings: Warnings for the user.
         completed: For `interpolate`: the map on its grid, and which voxels are invented.
+        shortfall: If less was reached than requested, the sentence that says so.
+        document: Further entries of the step in the JSON document.
     """
 
     image: Any
@@ -352,6 +355,8 @@ class Result:
     finished: bool | None = None
     warnings: tuple[str, ...] = ()
     completed: Completion | None = None
+    shortfall: str | None = None
+    document: Mapping[str, Any] | None = None
 
 
 def warn_if_capped(result: Result, settings: Settings) -> Result:

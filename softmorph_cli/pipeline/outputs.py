@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from softmorph_cli.io.options import OUTPUT, WriteOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 
 
@@ -33,14 +34,14 @@ class ResultOptions(WriteOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputOptions(ResultOptions):
-    """The options for writing the result of one file, and the paths of further output files."""
+class OutputOptions(PictureOptions, ResultOptions):
+    """The options for writing the result of one file, the paths of further output files, and those of the picture."""
 
     json_file: Annotated[
         Path | None, Parameter("Write the JSON object of --json to a file.", "PATH.json", group=OUTPUT)
     ] = None
     preview: Annotated[
-        Path | None, Parameter("Draw input and result side by side.", "PATH.png", group=OUTPUT)
+        Path | None, Parameter("Draw input and result side by side.", PREVIEW, group=PICTURES)
     ] = None
     standard_error: Annotated[
         Path | None,

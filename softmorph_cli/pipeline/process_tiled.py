@@ -31,7 +31,6 @@ from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system import machine
 from softmorph_cli.system.files import is_store, not_written, replacing
-from softmorph_cli.system.machine import share_one_heap
 from softmorph_cli.system.temporaries import partial
 from softmorph_cli.tiled import (
     BASE,
@@ -233,7 +232,7 @@ class TiledProcess:
         """Open the map, connect to the cluster and plan the tiles, without filtering the map."""
         self._check()
         # Before the store is read, which starts its threads.
-        share_one_heap()
+        machine.share_one_heap()
         blocks = open_blocks(self.source, self.reading)
         step, notes = self._settled(blocks)
         assert isinstance(step, SoftFilter)
@@ -349,9 +348,10 @@ class TiledProcess:
                 if self.outputs.preview is not None:
                     from softmorph_cli.plots.preview import preview_blocks
 
-                    title, words = f"softmorph {self.command} {self.source.name}", describe.words([step])
+                    title = f"softmorph {self.command} {self.source.name}"
+                    texts = {"title": title, "subtitle": describe.words([step])}
                     with self._beside(self.outputs.preview, beside) as place:
-                        preview_blocks(blocks, made, place, title=title, subtitle=words)
+                        preview_blocks(blocks, made, place, self.outputs, self.outputs.preview, **texts)
                     places[self.outputs.preview] = place
                 if self.outputs.json_file is not None:
                     with self._beside(self.outputs.json_file, beside) as place:

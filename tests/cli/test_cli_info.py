@@ -76,13 +76,17 @@ def test_info_does_not_suggest_to_write_a_file_onto_itself() -> None:
 
 
 def test_info_of_a_file_says_what_it_is() -> None:
-    for name, kind in (("integers.nii.gz", "image"), ("labels.nii.gz", "labels"), ("logits.npy", "logits")):
+    for name, kind, title in (
+        ("integers.nii.gz", "image", "image or probability map"),  # noise tells neither
+        ("labels.nii.gz", "labels", "label map or image"),
+        ("logits.npy", "logits", "logits"),
+    ):
         save(name, SUGGESTED[name])
         facts = run("info", name, "--json").json
         assert facts["kind"] == kind
         assert facts["min"] == pytest.approx(float(SUGGESTED[name].min()))
         assert facts["max"] == pytest.approx(float(SUGGESTED[name].max()))
-        assert f"{name}: {kind}" in run("info", name).out
+        assert run("info", name).out.startswith(f"{name}: {title}\n")
 
 
 def test_info_of_this_machine() -> None:

@@ -79,8 +79,8 @@ def test_pyramid_standard_error_and_preview_are_those_of_the_whole_map(words: tu
     [
         (("-m", "sampled", "--standard-error", "e.nii"), "e.nii: tile by tile"),
         (("--standard-error", "e.zarr"), "--standard-error goes with --method sampled"),
-        (("--preview", "p.jpg"), "a preview is a PNG"),
-        (("--preview", "in.ome.zarr"), "a preview is a PNG"),
+        (("--preview", "p.jpg"), "a preview is a PNG, a PDF or an SVG"),
+        (("--preview", "in.ome.zarr"), "a preview is a PNG, a PDF or an SVG"),
         (("-m", "sampled", "--standard-error", "out.zarr"), "out.zarr is named twice"),
     ],
 )

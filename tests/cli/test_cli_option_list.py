@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from softmorph_cli.cli.app import app
 from softmorph_cli.cli.option_list import CommandOption, ambiguities, options
 
-PROGRAM = typer.main.get_command(app)
+PROGRAM: Any = typer.main.get_command(app)
 FOUND = tuple(options(PROGRAM))
 
 

@@ -13,10 +13,10 @@ from softmorph_cli.cli import completing
 from softmorph_cli.cli.batch import batch
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.chain import chain
-from softmorph_cli.cli.command import add
+from softmorph_cli.cli.command import Group, add
 from softmorph_cli.cli.evaluate import evaluate
 from softmorph_cli.cli.filters import command_of
-from softmorph_cli.cli.help_screens import FILTERS, FOLDERS, MACHINE, MEASURE, SLICES, TOPOLOGY, HelpGroup
+from softmorph_cli.cli.help_screens import FILTERS, FOLDERS, MACHINE, MEASURE, SLICES, TOPOLOGY
 from softmorph_cli.cli.info import info
 from softmorph_cli.cli.inspect import inspect
 from softmorph_cli.cli.prior import prior
@@ -28,7 +28,7 @@ from softmorph_cli.filters.operations import OPERATIONS
 completing.join_words()
 app = typer.Typer(
     name="softmorph",
-    cls=HelpGroup,
+    cls=Group,
     help="Soft morphology and skeletons for predicted probability maps of vessels, airways, neurons, roads.",
     no_args_is_help=True,
     # Boxes and colours on a terminal, plain lines in a file or a pipe.

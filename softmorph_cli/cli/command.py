@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from softmorph_cli.cli.help_screens import MORE, HelpCommand, on_one_screen
-from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
+from softmorph_cli.cli import answer, earlier_spellings
+from softmorph_cli.cli.help_screens import MORE, HelpCommand, HelpGroup, on_one_screen
+from softmorph_cli.errors import SoftmorphError, SoftmorphWarning, UsageError
 from softmorph_cli.system import printable
 from softmorph_cli.system.interruption import ending_signals, send
 from softmorph_cli.system.parameters import Declared, declared, named_as_options
@@ -65,11 +66,51 @@ class _Command(HelpCommand):
         """Do nothing: Typer would overwrite the options with those of the registered function, which has none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _WORDS.set((*ctx.command_path.split(), *args))
-        return super().parse_args(ctx, args)
+        """Read the words of the command line, those of an earlier version too; errors are JSON with --json."""
+        name = _name(ctx)
+        try:
+            if not ctx.resilient_parsing:
+                args, notes = earlier_spellings.current(name, args)
+                for message in notes if not {"-q", "--quiet"} & set(args) else ():
+                    note(message)
+            _WORDS.set((*ctx.command_path.split(), *args))
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            complain(str(error))
+            if "--json" in args:
+                answer.wrong_usage(name, str(error), error.exit_code)
+            raise typer.Exit(error.exit_code) from None
+        except Exception as error:
+            _answer_wrong_usage(name, args, error)
+            raise
 
     def invoke(self, ctx: Any) -> Any:
-        return self._made.invoke(ctx)
+        with answer.answering(_name(ctx), wanted=bool(ctx.params.get("json"))):
+            return self._made.invoke(ctx)
+
+
+class Group(HelpGroup):
+    """A group of commands; that a command does not exist is JSON with --json."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is typed."""
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as error:
+            _answer_wrong_usage(_name(ctx), args, error)
+            raise
+
+
+def _name(context: Any) -> str:
+    """Return the name of the command of a context, such as "topology repair"; "" of the program."""
+    return str(context.command_path.partition(" ")[2])
+
+
+def _answer_wrong_usage(name: str, words: Sequence[str], error: Exception) -> None:
+    """Print the JSON object of an error of the parser, if the command line asks for JSON."""
+    # Typer's errors have classes of their own in some of its versions, and those of Click in others.
+    if "--json" in words and hasattr(error, "format_message"):
+        answer.wrong_usage(name, error.format_message(), getattr(error, "exit_code", 2))
 
 
 def typed_words() -> tuple[str, ...]:
@@ -125,6 +166,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             named_as_options(),
         ):
             _print_own_warnings(verbose)
+            answer.check_file(given.get("json_file"))
             for name, bundle in bundles.items():
                 given[name] = bundle.make(**{one.name: given.pop(one.name) for one in bundle.parameters})
             function(**given)
@@ -250,8 +292,10 @@ def _terminable() -> Iterator[None]:
 def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
     try:
         yield
+        answer.finish()
         sys.stdout.flush()
-    except typer.Exit:
+    except typer.Exit as ended:
+        answer.finish(ended.exit_code)
         raise
     except SoftmorphError as error:
         _end(str(error), error.exit_code, verbose)
@@ -282,6 +326,7 @@ def _end(message: str, status: int, verbose: bool) -> NoReturn:
     if verbose:
         _print_traceback()
     complain(message)
+    answer.finish(status)
     raise typer.Exit(status) from None
 
 
@@ -299,6 +344,7 @@ def unprinted(error: OSError) -> None:
 
 def complain(message: str) -> None:
     """Print an error as one line on stderr."""
+    answer.add_complaint(message)
     _say("error", typer.colors.RED, message)
 
 

@@ -119,6 +119,7 @@ class Measurement:
             "1mm; 1vox where the file is in um or nm, its voxels are smaller than 0.1 mm, or their size "
             "is unknown)",
             "LENGTH",
+            flags=("--distance-tolerance",),
         ),
     ] = None
     all_components: Annotated[
@@ -159,7 +160,7 @@ class EvaluateOutput(PictureOptions):
             "Write a table with a row for each pair and class; - prints it on stdout.", "PATH|-", first=True
         ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     error_map: Annotated[
         Path | None,
         Parameter(

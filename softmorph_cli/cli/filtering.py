@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from softmorph_cli.cli import report
+from softmorph_cli.cli import answer, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
@@ -113,7 +111,10 @@ def run_tiled(
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
         plan = process.plan()
-        report.table(f"{command} → {target}, not run", ("", ""), report.planned(plan), err=False)
+        content = {"dry_run": True, "output": {"path": str(target)}, "tiles": asdict(plan)}
+        answer.give(documents.document(command, content, seconds={}), answer.Wanted(writing.json, None))
+        if not (writing.json or writing.quiet):
+            report.table(f"{command} → {target}, not run", ("", ""), report.planned(plan), err=False)
         return
     # The document that --json prints is not kept in a file.
     if not writing.force and not writing.json and process.complete():
@@ -151,14 +152,18 @@ def _report(
             note(message)
         ran = "; ".join(_how_they_ran(steps, processed))
         reached = _reached(processed.document) if len(steps) == 1 else []
-        seconds = ", ".join(f"{name} {value:.2f} s" for name, value in processed.document["seconds"].items())
+        seconds = ", ".join(
+            f"{name} {value:.2f} s"
+            for name, value in processed.document["seconds"].items()
+            if name != "total"
+        )
         rows = report.rows([processed.before, processed.after])
         footer = "; ".join(part for part in (ran, *reached, seconds) if part)
         report.table(f"{command} → {target}", ("", "before", "after"), rows, err=True, footer=footer)
     if writing.verbose:
         _report_details(steps, processed)
-    if writing.json:
-        typer.echo(documents.as_json(processed.document))
+    # The file of --json-file is written together with OUT.
+    answer.give(processed.document, answer.Wanted(writing.json, None))
     if processed.shortfall is not None:
         raise NotReachedError(processed.shortfall)
 
@@ -236,7 +241,7 @@ def _check_outputs(
     if outputs.filled is not None:
         _check_filled(steps)
         check_target(outputs.filled, WriteOptions(output_type="mask", force=may(outputs.filled)))
-    beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
+    beside = [path for path in (outputs.json_file, outputs.preview) if path is not None]
     beside += [path for step in steps if isinstance(step, Measuring) for path in step.outputs.values()]
     images = [path for path in (outputs.standard_error, outputs.filled) if path is not None]
     paths = [] if stages is None else stage_paths(stages, steps, suffix_of(target))

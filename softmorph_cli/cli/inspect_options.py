@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from softmorph_cli.cli import common
 from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.skeleton.tracing import CurveOptions
-from softmorph_cli.system.parameters import Parameter
+from softmorph_cli.system.parameters import Parameter, check_all
 
 TABLE, _TEXTS, _IMAGES = "The table", "Exports", "Images"
 
@@ -35,12 +35,17 @@ class Curve(CurveOptions):
         ),
     ] = None
 
+    def __post_init__(self) -> None:
+        """Parse and check the values of the options."""
+        check_all(self)
+
 
 @dataclass(frozen=True)
 class InspectOutput(PictureOptions):
     """The options of `softmorph inspect` for output files; a text with PATH - replaces the table on stdout."""
 
-    json: Annotated[Path | None, _text("All numbers as one JSON object.")] = None
+    json: Annotated[bool, replace(common.JSON, group=_TEXTS)] = False
+    json_file: Annotated[Path | None, replace(common.JSON_FILE, group=_TEXTS)] = None
     csv: Annotated[Path | None, _text("A row for each branch, units in the names.", first=True)] = None
     summary: Annotated[Path | None, _text("A row for each file and class (CSV).", first=True)] = None
     components: Annotated[Path | None, _text("A row for each component (CSV).")] = None
@@ -70,7 +75,7 @@ class InspectOutput(PictureOptions):
     @property
     def texts(self) -> dict[str, Path]:
         """The requested exports as text: PATH by name of the format."""
-        names = ("json", "csv", "summary", "components", "graphml", "swc", "obj", "shapes")
+        names = ("csv", "summary", "components", "graphml", "swc", "obj", "shapes")
         every = {name: getattr(self, name) for name in names}
         return {name: path for name, path in every.items() if path is not None}
 
@@ -82,6 +87,6 @@ class InspectOutput(PictureOptions):
 
     @property
     def others(self) -> dict[str, Path]:
-        """The paths of the picture and of the HTML page, if requested."""
-        every = {name: getattr(self, name) for name in ("preview", "report")}
+        """The paths of the picture, of the HTML page and of the JSON file, if requested."""
+        every = {name: getattr(self, name) for name in ("preview", "report", "json_file")}
         return {name: path for name, path in every.items() if path is not None}

@@ -110,7 +110,7 @@ class TrainOutput(PictureOptions):
             first=True,
         ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
@@ -153,7 +153,7 @@ class EvaluateOutput:
             "Write a row for each gap, class and method; - prints the table on stdout.", "PATH|-", first=True
         ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False
@@ -206,10 +206,10 @@ class SegmentOutput(PictureOptions):
         Path | None,
         Parameter("Draw slices of the image, and of its classes.", PREVIEW, group=PICTURES, first=True),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
-    json: Annotated[bool, Parameter("Print one JSON object on stdout.")] = False
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
+    json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
-    quiet: Annotated[bool, common.SILENT] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False
 
 
@@ -220,4 +220,7 @@ class InfoOutput:
     panel: ClassVar = "Output"
 
     json: Annotated[bool, common.JSON] = False
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
+    force: Annotated[bool, common.FORCE] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False

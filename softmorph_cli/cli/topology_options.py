@@ -51,7 +51,7 @@ class NumbersOutput:
     plot: Annotated[
         Path | None, Parameter("Draw the persistence diagram and the Betti curves.", PREVIEW, first=True)
     ] = None
-    stats: Annotated[Path | None, Parameter("Write the numbers and bars as JSON.", "PATH.json")] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
@@ -87,9 +87,7 @@ class RepairOutput(PictureOptions):
     panel: ClassVar = "Output"
 
     output_type: Annotated[str | None, common.OUTPUT_TYPE] = None
-    stats: Annotated[
-        Path | None, Parameter("Write the outcome with its certificate as JSON.", "PATH.json")
-    ] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     preview: Annotated[
         Path | None,
         Parameter(
@@ -99,7 +97,7 @@ class RepairOutput(PictureOptions):
             first=True,
         ),
     ] = None
-    json: Annotated[bool, Parameter("Print the same JSON on stdout.")] = False
+    json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
-    quiet: Annotated[bool, common.SILENT] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False

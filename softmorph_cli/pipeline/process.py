@@ -134,11 +134,12 @@ def process(
     if outputs.filled is not None:
         check_target(outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=spatial)
     read_seconds = time.perf_counter() - started
-    for message in (
+    told = (
         *original.notes,
         *exclusive.class_notes(original),
         *describe.over_input(source, target, original.source),
-    ):
+    )
+    for message in told:
         tell(message)
 
     before = _measured(original)
@@ -254,8 +255,9 @@ def process(
     write_seconds = time.perf_counter() - started
 
     same_grid = first.array.shape == volume.array.shape and not (completed and completed.moved)
-    document = {
-        **documents.head(),
+    if nested_levels(provenance) is None:
+        notes += changes[-1].remarks(before.components_above_half, after.components_above_half)
+    content = {
         "input": documents.described(original) | {"read_with": read_with},
         "output": describe.output(target, volume, stored),
         "steps": every_report,
@@ -263,17 +265,12 @@ def process(
         "after": after.as_dict(),
         "change": change(first.array, volume.array) if same_grid else None,
         "device": result.device,
-        "seconds": {
-            "read": read_seconds,
-            "filter": sum(report["seconds"] for report in every_report),
-            "write": write_seconds,
-        },
-        "warnings": warnings,
     }
-    if outputs.stats is not None:
-        documents.save(document, outputs.stats, force=outputs.force)
-    if nested_levels(provenance) is None:
-        notes += changes[-1].remarks(before.components_above_half, after.components_above_half)
+    filter_seconds = sum(report["seconds"]["total"] for report in every_report)
+    times = {"read": read_seconds, "filter": filter_seconds, "write": write_seconds}
+    document = documents.document(command, content, seconds=times, notes=(*told, *notes), warnings=warnings)
+    if outputs.json_file is not None:
+        documents.save(document, outputs.json_file, force=outputs.force)
     return Processed(
         document,
         before,

@@ -102,8 +102,12 @@ def refused(*arguments: object, code: int = 1, says: str | tuple[str, ...] = ())
     """Run a command that has to be refused: one sentence, nothing left behind. Return the sentence."""
     before = everything()
     ended = run(*arguments, code=code)
-    assert ended.out == ""
     sentence = complaint(ended.err)
+    if "--json" in map(str, arguments):
+        assert ended.json["error"]["exit_code"] == code
+        assert ended.json["error"]["message"] == sentence
+    else:
+        assert ended.out == ""
     for text in (says,) if isinstance(says, str) else says:
         assert text in sentence, sentence
     assert everything() == before

@@ -165,7 +165,7 @@ def test_evaluate_takes_names() -> None:
     for name, label in NAMES.items():
         words = ("evaluate", "pred.nii.gz", "case.nii.gz", "--metrics", "dice", "--json", "--label")
         (row,) = run(*words, name).json["classes"]
-        assert (row["label"], row["name"]) == (label, name)
+        assert (row["label"], row["class"]) == (label, name)
         assert row["metrics"]["dice"] == pytest.approx(wanted[label])
         assert run(*words, label).json["classes"] == [row]
         found = softmorph_cli.evaluate("pred.nii.gz", "case.nii.gz", label=name, metrics="dice")

@@ -264,7 +264,7 @@ class Closing(TwoElements):
     sequences = ((_DILATE, _ERODE),)
     help = f"Soft closing: dilations, then erosions. Fills gaps thinner than the element. {_EXACT}"
     examples = (
-        "softmorph close vessels.nii.gz whole.nii.gz --radius 2mm --stats whole.json",
+        "softmorph close vessels.nii.gz whole.nii.gz --radius 2mm --json-file whole.json",
         "softmorph close roads.png whole.png --connectivity 8",
     )
 

@@ -277,7 +277,8 @@ def with_number(options: ReadOptions, raw: Raw, path: Path) -> ReadOptions:
 
 
 def _such(option: str, name: str) -> str:
-    return named(option, shlex.quote(printable(name)) if in_shell() else name)
+    # A name in upper case, such as GM, is no placeholder.
+    return named(option, shlex.quote(printable(name))) if in_shell() else f"{option}={name!r}"
 
 
 def applied(raw: Raw, path: Path, options: ReadOptions = DEFAULT) -> Raw:

@@ -38,5 +38,6 @@ def _unknown(label: str, known: Sequence[str] | dict[str, int]) -> str:
             + (f"{named('label', 1)}.")
         )
     first = next(iter(known))
-    such = named("label", shlex.quote(first) if in_shell() else first)
+    # A name in upper case, such as GM, is no placeholder.
+    such = named("label", shlex.quote(first)) if in_shell() else f"label={first!r}"
     return f"have no class {label!r}{meant(label, known)}; they have {', '.join(known)}: choose one, such as {such}."

@@ -28,7 +28,7 @@ _COMMANDS: Final[list[None]] = []
 # Where what `named` returns is collected.
 _NAMED: Final[ContextVar[list[str] | None]] = ContextVar("named", default=None)
 # Parameters whose values may be words in upper case; for all others such a word stands for a value, as FILE does.
-_UPPER_CASE: Final = ("axes", "channel", "channel_axis", "label")
+_UPPER_CASE: Final = ("axes", "channel", "channel_axis")
 
 # The words of the devices that a computation may run on; of several CUDA devices cuda:N is one.
 DEVICES: Final = ("auto", "cpu", "cuda")

@@ -19,7 +19,13 @@ from softmorph_cli.skeleton.analyse import Inspection
 SIZE = (400, 300)
 SIDES = (2.0, 1.0, 1.0)  # a voxel along z, y and x, in mm
 # Angles of turn and tilt, each with what runs to the right and up on the screen.
-VIEWS = {(0, 0): ("x", "z"), (90, 0): ("-y", "z"), (0, 90): ("x", "y")}
+VIEWS = {
+    (0, 0): ("x", "z"),
+    (90, 0): ("-y", "z"),
+    (0, 90): ("x", "y"),
+    (90, 90): ("-y", "x"),
+    (180, 0): ("-x", "z"),
+}
 REPORT = "setTimeout(() => console.log(document.querySelector('.turn').textContent), 300);"
 WALK = Path(__file__).with_name("walk_view3d.js")
 
@@ -45,7 +51,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[Any, npt.NDArra
     (folder / "nodes.html").write_text(alone(page, nodes=True))
     (folder / "still.html").write_text(scripted(page, REPORT))
     by = "&colour=Component"
-    sources = {angles: f"light.html#angle={angles[0]},{angles[1]}{by}" for angles in VIEWS}
+    sources: dict[Any, str] = {angles: f"light.html#angle={angles[0]},{angles[1]}{by}" for angles in VIEWS}
     sources |= {
         "dark": f"dark.html#angle=0,0{by}",
         "nodes": f"nodes.html#angle=0,0{by}",
@@ -66,7 +72,7 @@ def span(picture: npt.NDArray[Any], color: str, paper: str) -> npt.NDArray[np.fl
     assert len(rows), color
     height, width = picture.shape[:2]
     edges = (columns.min(), columns.max() + 1, rows.max() + 1, rows.min())
-    return np.array(edges) - (width / 2, width / 2, height / 2, height / 2)
+    return np.asarray(np.array(edges) - (width / 2, width / 2, height / 2, height / 2))
 
 
 @pytest.mark.parametrize("angles", VIEWS)
@@ -89,6 +95,22 @@ def test_lines_are_drawn_to_scale_along_right_handed_axes(seen: Any, angles: tup
         wanted = (rights.min(), rights.max(), -heights.min(), -heights.max())
         # Lines are 3 pixels wide.
         np.testing.assert_allclose(span(pictures[angles], color, LIGHT.background), wanted, atol=3)
+
+
+def test_what_is_far_is_paler(seen: Any) -> None:
+    pictures, _ = seen
+    paper = np.array([255, 255, 255])
+    ink = np.array([0, 114, 178]) - paper  # GROUPS["light"][0]
+    near, far = (
+        ((pictures[angles] - paper) @ ink / (ink @ ink))[
+            shades(pictures[angles], GROUPS["light"][0], "#ffffff")
+        ]
+        for angles in ((0, 0), (180, 0))
+    )
+    # The line along x lies 11 mm before the centre of the box, then 11 mm behind it; half a diagonal has all shades.
+    depth = 11 / np.linalg.norm([13.5, 11.5, 14])
+    assert np.percentile(near, 90) == pytest.approx(0.75 + 0.25 * depth, abs=0.05)
+    assert np.percentile(far, 90) == pytest.approx(0.75 - 0.25 * depth, abs=0.05)
 
 
 def test_the_view_has_the_colours_of_the_pages_look(seen: Any) -> None:

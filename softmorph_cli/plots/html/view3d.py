@@ -172,7 +172,7 @@ def _is_scan(volume: Volume) -> bool:
 
 def _directions(volume: Volume) -> str:
     if not _is_scan(volume):
-        return "The axes are those of the image and right-handed; it begins with x to the right and y down."
+        return "The axes are those of the image and right-handed: x points to the right and y down, until it is turned."
     return "The axes are right-handed: x points to the right, y to anterior and z to superior."
 
 
@@ -263,14 +263,15 @@ def _ramp(name: str, each: str, values: npt.NDArray[np.float64], unit: str) -> d
     logarithmic = low > 0 and high > SKEWED * float(np.nanmedian(values))
     scaled = np.log(values) if logarithmic else values
     first, last = (math.log(low), math.log(high)) if logarithmic else (low, high)
-    steps = np.rint((scaled - first) / max(last - first, 1e-12) * (STEPS - 1))
+    steps = np.rint((scaled - first) / max(last - first, 1e-6 * abs(last), 1e-12) * (STEPS - 1))
     ends = [" ".join(filter(None, (number(float(f"{end:.3g}")), unit))) for end in (low, high)]
     return {
         "name": name,
         "palette": "ramp",
         "each": each,
         "values": np.where(np.isnan(steps), -1, steps).astype(int).tolist(),
-        "words": ends[: 1 if low == high else 2],
+        # Values that differ by rounding errors alone count as equal.
+        "words": ends[: 1 if high - low <= 1e-6 * abs(high) else 2],
         "scale": "logarithmic" if logarithmic else "",
     }
 

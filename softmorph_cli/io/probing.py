@@ -20,6 +20,7 @@ from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.shapes import Shape, shape_of
 from softmorph_cli.io.unnamed_axes import doubtful_channels, likely_axes
 from softmorph_cli.io.values import MOST_AXES
+from softmorph_cli.io.voxel_sizes import by_convention
 from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.system.printable import typed
 
@@ -103,6 +104,7 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         raw = select.arrange(select.name_axes(raw, str(path)))
     except InputError:
         raw = replace(raw, axes=None)
+    raw = by_convention(raw)
     if raw.format == NNUNET and raw.array.size and raw.array.dtype.kind in "fiub":
         raw = nnunet.describe(raw, path)
     if raw.array.size == 0:

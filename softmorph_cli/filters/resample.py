@@ -77,9 +77,9 @@ def resampled(volume: Volume, spacing: Sequence[float], *, pool: str = "mean", o
     from scipy import ndimage
 
     if volume.spacing is None:
-        size = f": state it, such as {named('voxel_size', '1mm')}." if in_shell() else "."
+        advice = f": state it, such as {named('voxel_size', '1mm')}." if in_shell() else "."
         raise InputError(
-            f"the file does not say how large its voxels are, so the map cannot be resampled{size}"
+            f"the file does not say how large its voxels are, so the map cannot be resampled{advice}"
         )
     if pool == "max" and not _is_rectangular(volume):
         return resampled(resampled(volume, volume.spacing), spacing, pool=pool)

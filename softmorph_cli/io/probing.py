@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import nnunet, select
+from softmorph_cli.io import named_classes, nnunet, select
 from softmorph_cli.io.content import Content, examine, judge
 from softmorph_cli.io.formats import detect, read_raw, target_suffix
 from softmorph_cli.io.nature import Nature, look, middle_of
@@ -117,6 +117,12 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     verdict = judge(content, raw)
     if raw.format == NNUNET:
         verdict = nnunet.advise(verdict, raw)
+    else:
+        named = named_classes.applied(raw, path)
+        raw = replace(raw, channels=named.channels, notes=named.notes)
+        if verdict.kind == "labels" and named.channels:
+            # All of them are read, as the channels of a network's output are.
+            verdict = replace(verdict, option="")
     nature = look(raw, content, verdict)
     shape = _shape(raw, content, nature)
     suggestion = _suggestion(path, family, raw, nature, shape, content.nans + content.infinities)

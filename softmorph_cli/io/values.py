@@ -210,9 +210,10 @@ def _label_mask(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[A
 
 def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
     """Return the error for a label map that does not contain a label; the message lists labels that it contains."""
-    present = [int(value) for value in (examine(array).distinct or ())[:12]]
+    # 0 is the background, and no object.
+    present = [int(value) for value in (examine(array).distinct or ()) if value][:12]
     shown = ", ".join(map(str, present)) or "too many values to list"
-    first = next((one for one in present if one), 1)
+    first = present[0] if present else 1
     return InputError(
         f"{name} has no label {label}; it holds {shown}: choose one of them, such as {named('label', first)}."
     )

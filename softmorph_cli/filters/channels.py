@@ -44,6 +44,7 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
     Raises:
         InputError: If the channels overlap, or the shapes differ.
     """
+    axis = _axis(volume, named("renormalize", True))
     if kind not in ("complete", "rest"):
         raise InputError(
             f"these channels overlap, so they need not sum to 1; leave {named('renormalize')} out."
@@ -52,7 +53,6 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
         raise InputError(
             f"a map of shape {volume.array.shape} does not come from one of {before.array.shape}."
         )
-    axis = _axis(volume, named("renormalize", True))
     if axis is None:
         return volume
     total = volume.array.sum(axis=axis, keepdims=True)

@@ -183,6 +183,7 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    " times, which are no classes: leave": "walks/test_nnunet_folders.py::test_times_are_no_classes_whatever_they_sum_to",
     "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
     "too little; give more --steps, or more maps": "cli/test_cli_prior_train.py::test_a_prior_that_learned_too_little_exits_3",
     "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",

@@ -403,3 +403,13 @@ def class_option(volume: Volume) -> str | None:
         return named("channel", first)
     *rest, last = [named("channel", shlex.quote(str(first))), *(shlex.quote(str(name)) for name in others)]
     return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def part_name(volume: Volume, index: tuple[int, ...], least: int = 1) -> str:
+    """Return the name of one of the mapped images, such as "T0 artery"; axes shorter than `least` are left out."""
+    parts = zip(volume.mapped_axes, volume.array.shape, index, strict=False)
+    return " ".join(
+        volume.channels[number] if axis == "C" and volume.channels else f"{axis}{number}"
+        for axis, size, number in parts
+        if size >= least
+    )

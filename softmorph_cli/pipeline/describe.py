@@ -10,7 +10,9 @@ from softmorph_cli import __version__
 from softmorph_cli.completion.slices import prose
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.settings import Result
+from softmorph_cli.io.documents import timed
 from softmorph_cli.pipeline.result_files import default_type
+from softmorph_cli.pipeline.steps.measuring import Measured, Measuring
 from softmorph_cli.system.units import COUNTED
 from softmorph_cli.volume import Volume
 
@@ -41,8 +43,24 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
         "stop_reason": result.stop_reason,
         "radius_reached": list(result.radius) if result.radius else None,
         "radius_unit": _radius_unit(step, unit, len(result.radius)) if result.radius else None,
-        "seconds": seconds,
+        "seconds": timed({"filter": seconds}),
         **({} if result.completed is None else {"interpolation": result.completed.document}),
+        **(result.document or {}),
+    }
+
+
+def measured(step: Measuring, found: Measured, seconds: float) -> dict[str, Any]:
+    """Return the entry of a step that measures in the JSON document."""
+    return {
+        "operation": step.operation,
+        "method": None,
+        "parameters": step.in_force,
+        "iterations": None,
+        "stop_reason": None,
+        "radius_reached": None,
+        "radius_unit": None,
+        "seconds": seconds,
+        "measured": dict(found.document),
     }
 
 

@@ -7,14 +7,19 @@ from typing import Final, Literal
 import numpy as np
 
 from softmorph_cli.plots.canvas import Canvas
+from softmorph_cli.plots.layout import Cell
+from softmorph_cli.plots.options import DEFAULT, PictureOptions
 from softmorph_cli.plots.preview import BLACK, FOOTER, MARGIN, draw_scales, framed, size_words
 from softmorph_cli.plots.scene import Scene
 from softmorph_cli.plots.theme import THEMES
 from softmorph_cli.plots.views import first_index_words
+from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.volume import Volume
 
 LEGEND: Final = 20
+# Largest width and height of a small picture, in pixels.
+THUMBNAIL: Final = (280, 210)
 # Singular and plural of each kind of node.
 NAMES: Final = {
     "end point": ("end point", "end points"),
@@ -29,7 +34,7 @@ def preview_graph(
     *,
     title: str = "",
     subtitle: str = "",
-    theme: Literal["dark", "light"] = "dark",
+    look: PictureOptions = DEFAULT,
 ) -> Canvas:
     """Return a picture of a map with its skeleton drawn over the map.
 
@@ -42,7 +47,7 @@ def preview_graph(
         graph: The graph of the map's skeleton.
         title: First line of the picture, for example the command.
         subtitle: Second line of the picture.
-        theme: The colour theme of the picture.
+        look: The options of the picture.
 
     Returns:
         The picture, with `.png()` and `.save(path)`.
@@ -62,7 +67,7 @@ def preview_graph(
         subtitle,
         (facts, first_index_words(volume)),
         footer=LEGEND + FOOTER,
-        theme=THEMES[theme],
+        look=look,
     )
     for view, caption, cell in zip(scene.views, captions, layout.cells[0], strict=True):
         canvas.text(cell.x, cell.y - 9, caption, size=15, color=canvas.theme.pale_text)
@@ -70,6 +75,31 @@ def preview_graph(
     _draw_legend(canvas, scene, canvas.height - MARGIN - FOOTER - LEGEND + 24)
     draw_scales(canvas, layout.scale, scene.unit, 1.0, "soft value", canvas.theme.curve_colors)
     return canvas
+
+
+def thumbnail(
+    volume: Volume, graph: SkeletonGraph | None, *, theme: Literal["dark", "light"] = "dark"
+) -> bytes:
+    """Return a small PNG of a map, with its skeleton if there is one: the view that shows most of it, without words.
+
+    Args:
+        volume: The map; of several times or channels the first is shown.
+        graph: The graph of the map's skeleton, or None.
+        theme: The colour theme of the picture.
+
+    Raises:
+        InputError: If the graph belongs to an image of another shape.
+    """
+    shape = volume.array.shape[-volume.spatial_dims :]
+    nothing = SkeletonGraph((), (), (), Frame(np.eye(3), np.zeros(3), None), shape)
+    scene = Scene.of(volume, graph or nothing)
+    view = max(scene.views, key=lambda one: one.extent[0] * one.extent[1])
+    height, width = view.extent
+    scale = min(THUMBNAIL[0] / width, THUMBNAIL[1] / height)
+    cell = Cell(0, 0, height=max(8, round(scale * height)), width=max(8, round(scale * width)))
+    canvas = Canvas(cell.width, cell.height, THEMES[theme])
+    scene.draw(canvas, view, cell)
+    return canvas.png()
 
 
 def legend_words(scene: Scene) -> list[tuple[str, str]]:

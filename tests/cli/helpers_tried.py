@@ -59,7 +59,7 @@ ROWS = {
     "; choose --time 0 to": "a time that is not there",
     "has no axis of time, its axes are": "a time of a map without",
     "; name it with --channel-axis, or leave --channel out.": "a channel of a map without",
-    "; choose --channel 0 to": "a channel that is not there",
+    " has no channel {}; choose --channel": "a channel that is not there",
     "and has no series; leave --series out.": "a series of what has none",
     "and has one resolution only; leave --resolution out.": "a resolution of what has one",
     "names one array of a Zarr store already; leave --resolution out.": "a resolution of one array",
@@ -187,6 +187,7 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    " times, which are no classes: leave": "walks/test_nnunet_folders.py::test_times_are_no_classes_whatever_they_sum_to",
     "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
     "too little; give more --steps, or more maps": "cli/test_cli_prior_train.py::test_a_prior_that_learned_too_little_exits_3",
     "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",

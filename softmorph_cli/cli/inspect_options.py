@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import common
-from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
-from softmorph_cli.system.parameters import Parameter
+from softmorph_cli.plots.options import COLORINGS, PICTURES, PREVIEW, ViewOptions
+from softmorph_cli.system.parameters import Parameter, one_of
 
 TABLE, _TEXTS, _IMAGES = "The table", "Exports", "Images"
 
@@ -88,7 +88,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class InspectOutput(PictureOptions):
+class InspectOutput(ViewOptions):
     """The options of `softmorph inspect` for output files; a text with PATH - replaces the table on stdout."""
 
     json: Annotated[Path | None, _text("All numbers as one JSON object.")] = None
@@ -107,6 +107,16 @@ class InspectOutput(PictureOptions):
     preview: Annotated[Path | None, Parameter("Draw the skeleton over the map.", PREVIEW, group=PICTURES)] = (
         None
     )
+    color: Annotated[
+        str,
+        Parameter(
+            "Of --preview: colour the curve by its soft value, the vessel's radius, the generation from --root, or by"
+            " branch.",
+            "|".join(COLORINGS),
+            group=PICTURES,
+            check=one_of(*COLORINGS),
+        ),
+    ] = COLORINGS[0]
     report: Annotated[
         Path | None,
         Parameter(

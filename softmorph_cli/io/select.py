@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -390,3 +390,41 @@ def class_option(volume: Volume) -> str | None:
         return named("channel", first)
     *rest, last = [named("channel", shlex.quote(str(first))), *(shlex.quote(str(name)) for name in others)]
     return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def refuse_colours(raw: Raw, name: str) -> NoReturn:
+    """Refuse a colour image, of which one sample has to be chosen.
+
+    Raises:
+        InputError: Always; the message names the samples.
+    """
+    count = raw.array.shape[(raw.axes or "").index("C")]
+    first, *names = sample_names(raw)
+    names = [f"{number} ({sample})" for number, sample in enumerate(names, 1)]
+    others = ", ".join([f"({first})", *names[:-1]]) + f" or {names[-1]}"
+    raise InputError(
+        f"{name} holds a colour image of {count} samples per pixel; choose one with {named('channel', 0)} "
+        f"{others}, or name the axes with {named('axes')} if they are no colours."
+    )
+
+
+def first_image(raw: Raw) -> Raw:
+    """Return the first image of several channels or times, with spatial axes only; of colours the luminance.
+
+    Luma weights are those of Rec. ITU-R BT.601. The notes are one sentence on what was taken, if there is more.
+    """
+    letters, array, notes = raw.axes or "", raw.array, []
+    for letter in [one for one in letters if one not in "ZYX"]:
+        axis = letters.index(letter)
+        count = array.shape[axis]
+        letters = letters[:axis] + letters[axis + 1 :]
+        if raw.colour and letter == "C" and count >= 3:
+            samples = np.moveaxis(array, axis, 0)[:3].astype(np.float32)
+            array = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), samples, axes=(0, 0))
+            notes.append("its colours as grey")
+            continue
+        array = array.take(0, axis)
+        if count > 1:
+            names = f" ({raw.channels[0]})" if letter == "C" and raw.channels else ""
+            notes.append(f"{'channel' if letter == 'C' else f'axis {letter}'} 0{names} of {count}")
+    return replace(raw, array=array, axes=letters, channels=None, colour=False, notes=tuple(notes))

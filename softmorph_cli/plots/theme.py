@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 COLOR_MAP: Final = "inferno"
+# Of radii and generations.
+SCALE: Final = "viridis"
 
 # Distinct for all kinds of colour vision: Okabe & Ito, Color universal design, 2008 (jfly.uni-koeln.de/color).
 SKY, ORANGE, GREEN, YELLOW = "#56b4e9", "#e69f00", "#009e73", "#f0e442"
@@ -109,11 +111,31 @@ class Theme:
         zero, one = self.curve
         return _color_map(zero + (one - zero) * np.asarray(values, np.float64))[..., :3]
 
+    def scale_colors(self, shares: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Return the colours, shape (..., 3), of shares of a scale such as that of radii; below 0 there is no value."""
+        from matplotlib import colormaps
+
+        shares = np.asarray(shares, np.float64)
+        # All of them stand out from the background.
+        low, high = (0.0, 0.85) if self.faded else (0.2, 1.0)
+        found = np.asarray(colormaps[SCALE](low + (high - low) * shares.clip(0, 1), bytes=True), np.uint8)
+        return np.where(shares[..., None] < 0, rgb(self.pale_text), found[..., :3])
+
+    def class_colors(self, numbers: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+        """Return the colours, shape (..., 3), of numbers of classes from 0 on, which repeat after the last one."""
+        palette = np.stack([rgb(color) for color in self.classes])
+        return np.asarray(palette[np.asarray(numbers) % len(palette)])
+
     def backdrop_colors(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Return the greys, shape (..., 3), of a map's values in [0, 1] below curves."""
         zero, one = self.backdrop
-        grey = np.rint(zero + (one - zero) * np.asarray(values, np.float64)).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
+        return grey_colors((zero + (one - zero) * np.asarray(values, np.float64)) / 255)
+
+
+def grey_colors(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return the greys, shape (..., 3), of values from 0, which is black, to 1."""
+    grey = np.rint(255 * np.asarray(values, np.float64)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _color_map(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -62,7 +62,10 @@ def test_a_missing_folder_is_refused_before_the_input_is_read(name: str) -> None
         (["--json", "-", "--csv", "-"], "--json - and --csv - would both print on stdout"),
         (["--obj", "-", "--swc", "-", "--csv", "x"], "--swc - and --obj - would both"),
         (["--report", "r.txt"], "--report r.txt: a report is a web page; end its name with .html"),
-        (["--preview", "p.jpg"], "--preview p.jpg: a preview is a PNG, a PDF or an SVG; end its name with .png"),
+        (
+            ["--preview", "p.jpg"],
+            "--preview p.jpg: a preview is a PNG, a PDF or an SVG; end its name with .png",
+        ),
         (["--skeleton", "s.xyz"], "s.xyz"),
         (["--csv", "same", "--json", "same"], "same is named twice"),
         (["--skeleton", "missing.nii.gz", "--force"], "missing.nii.gz is named twice"),

@@ -166,7 +166,10 @@ def _files(
 
         found = order.of_files(prediction, reference, stage)
     mapped, lost = _write_error_map(found, output.error_map, order, force=output.force)
-    _draw(found, f"softmorph evaluate {prediction} {reference}", output, opening)
+    names = [path.name for path in (prediction, reference)]
+    # Two files of one name are told apart by their folders.
+    names = names if names[0] != names[1] else [str(prediction), str(reference)]
+    _draw(found, f"softmorph evaluate {' '.join(names)}", output, opening)
     seconds = time.perf_counter() - started
     warnings = [*lost, *(_of_class(row, found.rows, message) for row in found.rows for message in row.notes)]
     if not output.quiet:

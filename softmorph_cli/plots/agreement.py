@@ -114,7 +114,7 @@ def preview_agreement(
         if behind is not None:
             drawn = blended(behind.image(view, *number.shape), drawn, np.where(number > 0, OPACITY, 0.0))
         canvas.image(cell.x, cell.y, drawn, size=(cell.height, cell.width))
-        _draw_lines(canvas, lines, view, cell, start, shape)
+        _draw_lines(canvas, lines, view, cell, start, shape, over_image=behind is not None)
         draw_letters(canvas, view, cell)
     counts = {kind: int(np.count_nonzero(one)) for kind, one in kinds.items()}
     _draw_legend(canvas, counts)
@@ -174,6 +174,8 @@ def _draw_lines(
     cell: Cell,
     start: tuple[int, ...],
     shape: tuple[int, ...],
+    *,
+    over_image: bool,
 ) -> None:
     size, corner = np.array([cell.width, cell.height]), np.array([cell.x, cell.y])
     rows, columns = view.shown
@@ -184,6 +186,10 @@ def _draw_lines(
         parts = [part for name, index in lines if name == kind for part in view.parts_of(index, start, shape)]
         paths = [corner + size * view.places(part - start, shape) for part in parts]
         color = rgb(canvas.theme.agreement_lines[kind])
+        if paths and over_image:
+            # Dark and light lines stand out from any grey.
+            edge = np.tile(rgb(canvas.theme.background), (len(paths), 1))
+            canvas.lines(paths, edge, width + 2)
         if paths:
             canvas.lines(paths, np.tile(color, (len(paths), 1)), width)
 

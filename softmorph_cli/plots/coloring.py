@@ -84,7 +84,7 @@ def coloring_of(name: str, graph: SkeletonGraph, theme: Theme, certainty: Values
         def in_turn(shares: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
             return theme.class_colors(np.rint(np.asarray(shares) * (count - 1)).astype(np.intp))
 
-        ticks = (f"1 to {count:,}",)
+        ticks = tuple(str(k + 1) for k in range(count)) if count <= 2 * _TICKS else (f"1 to {count:,}",)
         return Coloring(name, "branch", 1.0, float(count), count, numbers, in_turn, ticks)
     return Coloring(name, "soft value", 0.0, 1.0, STEPS, certainty, theme.curve_colors, ("0", "0.5", "1"))
 
@@ -100,7 +100,8 @@ def _by_radius(graph: SkeletonGraph, theme: Theme) -> Coloring:
         )
     low, high = min(float(one.min()) for one in known), max(float(one.max()) for one in known)
     label = f"radius ({sign(graph.frame.counted)})"
-    ticks = tuple(f"{value:.3g}" for value in (low, (low + high) / 2, high))
+    # One value has one tick.
+    ticks = tuple(dict.fromkeys(f"{value:.3g}" for value in (low, (low + high) / 2, high)))
 
     def radii(branch: Branch) -> npt.NDArray[np.float64] | None:
         return branch.along.get(Quantity.RADIUS)

@@ -211,7 +211,7 @@ def _pixels(picture: Picture, size: tuple[int, int], canvas: Canvas) -> npt.NDAr
     around = np.pad(resized(picture.invented), edge, mode="edge")[..., None]
     framed = np.where(around, rgb(theme.text), rgb(theme.background))
     inner = edge - line
-    framed[inner:-inner, inner:-inner] = rgb(theme.background)
+    framed[inner:-inner, inner:-inner] = rgb(theme.edge)
     framed[edge:-edge, edge:-edge] = mixed
     return framed
 

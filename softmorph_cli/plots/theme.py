@@ -52,6 +52,7 @@ class Theme:
     Attributes:
         classes: Colours of classes in turn.
         hidden: Colour of what is not observed.
+        edge: Colour of the line around pictures that have the colour of the background.
         faded: The share of the scale, from 0 on, over which the colour map fades into the background; 0 if it begins
             there.
         background: Colour of the canvas.
@@ -79,6 +80,7 @@ class Theme:
     marks: Mapping[str, Mark]
     classes: tuple[str, ...]
     hidden: str
+    edge: str
     faded: float
 
     def map_colors(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -165,6 +167,7 @@ DARK: Final = Theme(
     marks=_marks(SKY, "#2fe0a5", "#ffffff"),
     classes=(SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILION, BLUE),
     hidden="#4a4a50",
+    edge="#17171c",
     faded=0.0,
 )
 LIGHT: Final = Theme(
@@ -181,6 +184,7 @@ LIGHT: Final = Theme(
     # Without the yellow, which is too pale on white.
     classes=(BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, BLACK),
     hidden="#b9b9c0",
+    edge="#d9d9d9",
     faded=0.3,
 )
 THEMES: Final = {"light": LIGHT, "dark": DARK}

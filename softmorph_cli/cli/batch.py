@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -11,6 +12,7 @@ import typer
 from softmorph_cli.cli import report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
+from softmorph_cli.cli.inspect_cohort import check_page
 from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.filters.settings import Settings
@@ -60,6 +62,47 @@ class Files:
             "TEXT",
         ),
     ] = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The options of `softmorph batch` for pictures of the files, and the page of them all."""
+
+    panel: ClassVar = "Pictures"
+
+    preview: Annotated[
+        Path | None,
+        Parameter("Folder for a picture of each file, input and result; created if missing.", "DIR"),
+    ] = None
+    report: Annotated[
+        Path | None,
+        Parameter(
+            "One page of all files: a table, distributions, a small picture of each, failures; of a batch in parts it "
+            "is written with --summarize.",
+            "PATH.html",
+        ),
+    ] = None
+
+    def check(self, source: Path, steps: Sequence[Filter]) -> None:
+        """Refuse names that are wrong, and tables of single files."""
+        from softmorph_cli.pipeline.steps.measuring import Measuring
+
+        if self.report is not None:
+            check_page(self.report)
+        if self.preview is not None and source.resolve() in (
+            self.preview.resolve(),
+            *self.preview.resolve().parents,
+        ):
+            raise UsageError(
+                f"--preview {self.preview} lies in {source}, and pictures become inputs; name a folder outside it."
+            )
+        for step in steps:
+            if isinstance(step, Measuring) and step.outputs:
+                (path, *_) = step.outputs.values()
+                raise UsageError(
+                    f"step {step.operation}: {path} is a table of one file, and a batch writes the tables of all files "
+                    f"into OUT_DIR as {', '.join(f'{name}.csv' for name in step.table_names())}: leave {path} out."
+                )
 
 
 @dataclass(frozen=True)
@@ -124,6 +167,7 @@ def batch(
     *,
     pipeline: Pipeline = None,
     files: Files,
+    pictures: Pictures,
     running: Running,
     reading: ReadOptions,
     settings: Settings,
@@ -132,16 +176,27 @@ def batch(
 ) -> None:
     """Run the steps of a chain on every file of a folder, several at once; one that fails stops no other.
 
+    Steps inspect and stats measure the map between two steps; their tables of all files, branches.csv, cases.csv,
+    components.csv and stats.csv, are written into OUT_DIR at the end.
+
     The exit status is 1 if any file failed, 3 if all results are there and some are poorer than requested. After an
     interruption the same command with --resume goes on.
     """
     chosen = chosen_steps(steps, pipeline, settings)
+    pictures.check(source, chosen)
     order = _order(source, target, chosen, pipeline, files, running, reading, settings, results)
+    order = replace(
+        order,
+        previews=pictures.preview,
+        report=pictures.report,
+        recipe=replace(order.recipe, thumbnails=pictures.report is not None),
+    )
     where = machines.where(running.workers)
     if running.dry_run:
         _print_plan(order, results)
         return
-    from softmorph_cli.pipeline.batch.run import carry_out, summarize
+    from softmorph_cli.pipeline.batch.run import carry_out
+    from softmorph_cli.pipeline.batch.together import summarize
 
     if running.summarize:
         summary = summarize(order)
@@ -245,6 +300,10 @@ def _report(summary: BatchSummary, order: BatchRequest, results: Results) -> Non
 
     table, _ = paths(order.selection.target, order.tag)
     footer = f"a row for each file: {table}"
+    if written := [path.name for path in order.tables.values() if path.exists()]:
+        footer += f"; tables: {', '.join(written)}"
+    if order.report is not None and order.parts == 1:
+        footer += f"; page: {order.report}"
     report.table(f"batch → {order.selection.target}", ("", "files"), lines, err=False, footer=footer)
     for entry in summary.bad:
         if entry.error is not None:

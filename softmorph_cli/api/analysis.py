@@ -331,7 +331,7 @@ def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None
     if tolerance is None:
         return None
     if isinstance(tolerance, str):
-        return lengths.parse(tolerance, named("tolerance"))
+        return lengths.parse(tolerance, named("tolerance", option="distance-tolerance"))
     if not 0 <= tolerance < float("inf"):
         raise UsageError(f"{named('tolerance')} {tolerance:g}: a distance is at least 0.")
     return tolerance, None

@@ -79,9 +79,9 @@ class Repair(Generic[T]):
         """Return the result as the JSON object of `softmorph topology repair`, without the entries on files."""
         return {
             "reached": self.reached,
-            "stopped": self.stopped,
-            "steps": self.steps,
-            "best_step": self.best_step,
+            "stop_reason": self.stopped,
+            "iterations": self.steps,
+            "best_iteration": self.best_step,
             "change": dict(self.change),
             "certificate": {"priors": self.certificate.as_list(self.priors)},
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from softmorph_cli.cli import report
+from softmorph_cli.cli import answer, common, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
 from softmorph_cli.cli.inspect_cohort import check_page
@@ -18,6 +18,7 @@ from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import message, printable
 
@@ -51,7 +52,8 @@ class Files:
         bool,
         Parameter(
             "Read the folders in IN_DIR too; OUT_DIR gets folders of the same names.",
-            flags=("--recursive", "-r"),
+            flags=("--recursive",),
+            first=True,
         ),
     ] = False
     suffix: Annotated[
@@ -60,6 +62,7 @@ class Files:
             "Names of results: _skeleton is added before the format, .tif is another format, _s.nii.gz is both."
             " (default: the input's name)",
             "TEXT",
+            first=True,
         ),
     ] = ""
 
@@ -122,7 +125,9 @@ class Running:
     resume: Annotated[
         bool,
         Parameter(
-            "Skip files that are done with the same parameters and have not changed since.", group=_RUN
+            "Skip files that are done with the same parameters and have not changed since.",
+            group=_RUN,
+            first=True,
         ),
     ] = False
     fail_fast: Annotated[
@@ -130,9 +135,7 @@ class Running:
     ] = False
     dry_run: Annotated[
         bool,
-        Parameter(
-            "Print what would be done to each file; write nothing.", flags=("--dry-run", "-n"), group=_RUN
-        ),
+        Parameter("Print what would be done to each file; write nothing.", group=_RUN),
     ] = False
     num_parts: Annotated[
         int | None,
@@ -173,6 +176,7 @@ def batch(
     settings: Settings,
     machines: Machines,
     results: Results,
+    json_file: Annotated[Path | None, common.JSON_FILE] = None,
 ) -> None:
     """Run the steps of a chain on every file of a folder, several at once; one that fails stops no other.
 
@@ -192,8 +196,11 @@ def batch(
         recipe=replace(order.recipe, thumbnails=pictures.report is not None),
     )
     where = machines.where(running.workers)
+    wanted = answer.Wanted(results.json, json_file, results.force)
+    if json_file is not None:
+        check_writable(json_file, force=results.force)
     if running.dry_run:
-        _print_plan(order, results)
+        _print_plan(order, results, wanted)
         return
     from softmorph_cli.pipeline.batch.run import carry_out
     from softmorph_cli.pipeline.batch.together import summarize
@@ -203,7 +210,9 @@ def batch(
     else:
         with watching(quiet=results.quiet, verbose=results.verbose) as watcher:
             summary = carry_out(order, watcher) if where is None else _carry_out_on(where, order, watcher)
-    _report(summary, order, results)
+    answer.give(summary.document, wanted)
+    if not (results.json or results.quiet):
+        _report(summary, order)
     if summary.bad:
         short = all(entry.row.get("not_reached") for entry in summary.bad)
         raise typer.Exit(NotReachedError.exit_code if short else 1)
@@ -259,18 +268,21 @@ def _order(
     )
 
 
-def _print_plan(order: BatchRequest, results: Results) -> None:
+def _print_plan(order: BatchRequest, results: Results, wanted: answer.Wanted) -> None:
     from softmorph_cli.pipeline.batch.run import all_jobs, decide
 
     items = decide(order, all_jobs(order)[0])
-    if results.json:
-        planned = [
-            {"input": str(i.job.source), "output": str(i.job.target), "action": i.action, "why": i.why}
-            for i in items
-        ]
-        typer.echo(
-            documents.as_json({**documents.head(), "command": "batch", "dry_run": True, "files": planned})
-        )
+    planned = [
+        {
+            "input": {"path": str(i.job.source)},
+            "output": {"path": str(i.job.target)},
+            "action": i.action,
+            "why": i.why,
+        }
+        for i in items
+    ]
+    answer.give(documents.document("batch", {"dry_run": True, "files": planned}, seconds={}), wanted)
+    if results.json or results.quiet:
         return
     for item in items:
         report.echo(printable(_line(item)))
@@ -286,12 +298,7 @@ def _line(item: PlannedFile) -> str:
     return f"{item.action:<4} {item.job.source} → {item.job.target}{why}"
 
 
-def _report(summary: BatchSummary, order: BatchRequest, results: Results) -> None:
-    if results.json:
-        typer.echo(documents.as_json(summary.document))
-        return
-    if results.quiet:
-        return
+def _report(summary: BatchSummary, order: BatchRequest) -> None:
     counts = summary.counts
     always = ("done", "skipped", "failed")
     lines = [[name, f"{counts[name]:,}"] for name in always]

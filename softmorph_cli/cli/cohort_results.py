@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ class CohortResults:
         documents: The JSON object of each class of each file.
         cases: The rows of the page.
         suffix: The unit of lengths of the first file, which is that of all.
+        warnings: The warnings about all files.
+        started: When the work began, on the clock `time.perf_counter`.
     """
 
     reading: ReadOptions
@@ -38,19 +41,24 @@ class CohortResults:
     documents: list[dict[str, Any]] = field(default_factory=list)
     cases: list[cohort_page.Case] = field(default_factory=list)
     suffix: str = ""
+    warnings: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
 
     def add(self, path: Path, found: analyse.Inspection) -> None:
         """Keep the results of one class of a file."""
         self.suffix = self.suffix or found.graph.frame.suffix
         if self.document:
             self.documents.append(self._described(path, found))
+            self.warnings += [f"{path}: {warning}" for warning in found.warnings]
         if self.page:
             self.cases.append(case_of(path, found))
 
     def as_dict(self) -> dict[str, Any]:
         """Return one JSON object: `files` with the graph of each case, and `failed` with the reason of each failure."""
-        failed = [{"path": path, "error": error} for path, error in self.failed]
-        return {**documents.head(), "files": self.documents, "failed": failed}
+        failed = [{"input": {"path": path}, "error": {"message": error}} for path, error in self.failed]
+        content = {"files": self.documents, "failed": failed}
+        seconds = {"inspect": time.perf_counter() - self.started}
+        return documents.document("inspect", content, seconds=seconds, warnings=self.warnings)
 
     def as_page(self, title: str) -> str:
         """Return the page of all cases."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
+from softmorph_cli.cli import answer, filtering, report
 from softmorph_cli.cli import evaluation_tables as tables
-from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.evaluate_options import EvaluateOutput, Measurement, Pairing, Selection
 from softmorph_cli.cli.options import ReadBoth
@@ -61,8 +61,6 @@ def evaluate(
     Options of reading are for PRED; --axes, --channel-axis, --per-slice, --region and --mask for REF too.
     """
     report.check_stdout({"--json": output.json, "--csv": output.csv})
-    if output.stats == report.STDOUT:
-        raise UsageError("--stats - names no file: --json prints the JSON on stdout.")
     if selection.explain:
         if prediction is not None:
             raise UsageError("--explain goes without files.")
@@ -111,12 +109,18 @@ def _check_outputs(
     """Refuse outputs that cannot be written, before anything is read."""
     files = [
         path
-        for path in (output.csv, output.stats, output.preview)
+        for path in (output.csv, output.json_file, output.preview)
         if path is not None and path != report.STDOUT
     ]
     images = [output.error_map] if output.error_map is not None else []
     filtering.check_side_outputs(
-        prediction, [reference, *opening.files], files, output.preview, force=output.force, images=images
+        prediction,
+        [reference, *opening.files],
+        files,
+        output.preview,
+        force=output.force,
+        images=images,
+        pictures=output,
     )
     if folder and (images or output.preview is not None):
         option = "--error-map" if images else "--preview"
@@ -130,9 +134,9 @@ def _check_outputs(
 def _explain(output: EvaluateOutput) -> None:
     from softmorph_cli.metrics.registry import METRICS
 
-    if output.json:
-        typer.echo(documents.as_json({**documents.head(), "metrics": tables.explanations(METRICS)}))
-    else:
+    content = {"definitions": tables.explanations(METRICS)}
+    answer.give(documents.document("evaluate", content, seconds={}), output)
+    if not (output.json or output.quiet):
         tables.explain(METRICS)
 
 
@@ -157,17 +161,18 @@ def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, outp
             note(message if path is None else f"{path}: {message}")
     for message in warnings:
         warn(message)
-    document = {
-        **tables.head(),
-        **found.as_dict(),
+    told = found.as_dict()
+    content = {
+        **{name: value for name, value in told.items() if name != "notes"},
         "parameters": dict(found.parameters),
         **({"error_map": mapped} if mapped else {}),
-        "seconds": seconds,
-        "warnings": warnings,
     }
+    document = documents.document(
+        "evaluate", content, seconds={"evaluate": seconds}, notes=told["notes"], warnings=warnings
+    )
     begin = {"prediction": prediction, "reference": reference}
     tables.deliver(document, [(begin, row) for row in found.rows], order, output)
-    if output.json or output.csv == report.STDOUT:
+    if output.json or output.quiet or output.csv == report.STDOUT:
         return
     title = f"{prediction} against {reference}"
     tables.show_pair(title, found.rows, order.metrics, tables.footer(found.parameters, seconds, order))
@@ -188,7 +193,8 @@ def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput) -> No
         name: value for name, value in found.rows[0].values.items() if name in _SHOWN and value is not None
     }
     words = " \u00b7 ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    picture = preview_agreement(mine, its, pair.prediction, title=title, subtitle=words)
+    look = output.of_file(output.preview)
+    picture = preview_agreement(mine, its, pair.prediction, title=title, subtitle=words, look=look)
     picture.save(output.preview, force=output.force)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from softmorph_cli.cli import report
+from softmorph_cli.cli import answer, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
+from softmorph_cli.plots.options import PictureOptions, check_picture
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -111,7 +111,10 @@ def run_tiled(
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
         plan = process.plan()
-        report.table(f"{command} → {target}, not run", ("", ""), report.planned(plan), err=False)
+        content = {"dry_run": True, "output": {"path": str(target)}, "tiles": asdict(plan)}
+        answer.give(documents.document(command, content, seconds={}), answer.Wanted(writing.json, None))
+        if not (writing.json or writing.quiet):
+            report.table(f"{command} → {target}, not run", ("", ""), report.planned(plan), err=False)
         return
     # The document that --json prints is not kept in a file.
     if not writing.force and not writing.json and process.complete():
@@ -149,14 +152,18 @@ def _report(
             note(message)
         ran = "; ".join(_how_they_ran(steps, processed))
         reached = _reached(processed.document) if len(steps) == 1 else []
-        seconds = ", ".join(f"{name} {value:.2f} s" for name, value in processed.document["seconds"].items())
+        seconds = ", ".join(
+            f"{name} {value:.2f} s"
+            for name, value in processed.document["seconds"].items()
+            if name != "total"
+        )
         rows = report.rows([processed.before, processed.after])
         footer = "; ".join(part for part in (ran, *reached, seconds) if part)
         report.table(f"{command} → {target}", ("", "before", "after"), rows, err=True, footer=footer)
     if writing.verbose:
         _report_details(steps, processed)
-    if writing.json:
-        typer.echo(documents.as_json(processed.document))
+    # The file of --json-file is written together with OUT.
+    answer.give(processed.document, answer.Wanted(writing.json, None))
     if processed.shortfall is not None:
         raise NotReachedError(processed.shortfall)
 
@@ -234,7 +241,7 @@ def _check_outputs(
     if outputs.filled is not None:
         _check_filled(steps)
         check_target(outputs.filled, WriteOptions(output_type="mask", force=may(outputs.filled)))
-    beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
+    beside = [path for path in (outputs.json_file, outputs.preview) if path is not None]
     beside += [path for step in steps if isinstance(step, Measuring) for path in step.outputs.values()]
     images = [path for path in (outputs.standard_error, outputs.filled) if path is not None]
     paths = [] if stages is None else stage_paths(stages, steps, suffix_of(target))
@@ -246,6 +253,7 @@ def _check_outputs(
         force=may,
         target=target,
         images=[*images, *paths],
+        pictures=outputs,
     )
     if stages is not None:
         make_stages(stages, paths, force=outputs.force)
@@ -269,12 +277,6 @@ def _check_filled(steps: Sequence[Filter]) -> None:
             )
 
 
-def check_png(option: str, path: Path | None) -> None:
-    """Refuse the name of a picture that does not end in .png."""
-    if path is not None and path.suffix.lower() != ".png":
-        raise UsageError(f"--{option} {path}: a {option} is a PNG; end its name with .png.")
-
-
 def check_side_outputs(
     source: Path,
     others: Sequence[Path],
@@ -284,6 +286,7 @@ def check_side_outputs(
     force: bool | Callable[[Path], bool],
     target: Path | None = None,
     images: Sequence[Path] = (),
+    pictures: PictureOptions | None = None,
 ) -> None:
     """Refuse, before anything is computed, outputs that cannot be written or that are named twice.
 
@@ -295,10 +298,13 @@ def check_side_outputs(
         force: Whether existing files, or this one, may be replaced.
         target: OUT, if there is one; it alone may replace IN.
         images: Files that `check_target` has checked: only their names are compared.
+        pictures: The options of `preview`.
     """
     from softmorph_cli.system.files import check_writable
 
-    check_png("preview", preview)
+    check_picture("preview", preview)
+    if pictures is not None and preview is None and (given := pictures.given):
+        raise UsageError(f"{named(given[0])} is of the picture: add --preview PATH.png, or leave it out.")
     for path in outputs:
         check_writable(path, force=force(path) if callable(force) else force)
     used = [source, *others]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.cli import branches, common, filtering, inspect_cohort, report
+from softmorph_cli.cli import answer, branches, common, filtering, inspect_cohort, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, InspectOutput
 from softmorph_cli.cli.options import ReadOne
@@ -44,6 +43,7 @@ def inspect(
             "The table's order: length (longest first), tortuosity, radius, certainty (least first).",
             "KEY",
             group=TABLE,
+            words=tuple(branches.ORDERS),
         ),
     ] = "length",
     recursive: Annotated[
@@ -69,7 +69,7 @@ def inspect(
     from softmorph_cli.skeleton.tracing import Tracing
 
     tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
-    report.check_stdout({f"--{name}": path for name, path in output.texts.items()})
+    report.check_stdout({"--json": output.json} | {f"--{name}": path for name, path in output.texts.items()})
     if len(sources) > 1 or inspect_cohort.is_folder(sources[0]):
         if (top, sort) != (10, "length"):
             raise UsageError(
@@ -88,7 +88,7 @@ def inspect(
 
         mode()  # raises for an invalid SOFTMORPH_PICTURES
     from softmorph_cli.pipeline import describe
-    from softmorph_cli.skeleton import analyse
+    from softmorph_cli.skeleton import analyse, export
 
     started = time.perf_counter()
     with reporting(quiet=quiet) as progress:
@@ -120,23 +120,26 @@ def inspect(
         stage("writing")
         found = replace(found, parameters={k: v for k, v in found.parameters.items() if v is not None})
         warnings = [*found.warnings, *_write_images(found, output)]
-        begin = {
-            **documents.head(),
+        content = {
             "input": documents.described(volume) | {"path": str(source), "read_with": reading.as_json},
-            "map": str(curve.map_file) if curve.map_file else None,
+            "map": {"path": str(curve.map_file)} if curve.map_file else None,
             "parameters": found.parameters,
-            "seconds": {"read": read_seconds, "inspect": inspect_seconds},
-            "notes": [*notes, *found.notes],
         }
         found = replace(found, warnings=tuple(warnings))
         _draw(found, output, source, which)
-        warnings += _write_texts(found, begin, output)
+        warnings += _write_texts(found, source, output)
+        notes += found.notes
+        content |= export.document(found.graph)
+        seconds = {"read": read_seconds, "inspect": inspect_seconds}
+        # Last, so that it contains every warning.
+        document = documents.document("inspect", content, seconds=seconds, notes=notes, warnings=warnings)
+        answer.give(document, output)
     if not quiet:
-        for message in (*notes, *found.notes):
+        for message in notes:
             note(message)
     for message in warnings:
         warn(message)
-    if not any(path == report.STDOUT for path in output.texts.values()):
+    if not (output.json or quiet or any(path == report.STDOUT for path in output.texts.values())):
         _show(found, f"{source}{which}", top=top, sort=sort)
 
 
@@ -166,7 +169,9 @@ def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptio
         inspect_cohort.check_page(output.report)
     read = [*reading.files, *([curve.map_file] if curve.map_file is not None else [])]
     images = list(output.images.values())
-    filtering.check_side_outputs(source, read, files, output.preview, force=output.force, images=images)
+    filtering.check_side_outputs(
+        source, read, files, output.preview, force=output.force, images=images, pictures=output
+    )
     _check_images(output, None)
 
 
@@ -203,8 +208,8 @@ def _write_images(found: analyse.Inspection, output: InspectOutput) -> list[str]
     return warnings
 
 
-def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], output: InspectOutput) -> list[str]:
-    """Write the exports, the JSON last so that it contains every warning, and return the new warnings."""
+def _write_texts(found: analyse.Inspection, source: Path, output: InspectOutput) -> list[str]:
+    """Write the exports, and return the new warnings."""
     from softmorph_cli.skeleton import export
 
     warnings: list[str] = []
@@ -216,31 +221,30 @@ def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], output: In
             report.deliver(text, output.texts[name], force=output.force)
     for name in (name for name in ("summary", "components") if name in output.texts):
         columns = export.cases.header(name, found.graph)
-        rows = export.cases.rows(name, Path(begin["input"]["path"]), found.graph, found.warnings)
+        rows = export.cases.rows(name, source, found.graph, found.warnings)
         text = export.cases.table_text(rows, columns, head=True)
         report.deliver(text, output.texts[name], force=output.force)
-    if "json" in output.texts:
-        document = {**begin, **export.document(found.graph), "warnings": [*found.warnings, *warnings]}
-        report.deliver(documents.as_json(document), output.texts["json"], force=output.force)
     return warnings
 
 
 def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which: str) -> None:
-    if not output.others:
+    if output.preview is None and output.report is None:
         return
     from softmorph_cli.plots.graph_preview import preview_graph
 
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if output.preview is not None:
-        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words)
+        look = output.of_file(output.preview)
+        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words, look=look)
         picture.save(output.preview, force=output.force)
     if output.report is not None:
         from softmorph_cli.plots.html.inspection_page import inspection_page
+        from softmorph_cli.plots.options import PictureOptions
 
         pictures = {
             "dark": preview_graph(found.volume, found.graph).png(),
-            "light": preview_graph(found.volume, found.graph, theme="light").png(),
+            "light": preview_graph(found.volume, found.graph, look=PictureOptions(light=True)).png(),
         }
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}

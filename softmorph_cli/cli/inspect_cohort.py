@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from softmorph_cli.cli import branches, filtering, report
+from softmorph_cli.cli import answer, branches, filtering, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.cohort_results import CohortResults
 from softmorph_cli.cli.command import complain_of
 from softmorph_cli.errors import InputError, SoftmorphError, UsageError
-from softmorph_cli.io import documents
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -61,8 +60,8 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
     from softmorph_cli.io.nnunet import check_reference
     from softmorph_cli.skeleton import export
 
-    several = [name for name in output.texts if name not in (*export.cases.TABLES, "json")]
-    several += [*output.images, *(name for name in output.others if name != "report")]
+    several = [name for name in output.texts if name not in export.cases.TABLES]
+    several += [*output.images, *(name for name in output.others if name not in ("report", "json_file"))]
     if curve.map_file is not None:
         several.append("map")
     if several:
@@ -76,7 +75,7 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
     outputs = [path for path in output.texts.values() if path != report.STDOUT]
     if output.report is not None:
         check_page(output.report)
-        outputs.append(output.report)
+    outputs += [path for path in (output.report, output.json_file) if path is not None]
     for path in files:
         filtering.check_side_outputs(path, reading.files, outputs, None, force=output.force)
 
@@ -101,8 +100,9 @@ def inspect_all(
     A file that fails is told and stops no other; the exit status is then 1. Only one map is in memory at a time.
     """
     cohort = _Cohort(tracing, reading)
-    kept = CohortResults(reading=reading, document="json" in output.texts, page=output.report is not None)
-    tables = {name: path for name, path in output.texts.items() if name != "json"}
+    kept = CohortResults(
+        reading=reading, document=output.json or output.json_file is not None, page=output.report is not None
+    )
     with (
         watching(
             quiet=quiet,
@@ -110,7 +110,7 @@ def inspect_all(
             interrupted="no table was written.",
             listed="--summary PATH lists them",
         ) as watcher,
-        _tables(tables, force=output.force) as add,
+        _tables(output.texts, force=output.force) as add,
     ):
         watcher.begin(len(files), 1)
         for path in files:
@@ -132,12 +132,11 @@ def inspect_all(
         failed = watcher.failed
         if failed == len(files):
             raise typer.Exit(1)
-        if output.json is not None:
-            report.deliver(documents.as_json(kept.as_dict()), output.json, force=output.force)
+        answer.give(kept.as_dict(), output)
         if output.report is not None:
             page = kept.as_page(_title(files))
             report.deliver(page, output.report, force=output.force)
-    if report.STDOUT not in output.texts.values():
+    if not (quiet or output.json) and report.STDOUT not in output.texts.values():
         unit = sign(cohort.unit or "voxels")
         columns = ("", *_COUNTS, f"length ({unit})", f"radius ({unit})", "certainty")
         done = f"{len(files):,} files" if not failed else f"{len(files) - failed:,} of {len(files):,} files"

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from softmorph_cli.cli import common
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.skeleton.tracing import CurveOptions
-from softmorph_cli.system.parameters import Parameter
+from softmorph_cli.system.parameters import Parameter, check_all
 
-TABLE, _TEXTS, _PICTURES = "The table", "Exports", "Images and pictures"
+TABLE, _TEXTS, _IMAGES = "The table", "Exports", "Images"
 
 
-def _text(what: str) -> Parameter:
-    return Parameter(what, "PATH|-", group=_TEXTS)
+def _text(what: str, **more: Any) -> Parameter:
+    return Parameter(what, "PATH|-", group=_TEXTS, **more)
 
 
 def _image(what: str) -> Parameter:
-    return Parameter(what, "OUT", group=_PICTURES)
+    return Parameter(what, "OUT", group=_IMAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +35,19 @@ class Curve(CurveOptions):
         ),
     ] = None
 
+    def __post_init__(self) -> None:
+        """Parse and check the values of the options."""
+        check_all(self)
+
 
 @dataclass(frozen=True)
-class InspectOutput:
+class InspectOutput(PictureOptions):
     """The options of `softmorph inspect` for output files; a text with PATH - replaces the table on stdout."""
 
-    json: Annotated[Path | None, _text("All numbers as one JSON object.")] = None
-    csv: Annotated[Path | None, _text("A row for each branch, units in the names.")] = None
-    summary: Annotated[Path | None, _text("A row for each file and class (CSV).")] = None
+    json: Annotated[bool, replace(common.JSON, group=_TEXTS)] = False
+    json_file: Annotated[Path | None, replace(common.JSON_FILE, group=_TEXTS)] = None
+    csv: Annotated[Path | None, _text("A row for each branch, units in the names.", first=True)] = None
+    summary: Annotated[Path | None, _text("A row for each file and class (CSV).", first=True)] = None
     components: Annotated[Path | None, _text("A row for each component (CSV).")] = None
     graphml: Annotated[Path | None, _text("The graph, cycles and paths kept.")] = None
     swc: Annotated[Path | None, _text("A tree with radii, for neuron tools.")] = None
@@ -53,14 +59,15 @@ class InspectOutput:
     )
     tagged: Annotated[Path | None, _image("The curve: 1 end point, 2 junction, 3 in between.")] = None
     preview: Annotated[
-        Path | None, Parameter("Draw the skeleton over the map.", "PATH.png", group=_PICTURES)
+        Path | None, Parameter("Draw the skeleton over the map.", PREVIEW, group=PICTURES, first=True)
     ] = None
     report: Annotated[
         Path | None,
         Parameter(
             "One page with pictures, tables and histograms that opens without a network.",
             "PATH.html",
-            group=_PICTURES,
+            group=PICTURES,
+            first=True,
         ),
     ] = None
     force: Annotated[bool, common.FORCE] = False
@@ -68,7 +75,7 @@ class InspectOutput:
     @property
     def texts(self) -> dict[str, Path]:
         """The requested exports as text: PATH by name of the format."""
-        names = ("json", "csv", "summary", "components", "graphml", "swc", "obj", "shapes")
+        names = ("csv", "summary", "components", "graphml", "swc", "obj", "shapes")
         every = {name: getattr(self, name) for name in names}
         return {name: path for name, path in every.items() if path is not None}
 
@@ -80,6 +87,6 @@ class InspectOutput:
 
     @property
     def others(self) -> dict[str, Path]:
-        """The paths of the picture and of the HTML page, if requested."""
-        every = {name: getattr(self, name) for name in ("preview", "report")}
+        """The paths of the picture, of the HTML page and of the JSON file, if requested."""
+        every = {name: getattr(self, name) for name in ("preview", "report", "json_file")}
         return {name: path for name, path in every.items() if path is not None}

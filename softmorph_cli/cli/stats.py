@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli.cli import common, filtering, report
+from softmorph_cli.cli import answer, common, filtering, report
 from softmorph_cli.cli.command import complain_of, note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
@@ -72,12 +74,20 @@ def stats(
     reading: ReadOptions,
     csv: Annotated[
         Path | None,
-        Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
+        Parameter(
+            "Write a table with one row for each file and channel; - prints it on stdout.",
+            "PATH|-",
+            first=True,
+        ),
     ] = None,
-    stats: Annotated[Path | None, Parameter("Write them as JSON too.", "PATH.json")] = None,
-    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png")] = None,
+    json_file: Annotated[Path | None, common.JSON_FILE] = None,
+    preview: Annotated[
+        Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES, first=True)
+    ] = None,
+    pictures: PictureOptions,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
+    quiet: Annotated[bool, common.QUIET] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """Statistics of probability maps: expected volume, components, certainty. Nothing is filtered.
@@ -98,27 +108,29 @@ def stats(
     from softmorph_cli.io.nnunet import check_reference
 
     check_reference(reading.like, sources)
-    outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
+    outputs = [path for path in (csv, json_file, preview) if path is not None and path != report.STDOUT]
     for source in sources:
-        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force)
+        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force, pictures=pictures)
 
-    failed: list[dict[str, str]] = []
+    failed: list[dict[str, Any]] = []
+    started = time.perf_counter()
     if len(sources) == 1:
-        measured = [_measure(sources[0], reading, preview, force=force)]
-        for message in measured[0].notes:
-            note(message)
-        document = {**documents.head(), **measured[0].document}
+        measured = [_measure(sources[0], reading, preview, pictures, force=force)]
+        notes = list(measured[0].notes)
+        content = measured[0].document
     else:
-        measured, failed = _measure_all(sources, reading, verbose=verbose)
-        document = {**documents.head(), "files": [one.document for one in measured], "failed": failed}
+        measured, failed = _measure_all(sources, reading, quiet=quiet, verbose=verbose)
+        notes = [f"{one.path}: {message}" for one in measured for message in one.notes]
+        content = {"files": [one.document for one in measured], "failed": failed}
+    for message in () if quiet else notes:
+        note(message)
+    seconds = {"measure": time.perf_counter() - started}
+    document = documents.document("stats", content, seconds=seconds, notes=notes)
+    answer.give(document, answer.Wanted(json, json_file if measured else None, force))
     if measured:
-        if stats is not None:
-            documents.save(document, stats, force=force)
         if csv is not None:
             report.deliver(_as_csv(measured), csv, force=force)
-        if json:
-            typer.echo(documents.as_json(document))
-        elif csv != report.STDOUT:
+        if not (json or quiet or csv == report.STDOUT):
             if len(sources) == 1:
                 _show_one(measured[0])
             else:
@@ -128,7 +140,12 @@ def stats(
 
 
 def _measure(
-    path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
+    path: Path,
+    reading: ReadOptions,
+    preview: Path | None = None,
+    pictures: PictureOptions | None = None,
+    *,
+    force: bool = False,
 ) -> _Measured:
     """Return the statistics of one file, whose voxels are released from memory on return."""
     from softmorph_cli.api.analysis import statistics
@@ -143,10 +160,10 @@ def _measure(
             raise FileError(f"{path} is a folder; name the files in it: {command}") from None
         raise
     found = statistics(volume)
-    if preview is not None:
+    if preview is not None and pictures is not None:
         from softmorph_cli.plots.preview import preview as draw
 
-        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force)
+        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force, look=pictures)
     return _Measured(
         path=path,
         shape=volume.array.shape,
@@ -163,12 +180,12 @@ def _measure(
 
 
 def _measure_all(
-    paths: Sequence[Path], reading: ReadOptions, *, verbose: bool
-) -> tuple[list[_Measured], list[dict[str, str]]]:
+    paths: Sequence[Path], reading: ReadOptions, *, quiet: bool, verbose: bool
+) -> tuple[list[_Measured], list[dict[str, Any]]]:
     """Return the statistics of several files, and entries of the JSON for the files that failed."""
     measured: list[_Measured] = []
-    failed: list[dict[str, str]] = []
-    with reporting(quiet=False) as progress:
+    failed: list[dict[str, Any]] = []
+    with reporting(quiet=quiet) as progress:
         for number, path in enumerate(paths, start=1):
             if progress is not None:
                 progress.stage(f"file {number} of {len(paths)}: {path.name}", number - 1, len(paths))
@@ -177,10 +194,9 @@ def _measure_all(
             except UsageError:
                 raise
             except (SoftmorphError, MemoryError) as error:
-                failed.append({"path": str(path), "error": complain_of(error, path, verbose=verbose)})
+                reason = complain_of(error, path, verbose=verbose)
+                failed.append({"input": {"path": str(path)}, "error": {"message": reason}})
                 continue
-            for message in one.notes:
-                note(f"{path}: {message}")
             measured.append(one)
     return measured, failed
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from softmorph_cli.cli import common
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.pipeline.steps.repair_job import GoalParameters, MaskParameters
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter, check_all, declared
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ class NumbersOutput:
         ),
     ] = False
     plot: Annotated[
-        Path | None, Parameter("Draw the persistence diagram and the Betti curves.", "PATH.png")
+        Path | None, Parameter("Draw the persistence diagram and the Betti curves.", PREVIEW, first=True)
     ] = None
-    stats: Annotated[Path | None, Parameter("Write the numbers and bars as JSON.", "PATH.json")] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
@@ -80,20 +81,23 @@ class Goal(GoalParameters):
 
 
 @dataclass(frozen=True)
-class RepairOutput:
+class RepairOutput(PictureOptions):
     """The options of `softmorph topology repair` for output files and printed text."""
 
     panel: ClassVar = "Output"
 
     output_type: Annotated[str | None, common.OUTPUT_TYPE] = None
-    stats: Annotated[
-        Path | None, Parameter("Write the outcome with its certificate as JSON.", "PATH.json")
-    ] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     preview: Annotated[
         Path | None,
-        Parameter("Draw input and result side by side, a ring around each place that changed.", "PATH.png"),
+        Parameter(
+            "Draw input and result side by side, a ring around each place that changed.",
+            PREVIEW,
+            group=PICTURES,
+            first=True,
+        ),
     ] = None
-    json: Annotated[bool, Parameter("Print the same JSON on stdout.")] = False
+    json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
-    quiet: Annotated[bool, common.SILENT] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False

@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from softmorph_cli import __version__
-from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli import answer, filtering, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
@@ -100,31 +98,26 @@ def repair(
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
     changed = job.changes(found.array)
-    document = {
-        **documents.head(),
+    content = {
         "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
         "output": describe.output(target, result, output.output_type),
         "parameters": parameters,
         "reached": reached,
-        "stopped": found.stopped,
-        "steps": found.steps,
-        "best_step": found.best_step,
+        "stop_reason": found.stopped,
+        "iterations": found.steps,
+        "best_iteration": found.best_step,
         "change": changed,
-        "certificate": {"read_from": str(target), "priors": certificate.as_list(priors)},
-        "seconds": {"read": read_seconds, "repair": repair_seconds, "write": write_seconds},
-        "notes": notes,
-        "warnings": warnings,
+        "certificate": {"path": str(target), "priors": certificate.as_list(priors)},
     }
-    if output.stats is not None:
-        documents.save(document, output.stats, force=output.force)
+    times = {"read": read_seconds, "repair": repair_seconds, "write": write_seconds}
+    document = documents.document("topology repair", content, seconds=times, notes=notes, warnings=warnings)
+    answer.give(document, output)
     for message in warnings:
         warn(message)
     if not output.quiet:
         for message in notes:
             note(message)
         _show(target, found, priors, certificate, changed, volume, repair_seconds)
-    if output.json:
-        typer.echo(documents.as_json(document))
     if not reached:
         raise NotReachedError(_excuse(target, found, priors, certificate.asked, goal, volume))
 
@@ -147,8 +140,10 @@ def _check(
     lengths.parse(goal.smooth, "--smooth")
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force))
     read = [*reading.files, *([goal.priors] if goal.priors is not None else [])]
-    beside = [path for path in (output.stats, output.preview) if path is not None]
-    filtering.check_side_outputs(source, read, beside, output.preview, force=output.force, target=target)
+    beside = [path for path in (output.json_file, output.preview) if path is not None]
+    filtering.check_side_outputs(
+        source, read, beside, output.preview, force=output.force, target=target, pictures=output
+    )
 
 
 def _parameters(goal: Goal, mask_options: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
@@ -206,6 +201,7 @@ def _write(
             subtitle=words,
             force=output.force,
             changed=flipped,
+            look=output,
         )
     return warnings
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from softmorph_cli.classes import numbered
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import nnunet, select
+from softmorph_cli.io import named_classes, nnunet, select
 from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
@@ -76,8 +76,8 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
         )
     whole = raw
     raw, cuts = _cropped(raw, options, name)
-    if file.held is not None:
-        raw = replace(raw, array=file.held)
+    raw = raw if file.held is None else replace(raw, array=file.held)
+    raw = named_classes.applied(raw, path, options)
     wanted = _dtype(options, raw)
     along = select.letter_of(options.channel_axis, file.filed_axes)
     # Sigmoids of logits, and the mask of a label, are no classes.

@@ -10,6 +10,7 @@ from softmorph_cli import __version__
 from softmorph_cli.completion.slices import prose
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.settings import Result
+from softmorph_cli.io.documents import timed
 from softmorph_cli.pipeline.result_files import default_type
 from softmorph_cli.pipeline.steps.measuring import Measured, Measuring
 from softmorph_cli.system.units import COUNTED
@@ -42,7 +43,7 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
         "stop_reason": result.stop_reason,
         "radius_reached": list(result.radius) if result.radius else None,
         "radius_unit": _radius_unit(step, unit, len(result.radius)) if result.radius else None,
-        "seconds": seconds,
+        "seconds": timed({"filter": seconds}),
         **({} if result.completed is None else {"interpolation": result.completed.document}),
         **(result.document or {}),
     }

@@ -20,6 +20,7 @@ from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import documents, exclusive
 from softmorph_cli.io.formats import check_target, suffix_of
+from softmorph_cli.io.nnunet import statement
 from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.io.reading import read_grid, read_map
 from softmorph_cli.io.writing import as_stored, write_labels, write_map
@@ -133,7 +134,8 @@ def process(
     if outputs.filled is not None:
         check_target(outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=spatial)
     read_seconds = time.perf_counter() - started
-    for message in (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target)):
+    told = (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target))
+    for message in told:
         tell(message)
 
     before = _measured(original)
@@ -216,6 +218,8 @@ def process(
         )
     combined = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = describe.provenance(command, reports, read_with | combined | outputs.pooling_stated)
+    if labels is None or outputs.argmax:
+        provenance |= statement(original, volume, labels=outputs.argmax)
     warnings += _store(volume, labels, target, replace(outputs, output_type=stored, provenance=provenance))
     if outputs.standard_error is not None:
         errors = prepared.with_array(result.standard_error)
@@ -237,12 +241,19 @@ def process(
             from softmorph_cli.plots.preview import preview
 
             shown = first if completed is None else completed.seen(first)
-            preview(shown, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
+            preview(
+                *(shown, volume, outputs.preview),
+                title=title,
+                subtitle=words,
+                force=outputs.force,
+                look=outputs,
+            )
     write_seconds = time.perf_counter() - started
 
     same_grid = first.array.shape == volume.array.shape and not (completed and completed.moved)
-    document = {
-        **documents.head(),
+    if nested_levels(provenance) is None:
+        notes += changes[-1].remarks(before.components_above_half, after.components_above_half)
+    content = {
         "input": documents.described(original) | {"read_with": read_with},
         "output": describe.output(target, volume, stored),
         "steps": every_report,
@@ -250,17 +261,12 @@ def process(
         "after": after.as_dict(),
         "change": change(first.array, volume.array) if same_grid else None,
         "device": result.device,
-        "seconds": {
-            "read": read_seconds,
-            "filter": sum(report["seconds"] for report in every_report),
-            "write": write_seconds,
-        },
-        "warnings": warnings,
     }
-    if outputs.stats is not None:
-        documents.save(document, outputs.stats, force=outputs.force)
-    if nested_levels(provenance) is None:
-        notes += changes[-1].remarks(before.components_above_half, after.components_above_half)
+    filter_seconds = sum(report["seconds"]["total"] for report in every_report)
+    times = {"read": read_seconds, "filter": filter_seconds, "write": write_seconds}
+    document = documents.document(command, content, seconds=times, notes=(*told, *notes), warnings=warnings)
+    if outputs.json_file is not None:
+        documents.save(document, outputs.json_file, force=outputs.force)
     return Processed(
         document,
         before,
@@ -313,6 +319,7 @@ def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, tit
         title=title,
         facts=(words, made.figures),
         force=outputs.force,
+        look=outputs,
     )
 
 

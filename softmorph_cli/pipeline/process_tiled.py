@@ -31,7 +31,6 @@ from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system import machine
 from softmorph_cli.system.files import is_store, not_written, replacing
-from softmorph_cli.system.machine import share_one_heap
 from softmorph_cli.system.temporaries import partial
 from softmorph_cli.tiled import (
     BASE,
@@ -233,7 +232,7 @@ class TiledProcess:
         """Open the map, connect to the cluster and plan the tiles, without filtering the map."""
         self._check()
         # Before the store is read, which starts its threads.
-        share_one_heap()
+        machine.share_one_heap()
         blocks = open_blocks(self.source, self.reading)
         step, notes = self._settled(blocks)
         assert isinstance(step, SoftFilter)
@@ -349,14 +348,15 @@ class TiledProcess:
                 if self.outputs.preview is not None:
                     from softmorph_cli.plots.preview import preview_blocks
 
-                    title, words = f"softmorph {self.command} {self.source.name}", describe.words([step])
+                    title = f"softmorph {self.command} {self.source.name}"
+                    texts = {"title": title, "subtitle": describe.words([step])}
                     with self._beside(self.outputs.preview, beside) as place:
-                        preview_blocks(blocks, made, place, title=title, subtitle=words)
+                        preview_blocks(blocks, made, place, self.outputs, self.outputs.preview, **texts)
                     places[self.outputs.preview] = place
-                if self.outputs.stats is not None:
-                    with self._beside(self.outputs.stats, beside) as place:
+                if self.outputs.json_file is not None:
+                    with self._beside(self.outputs.json_file, beside) as place:
                         documents.write(processed.document, place)
-                    places[self.outputs.stats] = place
+                    places[self.outputs.json_file] = place
                 # Pipes and devices are written to by copying, not by renaming.
                 save_names(
                     {
@@ -390,7 +390,7 @@ class TiledProcess:
     def _undo_renames(self) -> None:
         """Rename finished stores of the interrupted run back to partial files, and remove finished JSON and preview."""
         for path in self.finished_outputs():
-            if path in (self.outputs.stats, self.outputs.preview):
+            if path in (self.outputs.json_file, self.outputs.preview):
                 path.unlink()
                 continue
             kept = partial(path)
@@ -427,8 +427,10 @@ class TiledProcess:
         before, after = (measured(one, self.memory) for one in (blocks, made))
         shape = {"shape": list(blocks.shape)}
         report = describe.step(step, result, blocks.unit, seconds["filter"]) | {"tiles": asdict(ready.plan)}
-        document = {
-            **documents.head(),
+        notes = [*ready.notes]
+        if nested_levels(made.source.provenance) is None:
+            notes += step.remarks(before.components_above_half, after.components_above_half)
+        content = {
             "input": documents.described(place) | shape | {"read_with": self.reading.as_json},
             "output": describe.output(self.target, place, ready.stored) | shape,
             "steps": [report],
@@ -436,12 +438,9 @@ class TiledProcess:
             "after": after.as_dict(),
             "change": None,
             "device": "cpu",
-            "seconds": {**seconds, "measure": time.perf_counter() - started},
-            "warnings": warnings,
         }
-        notes = [*ready.notes]
-        if nested_levels(made.source.provenance) is None:
-            notes += step.remarks(before.components_above_half, after.components_above_half)
+        seconds = {**seconds, "measure": time.perf_counter() - started}
+        document = documents.document(self.command, content, seconds=seconds, notes=notes, warnings=warnings)
         return Processed(document, before, after, (result,), tuple(notes), tuple(warnings))
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.layout import Cell
+from softmorph_cli.plots.options import DEFAULT, PictureOptions
 from softmorph_cli.plots.preview import FOOTER, MARGIN, draw_scale_bar, framed, size_words, voxel_size
 from softmorph_cli.plots.projection import Held, profiles
 from softmorph_cli.plots.scene import LINE
-from softmorph_cli.plots.theme import THEMES, Colors, Mark, Theme, rgb
+from softmorph_cli.plots.theme import Colors, Mark, Theme, rgb
 from softmorph_cli.plots.views import View, choose_views, resize, window
 from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.volume import Volume
@@ -42,7 +43,7 @@ def preview_agreement(
     *,
     title: str = "",
     subtitle: str = "",
-    theme: Literal["dark", "light"] = "dark",
+    look: PictureOptions = DEFAULT,
 ) -> Canvas:
     """Return a picture of where a prediction and a reference disagree.
 
@@ -57,7 +58,7 @@ def preview_agreement(
         place: A volume with the shape, voxel size and affine of both.
         title: First line of the picture, for example the command.
         subtitle: Second line of the picture.
-        theme: The colour theme of the picture.
+        look: The options of the picture.
 
     Returns:
         The picture, with `.png()` and `.save(path)`.
@@ -77,16 +78,15 @@ def preview_agreement(
         subtitle,
         (size_words(either.shape, place.spacing, place.unit) + cut,),
         footer=_LEGEND + FOOTER,
-        theme=THEMES[theme],
+        look=look,
     )
     kinds = _kinds(prediction.mask, reference.mask)
     lines = [*_pieces(reference, prediction, BOTH, MISSED), *_pieces(prediction, reference, "", EXTRA)]
     for view, caption, cell in zip(views, captions, layout.cells[0], strict=True):
         canvas.text(cell.x, cell.y - 9, caption, size=15, color=canvas.theme.pale_text)
         image = _projected([one[box] for one in kinds.values()], view)
-        canvas.image(
-            cell.x, cell.y, resize(image, cell.height, cell.width) / len(kinds), _colors(canvas.theme)
-        )
+        drawn = resize(image, *canvas.dots(cell.height, cell.width)) / len(kinds)
+        canvas.image(cell.x, cell.y, drawn, _colors(canvas.theme), size=(cell.height, cell.width))
         _draw_lines(canvas, lines, view, cell, start, shape)
     counts = {kind: int(np.count_nonzero(one)) for kind, one in kinds.items()}
     _draw_legend(canvas, counts)

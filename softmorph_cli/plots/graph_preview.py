@@ -8,6 +8,7 @@ import numpy as np
 
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.layout import Cell
+from softmorph_cli.plots.options import DEFAULT, PictureOptions
 from softmorph_cli.plots.preview import BLACK, FOOTER, MARGIN, draw_scales, framed, size_words
 from softmorph_cli.plots.scene import Scene
 from softmorph_cli.plots.theme import THEMES
@@ -33,7 +34,7 @@ def preview_graph(
     *,
     title: str = "",
     subtitle: str = "",
-    theme: Literal["dark", "light"] = "dark",
+    look: PictureOptions = DEFAULT,
 ) -> Canvas:
     """Return a picture of a map with its skeleton drawn over the map.
 
@@ -46,7 +47,7 @@ def preview_graph(
         graph: The graph of the map's skeleton.
         title: First line of the picture, for example the command.
         subtitle: Second line of the picture.
-        theme: The colour theme of the picture.
+        look: The options of the picture.
 
     Returns:
         The picture, with `.png()` and `.save(path)`.
@@ -66,7 +67,7 @@ def preview_graph(
         subtitle,
         (facts, first_index_words(volume)),
         footer=LEGEND + FOOTER,
-        theme=THEMES[theme],
+        look=look,
     )
     for view, caption, cell in zip(scene.views, captions, layout.cells[0], strict=True):
         canvas.text(cell.x, cell.y - 9, caption, size=15, color=canvas.theme.pale_text)

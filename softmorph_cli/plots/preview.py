@@ -13,8 +13,9 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.io.blocks import BoxReader
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.layout import Layout, arrange
+from softmorph_cli.plots.options import DEFAULT, PictureOptions, format_of
 from softmorph_cli.plots.projection import Held, fullest_planes, images, is_dense, profiles
-from softmorph_cli.plots.theme import DARK, Colors, Theme, rgb
+from softmorph_cli.plots.theme import Colors, rgb
 from softmorph_cli.plots.views import Box, choose_views, first_index, first_index_words, round_length, window
 from softmorph_cli.system.printable import printable
 from softmorph_cli.system.units import COUNTED, sign
@@ -45,8 +46,9 @@ def preview(
     subtitle: str = "",
     force: bool = False,
     changed: npt.NDArray[np.bool_] | None = None,
+    look: PictureOptions = DEFAULT,
 ) -> None:
-    """Write a PNG that shows a map and the result of a filter side by side.
+    """Write a picture that shows a map and the result of a filter side by side.
 
     A sparse volume is shown as maximum projections along its three axes, a dense one as three slices; this is chosen
     for each map, and the captions say which. Both have one scale and the true proportions of the voxels; wide empty
@@ -57,11 +59,12 @@ def preview(
     Args:
         before: The input map.
         after: The result, with the axes and shape of the input, or None to show the input alone.
-        path: The PNG to write.
+        path: The PNG, PDF or SVG to write.
         title: First line of the picture, for example the command.
         subtitle: Second line of the picture.
         force: Whether an existing file may be replaced.
         changed: A mask of changed voxels, shape (Y, X) or (Z, Y, X); each of its components gets a ring in the result.
+        look: The options of the picture.
 
     Raises:
         InputError: If the two maps differ in axes or shape.
@@ -78,18 +81,29 @@ def preview(
     if boxes:
         note = f"{note}; " if note else ""
         note += f"{len(boxes):,} ring{'s' if len(boxes) > 1 else ''} where voxels crossed the threshold"
-    _draw(maps, before, note, title, subtitle, boxes).save(path, force=force)
+    _draw(maps, before, note, title, subtitle, boxes, look=look.of_file(path)).save(path, force=force)
 
 
 def preview_blocks(
-    before: Blocks, after: BoxReader, path: Path, *, title: str = "", subtitle: str = ""
+    before: Blocks,
+    after: BoxReader,
+    path: Path,
+    look: PictureOptions = DEFAULT,
+    name: Path | None = None,
+    *,
+    title: str = "",
+    subtitle: str = "",
 ) -> None:
     """Write the same picture as `preview`, pixel for pixel, for maps larger than memory, over a temporary file.
+
+    The end of `name`, which the file gets in the end, tells the format.
 
     Raises:
         FileError: If a map is damaged.
     """
-    path.write_bytes(_draw([before, after], before, "", title, subtitle).png())
+    name = name or path
+    canvas = _draw([before, after], before, "", title, subtitle, look=look.of_file(name))
+    path.write_bytes(canvas.rendered(format_of(name)))
 
 
 def _component_boxes(mask: npt.NDArray[np.bool_]) -> list[Box]:
@@ -106,6 +120,8 @@ def _draw(
     title: str,
     subtitle: str,
     ringed: Sequence[Box] = (),
+    *,
+    look: PictureOptions = DEFAULT,
 ) -> Canvas:
     names = ["input", "result"] if len(maps) > 1 else [""]
     whole = maps[0].shape
@@ -130,13 +146,14 @@ def _draw(
     facts += f" \u00b7 margins below {BLACK * top:g} cut off" if shape != whole else ""
     captions = [[view.caption for view in row] for row in views]
     extents = [view.extent for view in views[0]]
-    canvas, layout = framed(extents, captions, min(spacing), title, subtitle, (facts, note), label_room=70)
+    words = (title, subtitle, (facts, note))
+    canvas, layout = framed(extents, captions, min(spacing), *words, label_room=70, look=look)
     for name, one, row, cells in zip(names, maps, views, layout.cells, strict=True):
-        sizes = [(cell.height, cell.width) for cell in cells]
+        sizes = [canvas.dots(cell.height, cell.width) for cell in cells]
         for view, cell, values in zip(row, cells, images(one, box, row, sizes), strict=True):
             begin = canvas.text(cell.x, cell.y - 9, name, size=16, bold=True) + (10 if name else 0)
             canvas.text(begin, cell.y - 9, view.caption, size=15, color=canvas.theme.pale_text)
-            canvas.image(cell.x, cell.y, values / top)
+            canvas.image(cell.x, cell.y, values / top, size=(cell.height, cell.width))
             if one is maps[-1]:
                 size, corner = (cell.width, cell.height), (cell.x, cell.y)
                 _draw_rings(canvas, [np.add(span * size, corner) for span in view.spans(ringed, box)])
@@ -164,7 +181,7 @@ def framed(
     *,
     label_room: int = 0,
     footer: int = FOOTER,
-    theme: Theme = DARK,
+    look: PictureOptions = DEFAULT,
 ) -> tuple[Canvas, Layout]:
     """Return a canvas with lines of text at the top, and the layout of captioned images below them.
 
@@ -185,10 +202,17 @@ def framed(
     lines = [line for line in (subtitle, *facts) if line]
     top = MARGIN + (36 if title else 0) + 24 * len(lines) + 14
     height = top + layout.height + footer + MARGIN
-    canvas = Canvas(layout.width + 2 * MARGIN, height, theme, title=title, description=subtitle)
+    canvas = Canvas(
+        layout.width + 2 * MARGIN,
+        height,
+        look.theme,
+        title=title,
+        description=subtitle,
+        dpi=look.dots_per_inch,
+    )
     canvas.text(MARGIN, MARGIN + 18, title, size=21, bold=True)
     for number, line in enumerate(reversed(lines), 1):
-        canvas.text(MARGIN, top - 24 * number, line, size=15, color=theme.pale_text)
+        canvas.text(MARGIN, top - 24 * number, line, size=15, color=canvas.theme.pale_text)
     return canvas, layout.moved(MARGIN, top + caption_height)
 
 

@@ -108,8 +108,9 @@ class Scene:
 
         The curve is drawn as smooth lines over the map, with the marks of its nodes on top.
         """
-        backdrop = self.backdrop(view, cell.height, cell.width)
-        canvas.image(cell.x, cell.y, backdrop, canvas.theme.backdrop_colors)
+        backdrop = self.backdrop(view, *canvas.dots(cell.height, cell.width))
+        at = (cell.x, cell.y, backdrop, canvas.theme.backdrop_colors)
+        canvas.image(*at, size=(cell.height, cell.width))
         size, corner = np.array([cell.width, cell.height]), np.array([cell.x, cell.y])
 
         def places(index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
 
 
+def _whole(value: str | int) -> int:
+    """Return a number of levels; the option is a text, as in the filters, where it may be `exact`."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise UsageError(f"{named('levels')} {value}: give a whole number, 8, 16, 32, 64, or 0 for none.")
+    return int(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CurveOptions:
     """The options of an inspection for the voxels of the curve (skeleton) and the pruning of branches."""
@@ -50,6 +57,7 @@ class CurveOptions:
             "Remove spurs shorter than this, such as 2mm, 300um or 4vox, one after another; radius: those"
             " shorter than the vessel's radius where they leave it. (default: none)",
             "LENGTH|radius",
+            first=True,
         ),
     ] = None
     prune_cycles: Annotated[
@@ -70,6 +78,7 @@ class CurveOptions:
             "Level sets of the soft skeleton that is measured along the curve: 8, 16, 32, 64; 0 for none. Fewer"
             " take less memory.",
             "N",
+            parse=_whole,
         ),
     ] = 64
     threads: Annotated[int | None, replace(declared(Settings)["threads"].about, group=None)] = None

@@ -30,6 +30,17 @@ BOXES = re.compile("[\u2500-\u257f]")
 SHAPE = (6, 7, 8)
 SPACING = (3.0, 2.0, 1.5)
 SUFFIXES = (".nii.gz", ".nii", ".tif", ".nrrd", ".mha", ".npy")
+# Runs a command, and prints what it has imported.
+IMPORTED = """
+import sys
+from softmorph_cli.__main__ import main
+sys.argv = ["softmorph", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("imported:", *sorted(sys.modules))
+"""
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,12 @@ def refused(*arguments: object, code: int = 1, says: str | tuple[str, ...] = ())
     """Run a command that has to be refused: one sentence, nothing left behind. Return the sentence."""
     before = everything()
     ended = run(*arguments, code=code)
-    assert ended.out == ""
     sentence = complaint(ended.err)
+    if "--json" in map(str, arguments):
+        assert ended.json["error"]["exit_code"] == code
+        assert ended.json["error"]["message"] == sentence
+    else:
+        assert ended.out == ""
     for text in (says,) if isinstance(says, str) else says:
         assert text in sentence, sentence
     assert everything() == before

@@ -38,7 +38,6 @@ ROWS = {
     ": cut out the slice it goes with, such as:": "an image against a stack",
     "softmorph threshold LABELS MASK --label K": "no label in common",
     "to compare it, add --channel": "the background comes last",
-    "is left out (--channel 0 takes it)": "one half and the most probable class",
     "add --resample iso to make them cubic first.": "voxels that are not cubic",
     "where the map fits into memory, softmorph resample makes them": "tiles of voxels that are not cubic",
     "taken as one; add --as ": "a skeleton is taken as one",

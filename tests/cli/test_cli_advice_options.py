@@ -338,9 +338,9 @@ TABLE = {
     ),
     "statistics on the terminal": Row(
         lambda: pair(labels(), labels()),
-        "evaluate pred.nii.gz ref.nii.gz --metrics dice --stats -",
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --json-file -",
         ("--json",),
-        mentions=("--stats",),
+        mentions=("--json-file",),
         code=2,
         then={"--json": "evaluate pred.nii.gz ref.nii.gz --metrics dice --json"},
     ),

@@ -236,7 +236,7 @@ def test_a_file_of_two_dimensions_in_three_comes_back_as_it_was() -> None:
 @pytest.mark.parametrize("name", ["erode", "dilate", "skeletonize", "tophat"])
 def test_the_smallest_images(name: str, shape: tuple[int, ...]) -> None:
     save("in.npy", random_map(shape))
-    run(name, "in.npy", "out.npy", "--preview", "out.png", "--stats", "out.json")
+    run(name, "in.npy", "out.npy", "--preview", "out.png", "--json-file", "out.json")
     assert load("out.npy").shape == shape
     assert json.loads(Path("out.json").read_text())["schema"] == 2
 

@@ -70,7 +70,7 @@ def test_the_json_of_several_files_is_one_object(study: None) -> None:
     assert [one["path"] for one in document["failed"]] == ["in/c.nii.gz"]
     assert [one["input"]["path"] for one in document["files"]] == ["in/a.nii.gz", "in/b/a.nii.gz"]
     for one in document["files"]:
-        alone = json.loads(run("inspect", one["input"]["path"], "--json", "-", "--levels", 0).out)
+        alone = json.loads(run("inspect", one["input"]["path"], "--json", "--levels", 0).out)
         for name in ("graph", "components", "branches", "nodes", "parameters", "warnings", "notes", "input"):
             assert one[name] == alone[name], name
 

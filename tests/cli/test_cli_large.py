@@ -54,8 +54,8 @@ def test_tile_by_tile_is_what_the_whole_map_gives(words: tuple[object, ...]) -> 
     name, *more = words
     rule = [more.pop(0)] if name == "apply" else []
     tiled = (name, *rule, "in.ome.zarr", "tiles.ome.zarr", *more)
-    run(*tiled, *little(*tiled), "--stats", "t.json")
-    run(name, *rule, "in.ome.zarr", "whole.ome.zarr", *more, "--stats", "w.json")
+    run(*tiled, *little(*tiled), "--json-file", "t.json")
+    run(name, *rule, "in.ome.zarr", "whole.ome.zarr", *more, "--json-file", "w.json")
     tiles, whole = (softmorph_cli.read(f"{which}.ome.zarr") for which in ("tiles", "whole"))
     np.testing.assert_array_equal(tiles.array, whole.array)
     assert (tiles.spacing, tiles.unit) == (whole.spacing, whole.unit)
@@ -103,8 +103,8 @@ def test_on_a_cluster_it_is_what_the_whole_map_gives(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
     words = ("skeletonize", "in.ome.zarr", "tiles.ome.zarr", "--pyramid")
     memory = little(*words, on_cluster=True)
-    said = run(*words, *memory, "--local-cluster", "--stats", "t.json", "--verbose").err
-    run("skeletonize", "in.ome.zarr", "whole.ome.zarr", "--pyramid", "--stats", "w.json")
+    said = run(*words, *memory, "--local-cluster", "--json-file", "t.json", "--verbose").err
+    run("skeletonize", "in.ome.zarr", "whole.ome.zarr", "--pyramid", "--json-file", "w.json")
     for resolution in ("", "/1"):
         tiles, whole = (softmorph_cli.read(f"{which}.ome.zarr{resolution}") for which in ("tiles", "whole"))
         np.testing.assert_array_equal(tiles.array, whole.array)

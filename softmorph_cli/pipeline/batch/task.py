@@ -220,7 +220,11 @@ def _row(processed: Processed) -> Row:
         "stop_reasons": [step["stop_reason"] for step in document["steps"]],
         "device": document["device"],
         **_invented(processed.invented),
-        **{f"seconds_{name}": round(value, 4) for name, value in document["seconds"].items()},
+        **{
+            f"seconds_{name}": round(value, 4)
+            for name, value in document["seconds"].items()
+            if name != "total"
+        },
         "before": _figures(processed.before),
         "after": _figures(processed.after),
     }

@@ -102,12 +102,16 @@ def classes_of(volume: Volume) -> Iterator[Volume]:
         InputError: If it holds several images that are no classes, such as times.
     """
     from softmorph_cli.io import select
+    from softmorph_cli.io.nnunet import classes
 
     axis, source = volume.class_axis(), volume.source
     if axis is None:
         yield select.single(volume)
         return
+    labels = classes(volume).labels if len(volume.mapped_axes) == 1 else ()
     for k in range(volume.array.shape[axis]):
+        if 0 in labels and labels[k] == 0:
+            continue  # the background
         index = tuple(k if letter == axis else 0 for letter in range(len(volume.mapped_axes)))
         name = select.part_name(volume, index, least=2)
         named = None if source is None else replace(source, channel=name)

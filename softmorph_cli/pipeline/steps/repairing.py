@@ -110,9 +110,9 @@ class Repair(GoalParameters, MaskParameters, Filter):
             )
         document = {
             "reached": shortfall is None,
-            "stopped": found.stopped,
-            "steps": found.steps,
-            "best_step": found.best_step,
+            "stop_reason": found.stopped,
+            "iterations": found.steps,
+            "best_iteration": found.best_step,
             "change": job.changes(found.array),
             "certificate": {"priors": certificate.as_list(job.priors)},
         }

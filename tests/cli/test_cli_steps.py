@@ -25,9 +25,8 @@ TABLES = "inspect:csv=b.csv,summary=c.csv,components=k.csv"
 def wide() -> np.ndarray:
     """The T with lines 3 pixels wide, so that its skeleton is not the map itself."""
     image = tee()
-    return np.maximum.reduce(
-        [np.roll(image, shift, (0, 1)) for shift in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))]
-    )
+    shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+    return np.stack([np.roll(image, shift, (0, 1)) for shift in shifts]).max(axis=0)
 
 
 def without_file(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -165,13 +164,15 @@ def test_a_batch_writes_the_tables_of_all_files_once(study: None) -> None:
     assert [row["file"] for row in table("out/cases.csv")] == ["in/a.nii.gz", "in/b.nii.gz"]
     assert sorted(path.name for path in Path("pictures").iterdir()) == ["a.nii.gz.png", "b.nii.gz.png"]
     page = parsed(Path("r.html").read_text(encoding="utf-8"))
-    _, heads, rows = of_page(page, "cases")
-    assert [(row[0], row[heads.index("Branches")]) for row in rows] == [
+    _, heads, cases = of_page(page, "cases")
+    assert [(row[0], row[heads.index("Branches")]) for row in cases] == [
         ("in/a.nii.gz", "1"),
         ("in/b.nii.gz", "4"),
     ]
     # 31 pixels of 0.75, of a quarter of a square millimetre each.
-    assert float(rows[0][heads.index("Expected area before (mm²)")]) == pytest.approx(31 * 0.75 / 4, rel=1e-3)
+    assert float(cases[0][heads.index("Expected area before (mm²)")]) == pytest.approx(
+        31 * 0.75 / 4, rel=1e-3
+    )
     failed = next(s for s in page.all("section") if s.attributes.get("aria-labelledby") == "failed")
     assert failed.text.count("in/aa.nii.gz") == 1
 
@@ -221,7 +222,8 @@ def test_lengths_of_other_units_are_converted_and_voxels_have_columns_of_their_o
     first, *_, micrometres, voxels = table("out/branches.csv")
     for name in ("length_mm", "radius_mean_mm", "start_x_mm", "tortuosity"):
         assert float(micrometres[name]) == pytest.approx(float(first[name]), rel=1e-6), name
-    assert (voxels["length_mm"], float(voxels["length_pixels"])) == ("", pytest.approx(30, rel=0.01))
+    assert voxels["length_mm"] == ""
+    assert float(voxels["length_pixels"]) == pytest.approx(30, rel=0.01)
 
 
 def test_tables_of_a_step_that_occurs_twice_have_its_number(study: None, threads: None) -> None:

@@ -18,6 +18,7 @@ from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import PICTURES, PictureOptions
 from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import message, printable
@@ -67,15 +68,15 @@ class Files:
     ] = ""
 
 
-@dataclass(frozen=True)
-class Pictures:
+@dataclass(frozen=True, kw_only=True)
+class Pictures(PictureOptions):
     """The options of `softmorph batch` for pictures of the files, and the page of them all."""
-
-    panel: ClassVar = "Pictures"
 
     preview: Annotated[
         Path | None,
-        Parameter("Folder for a picture of each file, input and result; created if missing.", "DIR"),
+        Parameter(
+            "Folder for a picture of each file, input and result; created if missing.", "DIR", group=PICTURES
+        ),
     ] = None
     report: Annotated[
         Path | None,
@@ -83,6 +84,8 @@ class Pictures:
             "One page of all files: a table, distributions, a small picture of each, failures; of a batch in parts it "
             "is written with --summarize.",
             "PATH.html",
+            group=PICTURES,
+            first=True,
         ),
     ] = None
 
@@ -90,6 +93,8 @@ class Pictures:
         """Refuse names that are wrong, and tables of single files."""
         from softmorph_cli.pipeline.steps.measuring import Measuring
 
+        if self.preview is None and (given := self.given):
+            raise UsageError(f"--{given[0]} is of the pictures: add --preview DIR, or leave it out.")
         if self.report is not None:
             check_page(self.report)
         if self.preview is not None and source.resolve() in (
@@ -193,7 +198,11 @@ def batch(
         order,
         previews=pictures.preview,
         report=pictures.report,
-        recipe=replace(order.recipe, thumbnails=pictures.report is not None),
+        recipe=replace(
+            order.recipe,
+            thumbnails=pictures.report is not None,
+            writing=replace(order.recipe.writing, light=pictures.light, dpi=pictures.dpi),
+        ),
     )
     where = machines.where(running.workers)
     wanted = answer.Wanted(results.json, json_file, results.force)

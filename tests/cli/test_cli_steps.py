@@ -277,6 +277,41 @@ def test_what_a_step_cannot_do_is_refused(
     refused(*arguments, code=code, says=says)
 
 
+def test_what_is_advised_where_nothing_changes(study: None) -> None:
+    for command, source in (("chain", "in/a.nii.gz"), ("batch", "in")):
+        sentence = refused(command, source, "o.nii.gz", "inspect", code=2)
+        assert "add a step that changes the map, such as skeletonize" in sentence
+        assert "or give softmorph inspect the file or folder with --csv TABLE" in sentence
+        run("inspect", source, "--csv", f"{command}.csv", "--levels", 0)
+    run("chain", "in/a.nii.gz", "o.nii.gz", "skeletonize", "inspect")
+
+
+def test_pictures_of_a_batch_on_white(study: None, threads: None) -> None:
+    from matplotlib.image import imread
+
+    sentence = refused("batch", "in", "out", "erode", "--light", code=2)
+    assert "--light is of the pictures: add --preview DIR, or leave it out" in sentence
+    run("batch", "in", "out", "erode", "--light", "--preview", "p", "--dpi", 72)
+    assert imread("p/a.nii.gz.png")[0, 0, :3].tolist() == [1, 1, 1]
+    run("batch", "in", "other", "erode")
+
+
+def test_a_damaged_file_of_numbers(study: None, threads: None) -> None:
+    steps = ("batch", "in", "out", "erode", "inspect:levels=0")
+    run(*steps)
+    kept = Path("out/softmorph-cases/a.nii.gz.json")
+    head = kept.read_text(encoding="utf-8").splitlines()[0]
+    kept.write_text(f"{head}\n{{", encoding="utf-8")
+    ended = run(*steps, "--resume", code=1)
+    assert (
+        f"{kept}, which holds what was measured of a file, is damaged: remove it, and add --resume."
+        in ended.err
+    )
+    kept.unlink()
+    run(*steps, "--resume")
+    assert len(table("out/cases.csv")) == 2
+
+
 def test_an_existing_table_of_something_else_is_not_replaced(study: None) -> None:
     Path("out").mkdir()
     Path("out/branches.csv").write_text("mine", encoding="utf-8")

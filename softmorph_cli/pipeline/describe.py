@@ -59,7 +59,7 @@ def measured(step: Measuring, found: Measured, seconds: float) -> dict[str, Any]
         "stop_reason": None,
         "radius_reached": None,
         "radius_unit": None,
-        "seconds": seconds,
+        "seconds": timed({"measure": seconds}),
         "measured": dict(found.document),
     }
 

@@ -188,6 +188,9 @@ ROWS = {
 # Those whose advice another test types or does.
 ELSEWHERE = {
     " times, which are no classes: leave": "walks/test_nnunet_folders.py::test_times_are_no_classes_whatever_they_sum_to",
+    "is of the pictures: add --preview DIR, or leave it out": "cli/test_cli_steps.py::test_pictures_of_a_batch_on_white",
+    "only measures, so that OUT would be a copy of IN": "cli/test_cli_steps.py::test_what_is_advised_where_nothing_changes",
+    "which holds what was measured of a file, is damaged": "cli/test_cli_steps.py::test_a_damaged_file_of_numbers",
     "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
     "too little; give more --steps, or more maps": "cli/test_cli_prior_train.py::test_a_prior_that_learned_too_little_exits_3",
     "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",

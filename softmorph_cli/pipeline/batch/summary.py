@@ -104,7 +104,7 @@ class BatchSummary:
             "counts": {name.replace(" ", "_"): counts[name] for name in names},
             "files": [_described(one) for one in self.entries],
         }
-        seconds = {"files": sum(one.row.get("seconds", 0.0) for one in self.entries)}
+        seconds = {"processing": sum(one.row.get("seconds", 0.0) for one in self.entries)}
         return documents.document("batch", content, seconds=seconds)
 
     @property

@@ -51,6 +51,7 @@ class Files:
         Parameter(
             "Read the folders in IN_DIR too; OUT_DIR gets folders of the same names.",
             flags=("--recursive",),
+            first=True,
         ),
     ] = False
     suffix: Annotated[
@@ -59,6 +60,7 @@ class Files:
             "Names of results: _skeleton is added before the format, .tif is another format, _s.nii.gz is both."
             " (default: the input's name)",
             "TEXT",
+            first=True,
         ),
     ] = ""
 
@@ -80,7 +82,9 @@ class Running:
     resume: Annotated[
         bool,
         Parameter(
-            "Skip files that are done with the same parameters and have not changed since.", group=_RUN
+            "Skip files that are done with the same parameters and have not changed since.",
+            group=_RUN,
+            first=True,
         ),
     ] = False
     fail_fast: Annotated[

@@ -17,7 +17,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.plots.options import PREVIEW, check_picture
 from softmorph_cli.system.files import check_writable
-from softmorph_cli.system.parameters import Parameter
+from softmorph_cli.system.parameters import DEVICES, Parameter
 
 if TYPE_CHECKING:
     from softmorph_cli.bench.measure import Comparison, Growth, Measurement
@@ -36,6 +36,7 @@ def bench(
             "Voxels along each axis; several for the growth, repeated or as a list. (default: 128, in 2D 1024)",
             "N[,N...]",
             flags=("--size", "-s"),
+            first=True,
         ),
     ] = None,
     dimensions: Annotated[int, Parameter("Images or volumes.", "2|3")] = 3,
@@ -45,6 +46,7 @@ def bench(
             "Only erosion, dilation, opening, closing, skeletonize, training forward or training backward; may "
             "be repeated. (default: all)",
             "NAME",
+            first=True,
         ),
     ] = None,
     method: Annotated[
@@ -67,9 +69,13 @@ def bench(
             flags=("--peak-memory/--no-peak-memory",),
         ),
     ] = True,
-    device: Annotated[str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE")] = "auto",
+    device: Annotated[
+        str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE", first=True, words=DEVICES)
+    ] = "auto",
     threads: Annotated[int | None, common.THREADS] = None,
-    plot: Annotated[Path | None, Parameter("Draw time against size, both logarithmic.", PREVIEW)] = None,
+    plot: Annotated[
+        Path | None, Parameter("Draw time against size, both logarithmic.", PREVIEW, first=True)
+    ] = None,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
     json_file: Annotated[Path | None, common.JSON_FILE] = None,

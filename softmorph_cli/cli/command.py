@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from softmorph_cli.cli import answer, earlier_spellings
+from softmorph_cli.cli.help_screens import MORE, HelpCommand, HelpGroup, on_one_screen
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning, UsageError
 from softmorph_cli.system import printable
 from softmorph_cli.system.interruption import ending_signals, send
@@ -41,7 +41,7 @@ class Options:
     make: Callable[..., Any]
 
 
-class _Command(TyperCommand):
+class _Command(HelpCommand):
     """A command whose options are made lazily, on first use, because the list of all commands needs no options."""
 
     function: Callable[..., None]
@@ -50,7 +50,9 @@ class _Command(TyperCommand):
     def _made(self) -> Any:
         alone = typer.Typer(add_completion=False)
         alone.command(self.name)(command(self.function))
-        return typer.main.get_command(alone)
+        made = typer.main.get_command(alone)
+        on_one_screen(made.params)
+        return made
 
     @property
     def params(self) -> list[Any]:
@@ -83,7 +85,7 @@ class _Command(TyperCommand):
             return self._made.invoke(ctx)
 
 
-class Group(TyperGroup):
+class Group(HelpGroup):
     """A group of commands; that a command does not exist is JSON with --json."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -107,7 +109,9 @@ def _answer_wrong_usage(name: str, words: Sequence[str], error: Exception) -> No
         answer.wrong_usage(name, error.format_message(), getattr(error, "exit_code", 2))
 
 
-def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: str) -> None:
+def add(
+    app: typer.Typer, name: str, function: Callable[..., None], *examples: str, panel: str | None = None
+) -> None:
     """Add a command to an application.
 
     Args:
@@ -115,6 +119,7 @@ def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: s
         name: The command's name.
         function: Its docstring is the help; arguments and options are made as in `command`.
         examples: Command lines for the end of the help.
+        panel: The heading under which the application's help lists the command.
     """
 
     class Made(_Command):
@@ -122,7 +127,10 @@ def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: s
 
     Made.function = staticmethod(function)
     epilog = "Examples:\n\n" + "\n\n".join(examples)
-    app.command(name, cls=Made, help=inspect.getdoc(function), epilog=epilog)(lambda: None)
+    told = inspect.getdoc(function) or ""
+    sentence = " ".join(told.partition("\n\n")[0].split()).partition(". ")[0].removesuffix(".") + "."
+    made = app.command(name, cls=Made, help=told, short_help=sentence, epilog=epilog, rich_help_panel=panel)
+    made(lambda: None)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -191,7 +199,9 @@ def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
     kind = kind | None if one.optional else kind
     if about.argument:
         # `command` puts positional-only parameters first.
-        argument = typer.Argument(metavar=about.metavar, help=about.help, show_default=False)
+        argument = typer.Argument(
+            metavar=about.metavar, help=about.help, show_default=False, autocompletion=about.completed
+        )
         return inspect.Parameter(
             one.name, inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[kind, argument]
         )
@@ -201,7 +211,9 @@ def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
         metavar=about.metavar,
         help=about.help,
         min=about.least,
-        rich_help_panel=about.group or panel,
+        # The first screen of --help is the panel without a title of its own.
+        rich_help_panel=None if about.first else about.group or panel or MORE,
+        autocompletion=about.completed,
         show_default=one.default is not None and not one.required,
     )
     return inspect.Parameter(

@@ -48,7 +48,7 @@ def info(
     ] = None,
     *,
     warm: Annotated[
-        bool, Parameter("Compile every kernel now (a few minutes), so that no run has to.")
+        bool, Parameter("Compile every kernel now (a few minutes), so that no run has to.", first=True)
     ] = False,
     json: Annotated[bool, common.JSON] = False,
     json_file: Annotated[Path | None, common.JSON_FILE] = None,

@@ -43,6 +43,7 @@ def inspect(
             "The table's order: length (longest first), tortuosity, radius, certainty (least first).",
             "KEY",
             group=TABLE,
+            words=tuple(branches.ORDERS),
         ),
     ] = "length",
     recursive: Annotated[

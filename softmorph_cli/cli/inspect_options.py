@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from softmorph_cli.cli import common
 from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
@@ -14,8 +14,8 @@ from softmorph_cli.system.parameters import Parameter, check_all
 TABLE, _TEXTS, _IMAGES = "The table", "Exports", "Images"
 
 
-def _text(what: str) -> Parameter:
-    return Parameter(what, "PATH|-", group=_TEXTS)
+def _text(what: str, **more: Any) -> Parameter:
+    return Parameter(what, "PATH|-", group=_TEXTS, **more)
 
 
 def _image(what: str) -> Parameter:
@@ -46,8 +46,8 @@ class InspectOutput(PictureOptions):
 
     json: Annotated[bool, replace(common.JSON, group=_TEXTS)] = False
     json_file: Annotated[Path | None, replace(common.JSON_FILE, group=_TEXTS)] = None
-    csv: Annotated[Path | None, _text("A row for each branch, units in the names.")] = None
-    summary: Annotated[Path | None, _text("A row for each file and class (CSV).")] = None
+    csv: Annotated[Path | None, _text("A row for each branch, units in the names.", first=True)] = None
+    summary: Annotated[Path | None, _text("A row for each file and class (CSV).", first=True)] = None
     components: Annotated[Path | None, _text("A row for each component (CSV).")] = None
     graphml: Annotated[Path | None, _text("The graph, cycles and paths kept.")] = None
     swc: Annotated[Path | None, _text("A tree with radii, for neuron tools.")] = None
@@ -58,15 +58,16 @@ class InspectOutput(PictureOptions):
         None
     )
     tagged: Annotated[Path | None, _image("The curve: 1 end point, 2 junction, 3 in between.")] = None
-    preview: Annotated[Path | None, Parameter("Draw the skeleton over the map.", PREVIEW, group=PICTURES)] = (
-        None
-    )
+    preview: Annotated[
+        Path | None, Parameter("Draw the skeleton over the map.", PREVIEW, group=PICTURES, first=True)
+    ] = None
     report: Annotated[
         Path | None,
         Parameter(
             "One page with pictures, tables and histograms that opens without a network.",
             "PATH.html",
             group=PICTURES,
+            first=True,
         ),
     ] = None
     force: Annotated[bool, common.FORCE] = False

@@ -20,10 +20,21 @@ if TYPE_CHECKING:
     from softmorph_cli.rules.rule import Rule
 
 
+def _choices(begun: str) -> list[str]:
+    from softmorph_cli.rules import catalog
+
+    return [name for name in catalog.choices() if name.startswith(begun)]
+
+
 def rules(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A bundled rule or a TOML file to draw.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]",
+            help="A bundled rule or a TOML file to draw.",
+            show_default=False,
+            autocompletion=_choices,
+        ),
     ] = None,
     *,
     json: Annotated[bool, common.JSON] = False,

@@ -74,10 +74,16 @@ def stats(
     reading: ReadOptions,
     csv: Annotated[
         Path | None,
-        Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
+        Parameter(
+            "Write a table with one row for each file and channel; - prints it on stdout.",
+            "PATH|-",
+            first=True,
+        ),
     ] = None,
     json_file: Annotated[Path | None, common.JSON_FILE] = None,
-    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES)] = None,
+    preview: Annotated[
+        Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES, first=True)
+    ] = None,
     pictures: PictureOptions,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,

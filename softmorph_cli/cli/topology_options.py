@@ -48,9 +48,9 @@ class NumbersOutput:
             "a voxel."
         ),
     ] = False
-    plot: Annotated[Path | None, Parameter("Draw the persistence diagram and the Betti curves.", PREVIEW)] = (
-        None
-    )
+    plot: Annotated[
+        Path | None, Parameter("Draw the persistence diagram and the Betti curves.", PREVIEW, first=True)
+    ] = None
     json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
@@ -94,6 +94,7 @@ class RepairOutput(PictureOptions):
             "Draw input and result side by side, a ring around each place that changed.",
             PREVIEW,
             group=PICTURES,
+            first=True,
         ),
     ] = None
     json: Annotated[bool, common.JSON] = False

@@ -7,8 +7,16 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypedDict
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.method import Method, Scheme, find
-from softmorph_cli.system.parameters import Parameter, at_least, below_one, check_all, named, positive
+from softmorph_cli.filters.method import METHODS, Method, Scheme, find
+from softmorph_cli.system.parameters import (
+    DEVICES,
+    Parameter,
+    at_least,
+    below_one,
+    check_all,
+    named,
+    positive,
+)
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.interpolation import Completion
@@ -76,6 +84,9 @@ class Settings:
             f"increasing, else {ANY_RULE})",
             flags=("--method", "-m"),
             group=_GROUP,
+            first=True,
+            words=tuple(METHODS),
+            metavar="METHOD",
         ),
     ] = None
     levels: Annotated[
@@ -86,6 +97,7 @@ class Settings:
             "N",
             group=_GROUP,
             parse=_levels,
+            words=("8", "16", "32", "64", "exact"),
         ),
     ] = None
     lowest: Annotated[
@@ -151,6 +163,7 @@ class Settings:
             "auto (the CPU; of a shape prior CUDA, if there is one), cpu, cuda or cuda:N.",
             "DEVICE",
             group=_GROUP,
+            words=DEVICES,
         ),
     ] = "auto"
     threads: Annotated[

@@ -41,6 +41,11 @@ from softmorph_cli.losses.recall import SkeletonRecallLoss
 NONE: Final = "none"
 TRUTH: Final = "true masks, filtered"
 ALPHAS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+# Pairs of arms that are also compared with each other, not only with the first arm.
+PAIRS: Final = (
+    ("last layers, minmax", "none, filtered afterwards"),
+    ("last layers, multilinear", "last layers, minmax"),
+)
 # The weight of a loss of skeletons beside cross-entropy + Dice, which have the weight 1 each.
 WEIGHT: Final = 0.5
 RADIUS: Final = (1.0, 1.8)
@@ -292,6 +297,26 @@ def table(rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Meas
     return lines
 
 
+def paired(
+    rows: Mapping[str, Sequence[Sequence[float]]], measures: Sequence[Measure], name: str, other: str
+) -> list[str]:
+    """Return a Markdown table: one arm minus another, and on how many seeds the difference is positive.
+
+    Args:
+        rows: For each arm its measures of each seed.
+        measures: The columns.
+        name: The arm whose measures are taken.
+        other: The arm whose measures are subtracted.
+    """
+    gains = np.asarray(rows[name]) - np.asarray(rows[other])
+    above = (gains > 0).sum(axis=0)
+    return [
+        *head(f"minus {other}", *(one.title for one in measures)),
+        row(name, *(interval(gains[:, k], one.decimals) for k, one in enumerate(measures))),
+        row(f"seeds above, of {len(gains)}", *(str(above[k]) for k in range(len(measures)))),
+    ]
+
+
 def trends(
     rows: Mapping[str, Sequence[Sequence[float]]],
     measures: Sequence[Measure],
@@ -350,6 +375,11 @@ def main(arguments: list[str] | None = None) -> None:
     tell(f"\n{options.data}, {options.seeds} seeds, means ± 95 % intervals\n")
     for line in table(rows, measures):
         tell(line)
+    for name, other in PAIRS:
+        if {name, other} <= rows.keys():
+            tell("")
+            for line in paired(rows, measures, name, other):
+                tell(line)
     if options.table == "alpha" and len(arms) == len(ALPHAS) and options.seeds > 1:
         # With the greatest alpha some networks draw everything, which no line describes.
         for alphas in (ALPHAS, ALPHAS[:-1]):

@@ -41,7 +41,7 @@ class OutputOptions(PictureOptions, ResultOptions):
         Path | None, Parameter("Write the JSON object of --json to a file.", "PATH.json", group=OUTPUT)
     ] = None
     preview: Annotated[
-        Path | None, Parameter("Draw input and result side by side.", PREVIEW, group=PICTURES)
+        Path | None, Parameter("Draw input and result side by side.", PREVIEW, group=PICTURES, first=True)
     ] = None
     standard_error: Annotated[
         Path | None,

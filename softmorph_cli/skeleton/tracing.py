@@ -57,6 +57,7 @@ class CurveOptions:
             "Remove spurs shorter than this, such as 2mm, 300um or 4vox, one after another; radius: those"
             " shorter than the vessel's radius where they leave it. (default: none)",
             "LENGTH|radius",
+            first=True,
         ),
     ] = None
     prune_cycles: Annotated[

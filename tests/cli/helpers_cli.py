@@ -31,6 +31,17 @@ BOXES = re.compile("[\u2500-\u257f]")
 SHAPE = (6, 7, 8)
 SPACING = (3.0, 2.0, 1.5)
 SUFFIXES = (".nii.gz", ".nii", ".tif", ".nrrd", ".mha", ".npy")
+# Runs a command, and prints what it has imported.
+IMPORTED = """
+import sys
+from softmorph_cli.__main__ import main
+sys.argv = ["softmorph", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("imported:", *sorted(sys.modules))
+"""
 
 
 @dataclass(frozen=True)

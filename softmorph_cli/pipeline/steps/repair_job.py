@@ -32,7 +32,9 @@ def _has_topology(name: str, connectivity: int) -> None:
 class MaskParameters:
     """The parameters of the mask of a map: threshold and connectivity."""
 
-    threshold: Annotated[float, Parameter("A voxel above it is foreground.", "P", check=below_one)] = 0.5
+    threshold: Annotated[
+        float, Parameter("A voxel above it is foreground.", "P", check=below_one, first=True)
+    ] = 0.5
     connectivity: Annotated[
         int | None,
         Parameter(
@@ -54,6 +56,7 @@ class GoalParameters:
             "The Betti numbers that the mask should have: components, loops (in 2D holes), in 3D cavities; "
             "`any` for any number.",
             "B0,B1[,B2]",
+            first=True,
         ),
     ] = None
     priors: Annotated[
@@ -61,6 +64,7 @@ class GoalParameters:
         Parameter(
             "Of several channels: Betti numbers of each and of unions, in a file as README.md shows.",
             "FILE.toml",
+            first=True,
         ),
     ] = None
     weight: Annotated[

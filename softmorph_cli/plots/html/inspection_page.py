@@ -13,6 +13,7 @@ from softmorph_cli.plots.html import histogram as charts
 from softmorph_cli.plots.html.histogram import Chart, histogram
 from softmorph_cli.plots.html.rendering import Card, embedded, rendered
 from softmorph_cli.plots.html.tables import SHOWN, Column, HtmlTable, decimals_of, figures, number, places
+from softmorph_cli.plots.html.view3d import view3d
 from softmorph_cli.skeleton import analyse
 from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 from softmorph_cli.system.units import sign
@@ -54,8 +55,11 @@ def inspection_page(
         pictures: PNG files, "light" and "dark"; the page shows the one for its theme, or the only one.
     """
     graph = inspection.graph
+    branches = _branches(graph)
+    view = view3d(inspection, branches.columns)
     return rendered(
         "inspection.html",
+        () if view is None else ("view3d.js",),
         title=title,
         facts=_facts(inspection, facts),
         remarks=[("warning", inspection.warnings), ("note", inspection.notes)],
@@ -64,7 +68,8 @@ def inspection_page(
         seen=_seen(inspection.volume, graph),
         histograms=_histograms(graph),
         charts=charts,
-        tables=[_branches(graph), _components(graph)],
+        view=view,
+        tables=[branches, _components(graph)],
         shown=SHOWN,
     )
 

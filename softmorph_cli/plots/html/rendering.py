@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,8 +62,14 @@ def embedded(pictures: Mapping[str, bytes]) -> list[Picture]:
     ]
 
 
-def rendered(template: str, **content: Any) -> str:
-    """Return the page of a template of this package; `content` are its variables. Equal content gives equal text."""
+def rendered(template: str, scripts: Sequence[str] = (), /, **content: Any) -> str:
+    """Return the page of a template of this package: equal content gives equal text.
+
+    Args:
+        template: Name of the template.
+        scripts: Names of the script files of this package that the page has besides `page.js`.
+        **content: Variables of the template.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -72,7 +78,7 @@ def rendered(template: str, **content: Any) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    script = loader.get_source(environment, "page.js")[0]
+    script = "\n".join(loader.get_source(environment, name)[0] for name in ("page.js", *scripts))
     page = environment.get_template(template).render(
         version=__version__,
         script=Markup(script),

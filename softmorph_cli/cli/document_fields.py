@@ -322,6 +322,7 @@ OBJECTS: Final[Mapping[str, Fields]] = {
         after=("statistics", "Statistics of the output."),
         device=("text", "Where it ran."),
         statistics=("statistics", "Statistics of the map."),
+        notes=("list of text", "Remarks on the file and the result."),
         warnings=("list of text", "What the user should know before using the result."),
         parameters=("any", "Parameters in force, by name."),
         graph=("graph", "Summary of the skeleton."),

@@ -64,7 +64,7 @@ class InspectOutput(PictureOptions):
     report: Annotated[
         Path | None,
         Parameter(
-            "One page with pictures, tables and histograms that opens without a network.",
+            "One page with pictures, a rotating 3D view, tables and histograms that opens without a network.",
             "PATH.html",
             group=PICTURES,
             first=True,

@@ -230,7 +230,8 @@ def applied(raw: Raw, path: Path, options: ReadOptions = DEFAULT) -> Raw:
         return raw
     if label is not None:
         name = found.name_of(label)
-        return raw if name is None else replace(raw, channels=(name,))
+        own = Network(Classes((label,), "rest"), raw.format, raw.native, logits=False)
+        return raw if name is None else replace(raw, channels=(name,), native=own)
     raw = replace(raw, array=held(raw.array, raw.array.dtype))
     labels = label_numbers(raw)
     return raw if labels is None else _as_channels(raw, labels, found, path)

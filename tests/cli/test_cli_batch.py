@@ -256,7 +256,7 @@ def test_a_radius_below_one_voxel_is_told_and_so_are_other_sizes() -> None:
     ended = batch("dilate:radius=2mm", "--workers", 1)
     assert ended.err.splitlines() == [
         f"warning: in/a.nii.gz: {along.format(5)}",
-        "warning: 2 more files with such a warning (1 with other numbers; the JSON summary lists them): "
+        "warning: 2 more files with this warning (1 with other numbers; the JSON summary lists them): "
         + along.format(5),
     ]
     files = json.loads(Path("out/summary.json").read_text())["files"]

@@ -25,6 +25,9 @@ from softmorph_cli.cli.app import app
 SimpleITK: Any = import_module("SimpleITK")
 
 SHAPE: Final = (18, 26, 30)
+# The corner in which every drawn network sees an island; no vessel comes there.
+ISLAND: Final = np.zeros(SHAPE, bool)
+ISLAND[:6, 18:, 23:] = True
 CLASSES: Final[Mapping[str, Any]] = {"background": 0, "vein": 1, "artery": 2}
 # The artery lies in the vessels; a label map holds 1 where a vessel is no artery.
 REGIONS: Final[Mapping[str, Any]] = {"background": 0, "vessel": [1, 2], "artery": 2}
@@ -212,8 +215,7 @@ def write_study(*, count: int = 5, regions: bool = False) -> dict[str, Patient]:
         np.savez_compressed(predictions / f"{name}.npz", probabilities=patient.probabilities)
         (predictions / f"{name}.pkl").write_bytes(pickle.dumps(Trap()))
         write_image(predictions / f"{name}.nii.gz", patient.painted, spacing)
-        largest = np.where(_island(patient.painted), 0, patient.painted).astype(np.uint8)
-        write_image(postprocessed / f"{name}.nii.gz", largest, spacing)
+        write_image(postprocessed / f"{name}.nii.gz", patient.painted * ~ISLAND, spacing)
         grey = (100 * (patient.truth > 0) - 50 + np.random.default_rng(number).normal(0, 9, SHAPE)).astype(
             np.int16
         )
@@ -224,10 +226,3 @@ def write_study(*, count: int = 5, regions: bool = False) -> dict[str, Patient]:
     (predictions / "postprocessing.pkl").write_bytes(pickle.dumps(Trap()))
     (postprocessed / "postprocessing.pkl").write_bytes(pickle.dumps(Trap()))
     return patients
-
-
-def _island(painted: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the corner in which every drawn network sees an island; no vessel comes there."""
-    corner = np.zeros(painted.shape, bool)
-    corner[:6, 18:, 23:] = True
-    return corner

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -426,7 +426,9 @@ class TiledProcess:
         warnings = [*step.ineffective(), *step.concerns(place, TILES), *result.warnings, *lost]
         before, after = (measured(one, self.memory) for one in (blocks, made))
         shape = {"shape": list(blocks.shape)}
-        report = describe.step(step, result, blocks.unit, seconds["filter"]) | {"tiles": asdict(ready.plan)}
+        report = describe.step(step, result, blocks.unit, seconds["filter"]) | {
+            "tiles": describe.plan(ready.plan)
+        }
         notes = [*ready.notes]
         if nested_levels(made.source.provenance) is None:
             notes += step.remarks(before.components_above_half, after.components_above_half)

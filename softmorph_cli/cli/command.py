@@ -67,7 +67,8 @@ class _Command(HelpCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words of the command line, those of an earlier version too; errors are JSON with --json."""
-        name = _name(ctx)
+        # The parser empties the list that it reads.
+        name, words = _name(ctx), list(args)
         try:
             if not ctx.resilient_parsing:
                 args, notes = earlier_spellings.current(name, args)
@@ -77,11 +78,11 @@ class _Command(HelpCommand):
             return super().parse_args(ctx, args)
         except UsageError as error:
             complain(str(error))
-            if "--json" in args:
+            if "--json" in words:
                 answer.wrong_usage(name, str(error), error.exit_code)
             raise typer.Exit(error.exit_code) from None
         except Exception as error:
-            _answer_wrong_usage(name, args, error)
+            _answer_wrong_usage(name, words, error)
             raise
 
     def invoke(self, ctx: Any) -> Any:
@@ -94,10 +95,11 @@ class Group(HelpGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that is typed."""
+        words = list(args)
         try:
             return super().resolve_command(ctx, args)
         except Exception as error:
-            _answer_wrong_usage(_name(ctx), args, error)
+            _answer_wrong_usage(_name(ctx), words, error)
             raise
 
 

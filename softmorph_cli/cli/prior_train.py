@@ -175,7 +175,7 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, output: TrainOutput
         sizes = tuple(one.grid.extents / one.grid.shape)
         affine = one.grid.affine if one.grid.oriented else None
         panels: tuple[Any, ...] = (one.probabilities, filled, mean, one.probabilities)
-        rows.append(Example(one.name, panels, observed, sizes, affine).row)
+        rows.append(Example(one.name, panels, observed, sizes, affine, output).row)
     which = "maps that were held out" if others else "maps that it was trained on"
     draw_sheet(
         rows,

@@ -299,9 +299,11 @@ def applied(raw: Raw, path: Path, options: ReadOptions = DEFAULT) -> Raw:
     if label is not None:
         of_label = None if known else of_labels(path, raw.provenance, raw.label_names)
         name = None if of_label is None else of_label.name_of(label)
-        return (
-            raw if name is None or not set(raw.axes or "") <= set("ZYX") else replace(raw, channels=(name,))
-        )
+        if of_label is None or name is None or not set(raw.axes or "") <= set("ZYX"):
+            return raw
+        number = label if isinstance(label, int) else of_label.classes.labels[of_label.names.index(name)]
+        own = Network(Classes((number,), "rest"), raw.format, raw.native, logits=False)
+        return replace(raw, channels=(name,), native=own)
     found = None if known else find(path, raw.provenance)
     if found is None:
         return raw

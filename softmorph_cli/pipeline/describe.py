@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.completion.slices import prose
@@ -15,6 +16,9 @@ from softmorph_cli.pipeline.result_files import default_type
 from softmorph_cli.pipeline.steps.measuring import Measured, Measuring
 from softmorph_cli.system.units import COUNTED
 from softmorph_cli.volume import Source, Volume
+
+if TYPE_CHECKING:
+    from softmorph_cli.tiled import TilePlan
 
 # Settings that are named under a picture of a result, beside the method.
 _DRAWN: Final = ("levels", "lowest", "prune_contrast", "smooth_levels")
@@ -59,9 +63,15 @@ def measured(step: Measuring, found: Measured, seconds: float) -> dict[str, Any]
         "stop_reason": None,
         "radius_reached": None,
         "radius_unit": None,
-        "seconds": seconds,
+        "seconds": timed({"measure": seconds}),
         "measured": dict(found.document),
     }
+
+
+def plan(chosen: TilePlan) -> dict[str, Any]:
+    """Return the entry `tiles` of a JSON document: how a map larger than memory is cut."""
+    names = {"seconds": "estimated_seconds", "tiles": "count"}
+    return {names.get(name, name): value for name, value in asdict(chosen).items()}
 
 
 def _radius_unit(step: Filter, unit: str | None, dims: int) -> str:

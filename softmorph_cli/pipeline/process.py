@@ -133,6 +133,13 @@ def process(
         check_target(outputs.standard_error, WriteOptions(force=outputs.force), axes=original.axes)
     if outputs.filled is not None:
         check_target(outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=spatial)
+    backdrop = None
+    if outputs.preview is not None:
+        from softmorph_cli.plots.preview import settle
+
+        if steps[-1].operation == "interpolate":
+            outputs.refuse_views("the picture of interpolate, which shows slices, has none")
+        backdrop = settle(outputs, original, reading, str(source))
     read_seconds = time.perf_counter() - started
     told = (
         *original.notes,
@@ -214,12 +221,7 @@ def process(
         volume, labels = _combined(volume, original, unfiltered, outputs, str(source))
         after = _measured(volume) if labels is None else _measured_labels(volume, labels)
     if _resized(original, volume):
-        finer = prod(volume.array.shape) > prod(original.array.shape)
-        warnings.append(
-            f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation for independent voxels "
-            f"is {'too small' if finer else 'not that of the map'}, as interpolated voxels are not independent "
-            "(that for comonotone voxels and the quantiles hold), and its voxel counts are of the new grid."
-        )
+        warnings.append(_regridded(original, volume, steps))
     combined = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = describe.provenance(command, reports, read_with | combined | outputs.pooling_stated)
     if labels is None or outputs.argmax:
@@ -251,6 +253,7 @@ def process(
                 subtitle=words,
                 force=outputs.force,
                 look=outputs,
+                backdrop=backdrop,
             )
     write_seconds = time.perf_counter() - started
 
@@ -389,3 +392,14 @@ def _store(volume: Volume, labels: Labels | None, path: Path, options: WriteOpti
     if labels is not None:
         return write_labels(labels, volume, path, options)
     return write_map(volume, path, options)
+
+
+def _regridded(before: Volume, after: Volume, steps: Sequence[Filter]) -> str:
+    """Return the warning that statistics of a result on another grid are not those of the map."""
+    if any(getattr(step, "pool", None) == "max" for step in steps):
+        return "a larger voxel is the maximum of those it covers, not their mean: volumes are larger than the map's."
+    finer = prod(after.array.shape) > prod(before.array.shape)
+    return (
+        f"voxels of the result are {'smaller' if finer else 'larger'} than the map's and interpolated, so not "
+        "independent: do not use the standard deviation for independent voxels; counts are of the new voxels."
+    )

@@ -78,7 +78,7 @@ def test_arms_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[1].count("±") == 4
     with pytest.raises(SystemExit):
         filters_example.main(["filters", "--arms", "all"])
-    assert "no arm 'all': use some of 'none', 'clDice" in capsys.readouterr().err
+    assert "no 'all': use some of 'none', 'clDice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -24,11 +24,6 @@ TIPS = np.array([[6.0, 12.0, 2.5], [8.5, 3.5, 26.0], [3.5, 20.5, 26.0]])
 LENGTHS = np.linalg.norm(TIPS - FORK, axis=1)
 
 
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def neurite() -> np.ndarray:
     """Draw the probability, (Z, Y, X): one half at `RADIUS` from the arms, with a soft border."""
     grid = np.moveaxis(np.indices(SHAPE), 0, -1) * SIZES
@@ -92,12 +87,12 @@ def swc_length(path: str) -> tuple[float, np.ndarray]:
 def test_from_probabilities_to_lengths_in_micrometres(source: str) -> None:
     SOURCES[source](source)
     facts: Any = typed(f"softmorph info {source} --json").json
-    assert (facts["unit"], facts["kind"], facts["structure"]) == ("um", "probability", "vessels")
-    assert facts["spacing"] == {axis: pytest.approx(size) for axis, size in zip("ZYX", SIZES, strict=True)}
+    assert (facts["input"]["unit"], facts["kind"], facts["structure"]) == ("um", "probability", "vessels")
+    assert facts["input"]["spacing"] == pytest.approx(SIZES.tolist())
     typed(f"softmorph skeletonize {source} line.tif --channel 1 --hard")
     typed(
         f"softmorph inspect {source} --channel 1 --prune radius --csv branches.csv --swc tree.swc "
-        "--preview overlay.png --json tree.json"
+        "--preview overlay.png --json-file tree.json"
     )
 
     with tifffile.TiffFile("line.tif") as file:

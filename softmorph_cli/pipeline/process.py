@@ -133,8 +133,19 @@ def process(
         check_target(outputs.standard_error, WriteOptions(force=outputs.force), axes=original.axes)
     if outputs.filled is not None:
         check_target(outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=spatial)
+    backdrop = None
+    if outputs.preview is not None:
+        from softmorph_cli.plots.preview import settle
+
+        if steps[-1].operation == "interpolate":
+            outputs.refuse_views("the picture of interpolate, which shows slices, has none")
+        backdrop = settle(outputs, original, reading, str(source))
     read_seconds = time.perf_counter() - started
-    told = (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target))
+    told = (
+        *original.notes,
+        *exclusive.class_notes(original),
+        *describe.over_input(source, target, original.source),
+    )
     for message in told:
         tell(message)
 
@@ -242,6 +253,7 @@ def process(
                 subtitle=words,
                 force=outputs.force,
                 look=outputs,
+                backdrop=backdrop,
             )
     write_seconds = time.perf_counter() - started
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -55,6 +59,41 @@ def typed(line: str, code: int = 0) -> Ended:
         raise result.exception
     assert result.exit_code == code, f"{line}\n{result.stderr}"
     return Ended(result.stdout, result.stderr)
+
+
+def in_process(*words: object, code: int = 0) -> Ended:
+    """Run a command in a process of its own, as a workflow manager does."""
+    command = [sys.executable, "-m", "softmorph_cli", *map(str, words)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False
+    )
+    assert ended.returncode == code, ended.stderr
+    return Ended(ended.stdout, ended.stderr)
+
+
+def in_bash(script: str, **variables: str) -> str:
+    """Run a script of Bash that ends at its first error, and return what it prints; `softmorph` is this softmorph."""
+    prelude = f'set -euo pipefail\nsoftmorph() {{ {shlex.quote(sys.executable)} -m softmorph_cli "$@"; }}\n'
+    ended = subprocess.run(
+        ["bash", "-c", prelude + script],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def jq(program: str, document: str) -> str | None:
+    """Return what jq prints of a JSON text, or None where there is no jq."""
+    if shutil.which("jq") is None:
+        return None
+    ended = subprocess.run(
+        ["jq", "-r", program], input=document, capture_output=True, text=True, timeout=60, check=True
+    )
+    return ended.stdout
 
 
 def _segments(seed: int, offset: float) -> list[tuple[NDArray[Any], NDArray[Any]]]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.volume import Volume
 
-# The ratio of voxel sizes from which on a warning is given: thinning counts voxels, not lengths. At 4 lengths are off by
-# at most 3 %, see README.md.
+# The ratio of voxel sizes from which on a warning is given: thinning counts voxels, not lengths. At 4 lengths are off
+# by at most 3 %, see README.md.
 UNEVEN: Final = 2.0
 # A skeleton with a larger share of the voxels does not consist of lines.
 _DENSE: Final = 0.2

@@ -23,9 +23,9 @@ from softmorph_cli.api.images import (
     numbers,
     refuse_grid,
 )
-from softmorph_cli.api.tracing import Tracing
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.options import DEFAULT, ReadOptions
+from softmorph_cli.skeleton.tracing import Tracing
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import at_least, below_one, named
 
@@ -331,7 +331,7 @@ def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None
     if tolerance is None:
         return None
     if isinstance(tolerance, str):
-        return lengths.parse(tolerance, named("tolerance"))
+        return lengths.parse(tolerance, named("tolerance", option="distance-tolerance"))
     if not 0 <= tolerance < float("inf"):
         raise UsageError(f"{named('tolerance')} {tolerance:g}: a distance is at least 0.")
     return tolerance, None

@@ -233,7 +233,7 @@ def evaluate_prior(
     prior = read_prior(prior) if isinstance(prior, str | Path) else prior
     at = _axis(axis, prior)
     with _in_lengths_of(prior):
-        read = read_maps(maps, labels, None, voxels, reading, progress)
+        read = read_maps(maps, labels, None, voxels, reading, progress, classes=prior.classes)
     subjects = [_of_prior(one, prior, f"{maps}/{one.name}", every=not labels) for one in read]
 
     def fitted(done: int, total: int) -> None:
@@ -351,8 +351,10 @@ def read_maps(
     voxels: bool,
     reading: ReadOptions | None,
     progress: Progress | None,
+    *,
+    classes: Sequence[str] = (),
 ) -> list[Subject]:
-    """Read the maps of a folder, and their images, as for `train_prior`."""
+    """Read the maps of a folder, and their images, as for `train_prior`; `classes` are those of a prior, if any."""
     from softmorph_cli.io.options import DEFAULT
     from softmorph_cli.pipeline.subjects import read_subjects
 
@@ -363,6 +365,7 @@ def read_maps(
         voxels=voxels,
         reading=reading or DEFAULT,
         report=progress,
+        classes=classes,
     )
 
 
@@ -388,12 +391,11 @@ def _of_prior(subject: Subject, prior: Prior, name: str, *, every: bool) -> Subj
     """
     import numpy as np
 
-    from softmorph_cli.pipeline.subjects import label_numbers
-
     prior.place(subject.grid, name)
     if subject.classes == prior.classes:
         return replace(subject, name=name)
-    if every and subject.named and label_numbers(prior.classes) and set(subject.classes) < set(prior.classes):
+    masks = bool(np.isin(subject.probabilities, (0, 1)).all())
+    if every and subject.named and masks and set(subject.classes) < set(prior.classes):
         held = [0, *(1 + prior.classes.index(one) for one in subject.classes)]
         maps = np.zeros((1 + len(prior.classes), *subject.probabilities.shape[1:]), np.float32)
         maps[held] = subject.probabilities

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
+from softmorph_cli.cli import answer, filtering, report
 from softmorph_cli.cli import evaluation_tables as tables
-from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.evaluate_options import EvaluateOutput, Measurement, Pairing, Selection
 from softmorph_cli.cli.options import ReadBoth
@@ -61,8 +61,6 @@ def evaluate(
     Options of reading are for PRED; --axes, --channel-axis, --per-slice, --region and --mask for REF too.
     """
     report.check_stdout({"--json": output.json, "--csv": output.csv})
-    if output.stats == report.STDOUT:
-        raise UsageError("--stats - names no file: --json prints the JSON on stdout.")
     if selection.explain:
         if prediction is not None:
             raise UsageError("--explain goes without files.")
@@ -111,7 +109,7 @@ def _check_outputs(
     """Refuse outputs that cannot be written, before anything is read."""
     files = [
         path
-        for path in (output.csv, output.stats, output.preview)
+        for path in (output.csv, output.json_file, output.preview)
         if path is not None and path != report.STDOUT
     ]
     images = [output.error_map] if output.error_map is not None else []
@@ -141,9 +139,9 @@ def _check_outputs(
 def _explain(output: EvaluateOutput) -> None:
     from softmorph_cli.metrics.registry import METRICS
 
-    if output.json:
-        typer.echo(documents.as_json({**documents.head(), "metrics": tables.explanations(METRICS)}))
-    else:
+    content = {"definitions": tables.explanations(METRICS)}
+    answer.give(documents.document("evaluate", content, seconds={}), output)
+    if not (output.json or output.quiet):
         tables.explain(METRICS)
 
 
@@ -177,17 +175,18 @@ def _files(
             note(message if path is None else f"{path}: {message}")
     for message in warnings:
         warn(message)
-    document = {
-        **tables.head(),
-        **found.as_dict(),
+    told = found.as_dict()
+    content = {
+        **{name: value for name, value in told.items() if name != "notes"},
         "parameters": dict(found.parameters),
         **({"error_map": mapped} if mapped else {}),
-        "seconds": seconds,
-        "warnings": warnings,
     }
+    document = documents.document(
+        "evaluate", content, seconds={"evaluate": seconds}, notes=told["notes"], warnings=warnings
+    )
     begin = {"prediction": prediction, "reference": reference}
     tables.deliver(document, [(begin, row) for row in found.rows], order, output)
-    if output.json or output.csv == report.STDOUT:
+    if output.json or output.quiet or output.csv == report.STDOUT:
         return
     title = f"{prediction} against {reference}"
     tables.show_pair(title, found.rows, order.metrics, tables.footer(found.parameters, seconds, order))

@@ -27,6 +27,7 @@ PriorFile = Annotated[
 _LABEL = Parameter(
     "The files are label maps: take label K; may be repeated. (default: all but 0 of files that hold labels)",
     "K",
+    first=True,
 )
 _VOXELS = Parameter(
     "Count lengths in voxels, where files do not say how large voxels are, or differ in it.",
@@ -78,6 +79,7 @@ class Learned:
             "Folder of the images of the same names (or with _0000 added, as nnU-Net names them): then softmorph "
             "prior segment is possible.",
             "DIR",
+            first=True,
         ),
     ] = None
     label: Annotated[list[int] | None, _LABEL] = None
@@ -92,7 +94,11 @@ class TrainOutput(PictureOptions):
 
     resume: Annotated[
         bool,
-        Parameter("Go on with a training that was interrupted; the result is the same.", flags=("--resume",)),
+        Parameter(
+            "Go on with a training that was interrupted; the result is the same.",
+            flags=("--resume",),
+            first=True,
+        ),
     ] = False
     preview: Annotated[
         Path | None,
@@ -100,9 +106,10 @@ class TrainOutput(PictureOptions):
             "Draw maps that were held out, with slices hidden: observed, filled, the prior's mean, the truth.",
             PREVIEW,
             group=PICTURES,
+            first=True,
         ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
@@ -122,6 +129,7 @@ class Hidden:
             "all slices: end:1/4, or gap:9/16+1/4, a quarter from 9/16 on. May be repeated. "
             "(default: every:2, every:4, gap:4, end:4)",
             "every:N|gap:N|end:N",
+            first=True,
         ),
     ] = None
     axis: Annotated[str | None, Parameter("Axis of the slices. (default: z, in 2D y)", "z|y|x")] = None
@@ -140,9 +148,11 @@ class EvaluateOutput:
     json: Annotated[bool, common.JSON] = False
     csv: Annotated[
         Path | None,
-        Parameter("Write a row for each gap, class and method; - prints the table on stdout.", "PATH|-"),
+        Parameter(
+            "Write a row for each gap, class and method; - prints the table on stdout.", "PATH|-", first=True
+        ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False
@@ -155,7 +165,8 @@ class Fitting:
     panel: ClassVar = "Fit"
 
     prior: Annotated[
-        Path | None, Parameter("The prior, which was trained with images; it has to be given.", "FILE")
+        Path | None,
+        Parameter("The prior, which was trained with images; it has to be given.", "FILE", first=True),
     ] = None
     min_fit: Annotated[
         float,
@@ -185,16 +196,19 @@ class SegmentOutput(PictureOptions):
     argmax: Annotated[
         bool,
         Parameter(
-            "Write one label image: the most probable class, 0 for the background.", flags=("--argmax",)
+            "Write one label image: the most probable class, 0 for the background.",
+            flags=("--argmax",),
+            first=True,
         ),
     ] = False
     preview: Annotated[
-        Path | None, Parameter("Draw slices of the image, and of its classes.", PREVIEW, group=PICTURES)
+        Path | None,
+        Parameter("Draw slices of the image, and of its classes.", PREVIEW, group=PICTURES, first=True),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
-    json: Annotated[bool, Parameter("Print one JSON object on stdout.")] = False
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
+    json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
-    quiet: Annotated[bool, common.SILENT] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False
 
 
@@ -205,4 +219,7 @@ class InfoOutput:
     panel: ClassVar = "Output"
 
     json: Annotated[bool, common.JSON] = False
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
+    force: Annotated[bool, common.FORCE] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False

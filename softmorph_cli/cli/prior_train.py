@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from softmorph_cli.cli import filtering, prior_tables
+from softmorph_cli.cli import answer, filtering, prior_tables
 from softmorph_cli.cli.command import note
 from softmorph_cli.cli.prior_options import Learned, Maps, PriorFile, ReadMaps, TrainOutput
 from softmorph_cli.cli.progress import reporting
@@ -63,21 +63,18 @@ def train(
             prior = finished
     if finished is not None and not output.quiet:
         note(f"{target} is complete: a training of these settings and maps made it. --force trains it again.")
-    document = {
-        **documents.head(),
-        "maps": str(maps),
-        "images": None if learned.images is None else str(learned.images),
+    content = {
+        "input": {"path": str(maps)},
+        "images": None if learned.images is None else {"path": str(learned.images)},
         "prior": prior_tables.described(prior, target),
-        "seconds": time.perf_counter() - started,
     }
+    document = documents.document("prior train", content, seconds={"train": time.perf_counter() - started})
     if output.preview is not None:
         _draw(prior, subjects, maps, output, training.device)
-    if output.stats is not None:
-        documents.save(document, output.stats, force=output.force)
-    if output.json:
-        typer.echo(documents.as_json(document))
-    else:
-        _show(prior, target, len(subjects), training.validate, None if finished else document["seconds"])
+    answer.give(document, output)
+    if not (output.json or output.quiet):
+        seconds = None if finished else document["seconds"]["total"]
+        _show(prior, target, len(subjects), training.validate, seconds)
     prior_tables.check_worth(
         prior.validation,
         target,
@@ -112,7 +109,7 @@ def _trained(
 
 def _check(maps: Path, target: Path, learned: Learned, output: TrainOutput) -> None:
     others = [] if learned.images is None else [learned.images]
-    beside = [path for path in (output.stats, output.preview) if path is not None]
+    beside = [path for path in (output.json_file, output.preview) if path is not None]
     filtering.check_side_outputs(
         maps, others, beside, output.preview, force=output.force, target=target, pictures=output
     )

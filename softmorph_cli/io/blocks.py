@@ -385,7 +385,7 @@ def _one_image(
         held = " and ".join(f"{sizes[letter]} images along axis {letter}" for letter in many)
         raise InputError(
             f"{name} holds {held}, and what is read in parts is one image; choose one with "
-            f"{select.first_along(*(many if {*many} <= {'T', 'C'} else many[:1]))}."
+            f"{select.first_along(*(many if {*many} <= {'T', 'C'} else many[:1]), names=channels)}."
         )
     for letter in dropped:
         axes = raw.axes or ""

@@ -164,9 +164,7 @@ def _described(array: Array, grid: itk_headers.FiledGrid) -> str:
             lines["space"] = f"left-posterior-superior{'-time' * timed}"
         lines["space directions"] = " ".join(["none"] * vector + vectors[:-1])
         lines["space origin"] = vectors[-1]
-        # By convention a named space is in mm.
-        if flat or grid.unit != "mm" or second:
-            lines["space units"] = _quoted([grid.unit] * len(grid.steps) + [second] * timed)
+        lines["space units"] = _quoted([grid.unit] * len(grid.steps) + [second] * timed)
     elif grid.sizes is not None or grid.time:
         sizes = grid.sizes or (float("nan"),) * (array.ndim - vector - timed)
         lines["spacings"] = " ".join(["nan"] * vector + [itk_headers.numbers([*sizes, *[time] * timed])])

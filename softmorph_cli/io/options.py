@@ -118,6 +118,7 @@ class ReadOptions:
             "Read one channel, by number (from 0) or name. (default: all, each by itself)",
             "NAME|N",
             parse=number_or_name,
+            first=True,
         ),
     ] = None
     channel_axis: Annotated[
@@ -326,11 +327,12 @@ class WriteOptions:
             "float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
             "TYPE",
             group=OUTPUT,
+            words=("float32", "uint8", "uint16", "float16"),
         ),
     ] = None
-    force: Annotated[bool, Parameter("Replace files that exist.", flags=("--force", "-f"), group=OUTPUT)] = (
-        False
-    )
+    force: Annotated[
+        bool, Parameter("Replace files that exist.", flags=("--force", "-f"), group=OUTPUT, first=True)
+    ] = False
     pyramid: Annotated[
         bool,
         Parameter(

@@ -12,8 +12,9 @@ import numpy as np
 
 from softmorph_cli.classes import numbered
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import nnunet, select
+from softmorph_cli.io import named_classes, nnunet, select
 from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive
+from softmorph_cli.io.first_image import first_image
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
@@ -76,8 +77,8 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
         )
     whole = raw
     raw, cuts = _cropped(raw, options, name)
-    if file.held is not None:
-        raw = replace(raw, array=file.held)
+    raw = raw if file.held is None else replace(raw, array=file.held)
+    raw = named_classes.applied(raw, path, options)
     wanted = _dtype(options, raw)
     along = select.letter_of(options.channel_axis, file.filed_axes)
     # Sigmoids of logits, and the mask of a label, are no classes.
@@ -191,7 +192,7 @@ def read_image(
         raise InputError(f"{name} holds the output of a network; give the image that the network was given.")
     raw, cuts = _cropped(file.raw, options, name)
     letter = select.letter_of(options.channel_axis, file.filed_axes)
-    raw = select.first_image(raw) if first else _one_channel(raw, options.channel, name, letter)
+    raw = first_image(raw) if first else _one_channel(raw, options.channel, name, letter)
     kind = np.dtype(np.float32)
     _with_mask(replace(options, mask=None), raw, kind, file.raw, cuts, name)
     stored = held(raw.array, raw.array.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 from softmorph_cli.errors import InputError, SoftmorphWarning
 from softmorph_cli.io.content import NOTED_OVERSHOOT, examine, judge, nearest_integers, type_maximum
 from softmorph_cli.io.lazy import Lazy
+from softmorph_cli.io.nature import look
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.raw import Array, Raw
 from softmorph_cli.system.parameters import named
@@ -209,9 +210,10 @@ def _label_mask(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[A
 
 def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
     """Return the error for a label map that does not contain a label; the message lists labels that it contains."""
-    present = [int(value) for value in (examine(array).distinct or ())[:12]]
+    # 0 is the background, and no object.
+    present = [int(value) for value in (examine(array).distinct or ()) if value][:12]
     shown = ", ".join(map(str, present)) or "too many values to list"
-    first = next((one for one in present if one), 1)
+    first = present[0] if present else 1
     return InputError(
         f"{name} has no label {label}; it holds {shown}: choose one of them, such as {named('label', first)}."
     )
@@ -259,11 +261,14 @@ def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None =
     """Return the message on values that are no probabilities: what was found, what is accepted, what to type next."""
     content = examine(raw.array)
     verdict = judge(content, raw)
+    nature = look(raw, content, verdict)
     if divided is not None:
         return (
             f"{name} reaches from {content.low:g} to {content.high:g} after dividing by {divided:g}; "
             f"probabilities lie in [0, 1]: divide by a larger number or add {named('clip', True)}."
         )
+    if nature.kind in ("scores", "distances") and nature.sure:
+        return f"{name} holds {nature.found}; probabilities lie in [0, 1]: give {nature.needs}."
     advice = {
         "labels": f"choose one label with {verdict.option}, or, if they are none, "
         f"name what 1 is stored as with {named('divide_by', round(content.high))}.",

@@ -69,7 +69,7 @@ class ClassMetrics:
         """Return the label, the name, the metrics and the notes of the class as a JSON object."""
         return {
             "label": self.label,
-            "name": self.name,
+            "class": self.name,
             **({"region": list(self.region)} if self.region else {}),
             "metrics": dict(self.values),
             "notes": list(self.notes),
@@ -343,7 +343,9 @@ class Evaluation:
         try:
             return pair.frame.length_of((number, unit))
         except InputError as error:
-            raise InputError(f"{named('tolerance')} {number:g}{unit}: {error}") from error
+            raise InputError(
+                f"{named('tolerance', option='distance-tolerance')} {number:g}{unit}: {error}"
+            ) from error
 
     def _parameters(self, pair: Pair, both: Sequence[Opened]) -> dict[str, Any]:
         finest, unit = pair.frame.finest, pair.frame.suffix

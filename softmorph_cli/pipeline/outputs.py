@@ -37,11 +37,11 @@ class ResultOptions(WriteOptions):
 class OutputOptions(ViewOptions, ResultOptions):
     """The options for writing the result of one file, the paths of further output files, and those of the picture."""
 
-    stats: Annotated[Path | None, Parameter("Write the statistics as JSON.", "PATH.json", group=OUTPUT)] = (
-        None
-    )
+    json_file: Annotated[
+        Path | None, Parameter("Write the JSON object of --json to a file.", "PATH.json", group=OUTPUT)
+    ] = None
     preview: Annotated[
-        Path | None, Parameter("Draw input and result side by side.", PREVIEW, group=PICTURES)
+        Path | None, Parameter("Draw input and result side by side.", PREVIEW, group=PICTURES, first=True)
     ] = None
     standard_error: Annotated[
         Path | None,
@@ -62,5 +62,7 @@ class OutputOptions(ViewOptions, ResultOptions):
     def beside(self) -> list[Path]:
         """The paths of the output files that are written in addition to the result."""
         return [
-            path for path in (self.stats, self.preview, self.standard_error, self.filled) if path is not None
+            path
+            for path in (self.json_file, self.preview, self.standard_error, self.filled)
+            if path is not None
         ]

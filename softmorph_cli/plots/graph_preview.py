@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from softmorph_cli.plots.backdrop import Backdrop
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.coloring import CERTAINTY
+from softmorph_cli.plots.layout import Cell
 from softmorph_cli.plots.options import DEFAULT, ViewOptions
 from softmorph_cli.plots.preview import (
     BLACK,
@@ -21,11 +22,15 @@ from softmorph_cli.plots.preview import (
     size_words,
 )
 from softmorph_cli.plots.scene import Scene
+from softmorph_cli.plots.theme import THEMES
 from softmorph_cli.plots.views import first_index_words
+from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.volume import Volume
 
 LEGEND: Final = 20
+# Largest width and height of a small picture, in pixels.
+THUMBNAIL: Final = (280, 210)
 # Singular and plural of each kind of node.
 NAMES: Final = {
     "end point": ("end point", "end points"),
@@ -89,6 +94,31 @@ def preview_graph(
     steps = None if coloring.name == CERTAINTY else coloring.steps
     draw_color_bar(canvas, coloring.label, coloring.ticks, coloring.colors, steps)
     return canvas
+
+
+def thumbnail(
+    volume: Volume, graph: SkeletonGraph | None, *, theme: Literal["dark", "light"] = "dark"
+) -> bytes:
+    """Return a small PNG of a map, with its skeleton if there is one: the view that shows most of it, without words.
+
+    Args:
+        volume: The map; of several times or channels the first is shown.
+        graph: The graph of the map's skeleton, or None.
+        theme: The colour theme of the picture.
+
+    Raises:
+        InputError: If the graph belongs to an image of another shape.
+    """
+    shape = volume.array.shape[-volume.spatial_dims :]
+    nothing = SkeletonGraph((), (), (), Frame(np.eye(3), np.zeros(3), None), shape)
+    scene = Scene.of(volume, graph or nothing)
+    view = max(scene.views, key=lambda one: one.extent[0] * one.extent[1])
+    height, width = view.extent
+    scale = min(THUMBNAIL[0] / width, THUMBNAIL[1] / height)
+    cell = Cell(0, 0, height=max(8, round(scale * height)), width=max(8, round(scale * width)))
+    canvas = Canvas(cell.width, cell.height, THEMES[theme])
+    scene.draw(canvas, view, cell)
+    return canvas.png()
 
 
 def legend_words(scene: Scene) -> list[tuple[str, str]]:

@@ -120,7 +120,7 @@ def options_and_commands() -> tuple[set[str], set[str]]:
 
     from softmorph_cli.cli.app import app
 
-    options, commands, waiting = {"--help"}, set(), [get_command(app)]
+    options, commands, waiting = {"--help", "--help-all"}, set(), [get_command(app)]
     while waiting:
         one = waiting.pop()
         options |= {name for parameter in one.params for name in (*parameter.opts, *parameter.secondary_opts)}

@@ -43,7 +43,6 @@ ROWS = {
     ": cut out the slice it goes with, such as:": "an image against a stack",
     "softmorph threshold LABELS MASK --label K": "no label in common",
     "to compare it, add --channel": "the background comes last",
-    "is left out (--channel 0 takes it)": "one half and the most probable class",
     "add --resample iso to make them cubic first.": "voxels that are not cubic",
     "where the map fits into memory, softmorph resample makes them": "tiles of voxels that are not cubic",
     "taken as one; add --as ": "a skeleton is taken as one",
@@ -65,7 +64,7 @@ ROWS = {
     "; choose --time 0 to": "a time that is not there",
     "has no axis of time, its axes are": "a time of a map without",
     "; name it with --channel-axis, or leave --channel out.": "a channel of a map without",
-    "; choose --channel 0 to": "a channel that is not there",
+    " has no channel {}; choose --channel": "a channel that is not there",
     "and has no series; leave --series out.": "a series of what has none",
     "and has one resolution only; leave --resolution out.": "a resolution of what has one",
     "names one array of a Zarr store already; leave --resolution out.": "a resolution of one array",
@@ -163,6 +162,10 @@ ROWS = {
     "such as --threshold 0.5": "a threshold at the end of all values",
     "use a smaller --smooth, such as": "a repair wider than the map",
     "in voxels, such as": "a width of a map without a size",
+    ": state it, such as --voxel-size 1mm.": "a grid, and voxels of unknown size",
+    "the unit of its voxel size is unknown: lengths are in": "what info says of an unknown unit",
+    "its header names no unit of length, and mm is taken": "a header without a unit",
+    "in which unit its voxel size is: state it, such as": "a grid, and a unit that is not known",
     "or leave out --method.": "what is measured, and of what",
     "softmorph info FILE looks at a file": "the machine",
     "out of memory: cut out a part with --region.": "a pair that no memory holds",
@@ -189,6 +192,10 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    " times, which are no classes: leave": "walks/test_nnunet_folders.py::test_times_are_no_classes_whatever_they_sum_to",
+    "is of the pictures: add --preview DIR, or leave it out": "cli/test_cli_steps.py::test_pictures_of_a_batch_on_white",
+    "only measures, so that OUT would be a copy of IN": "cli/test_cli_steps.py::test_what_is_advised_where_nothing_changes",
+    "which holds what was measured of a file, is damaged": "cli/test_cli_steps.py::test_a_damaged_file_of_numbers",
     "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
     "too little; give more --steps, or more maps": "cli/test_cli_prior_train.py::test_a_prior_that_learned_too_little_exits_3",
     "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",

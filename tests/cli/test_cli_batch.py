@@ -39,7 +39,9 @@ def test_the_summary(source: Path) -> None:
     break_one(source)
     save(source / "flat.tif", blob(9)[0], spacing=None)
     ended = batch("erode", "--json", code=1)
-    assert json.loads(Path("out/summary.json").read_text()) == ended.json
+    printed = ended.json
+    assert printed.pop("error")["exit_code"] == 1
+    assert json.loads(Path("out/summary.json").read_text()) == printed
     assert counts(ended) == {"done": 7, "failed": 1}
     with Path("out/summary.csv").open(newline="") as stream:
         rows = {row["input"]: row for row in csv.DictReader(stream)}
@@ -226,7 +228,7 @@ def test_recursive_with_a_suffix(source: Path) -> None:
 def test_fail_fast(source: Path) -> None:
     break_one(source, "a.nii.gz")
     ended = batch("erode", "--fail-fast", "--workers", "1", "--json", code=1)
-    assert counts(ended) == {"failed": 1, "not run": 6}
+    assert counts(ended) == {"failed": 1, "not_run": 6}
     assert results() == {}
 
 
@@ -254,7 +256,7 @@ def test_a_radius_below_one_voxel_is_told_and_so_are_other_sizes() -> None:
     ended = batch("dilate:radius=2mm", "--workers", 1)
     assert ended.err.splitlines() == [
         f"warning: in/a.nii.gz: {along.format(5)}",
-        "warning: 2 more files with such a warning (1 with other numbers; the JSON summary lists them): "
+        "warning: 2 more files with this warning (1 with other numbers; the JSON summary lists them): "
         + along.format(5),
     ]
     files = json.loads(Path("out/summary.json").read_text())["files"]
@@ -281,7 +283,7 @@ def test_parts_and_their_summary(source: Path) -> None:
     assert "in/case_0.nii.gz" in Path("out/summary-1-of-3.csv").read_text()
     assert not Path("out/summary.csv").exists()
     ended = batch("erode", "--summarize", "--json", code=1)
-    assert counts(ended) == {"done": 4, "failed": 1, "not run": 2}
+    assert counts(ended) == {"done": 4, "failed": 1, "not_run": 2}
     (source / "broken.nii.gz").unlink()
     save(source / "broken.nii.gz", blob(8))
     # What other parts did counts, however the folder is split.

@@ -197,7 +197,7 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -
 def test_a_run_that_is_done_says_so_when_it_is_resumed() -> None:
     """As after a kill when all outputs were renamed and the scratch folder removed."""
     words = ("skeletonize", "in.ome.zarr", "out.zarr", "--hard", "--memory", "300MB", "--scratch", "scratch")
-    more = ("--stats", "s.json", "--pyramid")
+    more = ("--json-file", "s.json", "--pyramid")
     run(*words, *more)
     before = everything()
     ended = run(*words, *more, "--resume")

@@ -61,7 +61,7 @@ def test_labels_after_a_filter_have_the_values_of_the_dataset() -> None:
         "erode",
         "--renormalize",
         "--argmax",
-        "--stats",
+        "--json-file",
         "s.json",
     )
     found = load("labels.nii.gz")

@@ -54,7 +54,8 @@ def test_it_runs_and_prints_its_columns(
     arms = list(filters_example.TABLES[table].arms)
     for name, row in zip(arms, lines[1:], strict=False):
         assert row.startswith(f"seed 0    {name}")
-    head, _, *rows = lines[-len(arms) - 2 :]
+    begin = lines.index(next(line for line in lines if line.startswith("| minus")))
+    head, _, *rows = lines[begin : begin + 2 + len(arms)]
     assert head == f"| minus {arms[0]} | {titles} | CPU s / 100 steps |"
     assert [row.split(" | ")[0].removeprefix("| ").removesuffix(" (absolute)") for row in rows] == arms
     assert {row.count("|") for row in rows} == {head.count("|")}
@@ -77,7 +78,7 @@ def test_arms_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[1].count("±") == 4
     with pytest.raises(SystemExit):
         filters_example.main(["filters", "--arms", "all"])
-    assert "no arm 'all': use some of 'none', 'clDice" in capsys.readouterr().err
+    assert "no 'all': use some of 'none', 'clDice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -225,6 +226,34 @@ def test_the_table_is_of_paired_differences() -> None:
         "| good | +0.100 ± 0.000 | -1.00 ± 0.00 | 2.0 |",
         "| true masks, filtered (absolute) | 0.950 | 0.25 | 0.0 |",
     ]
+
+
+def test_two_arms_are_compared_seed_by_seed() -> None:
+    measures = (filters_example.Measure("", "Dice"), filters_example.Measure("", "b0 error", 2))
+    rows = {
+        "through": [(0.75, 3.0, 1.0), (0.5, 2.0, 1.0)],
+        "none": [(0.0, 0.0, 0.0), (0.0, 0.0, 0.0)],
+        "after": [(0.5, 3.0, 1.0), (0.375, 3.0, 1.0)],
+    }
+    assert filters_example.paired(rows, measures, "through", "after") == [
+        "| minus after | Dice | b0 error |",
+        "|---|---|---|",
+        # Differences 0.25 and 0.125, 0 and -1: half of their distance times Student's 12.706.
+        "| through | +0.188 ± 0.794 | -0.50 ± 6.35 |",
+        "| seeds above, of 2 | 2 | 0 |",
+    ]
+
+
+@pytest.mark.usefixtures("small")
+def test_last_layers_are_compared_with_the_same_filters_afterwards(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ["last layers, minmax", "none, filtered afterwards"]
+    filters_example.main(["filters", "--seeds", "2", "--steps", "1", "--arms", *names])
+    head, _, row, above = capsys.readouterr().out.splitlines()[-4:]
+    assert head == f"| minus {names[1]} | Dice | clDice | b0 error | b1 error |"
+    assert row.startswith(f"| {names[0]} | ")
+    assert above.startswith("| seeds above, of 2 | ")
 
 
 def test_a_trend_is_told_where_its_interval_excludes_zero() -> None:

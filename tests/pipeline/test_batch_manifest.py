@@ -321,7 +321,7 @@ def test_a_summary_that_cannot_be_written_is_refused_before_the_work(
     (tmp_path / "out" / "summary.csv").unlink()
     make(tmp_path / "out" / "summary.csv")
     (tmp_path / "out" / "a.npy").unlink()
-    with pytest.raises(FileError, match="the summary takes its name; rename it"):
+    with pytest.raises(FileError, match="the batch takes its name; rename it"):
         carry_out(replace(given, resume=True, force=force), Silent(), _here)
     assert not (tmp_path / "out" / "a.npy").exists()
 

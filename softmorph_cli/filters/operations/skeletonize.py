@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
@@ -46,6 +46,12 @@ def _only_iso(name: str, value: str) -> None:
         raise UsageError(f"{named(name)} {value}: only iso is known.")
 
 
+def _presets() -> Iterable[str]:
+    from softmorph_cli.filters.skeleton import PRESETS
+
+    return PRESETS
+
+
 @dataclass(frozen=True, kw_only=True)
 class Skeleton(SoftFilter):
     """Soft skeleton; by default with method "nested", a centreline at each of its levels.
@@ -78,7 +84,10 @@ class Skeleton(SoftFilter):
         ),
     ] = None
     hard: Annotated[
-        bool, Parameter("Write the exact binary centreline of p > --threshold instead, as uint8 0 and 1.")
+        bool,
+        Parameter(
+            "Write the exact binary centreline of p > --threshold instead, as uint8 0 and 1.", first=True
+        ),
     ] = False
     threshold: Annotated[
         float | None,
@@ -86,10 +95,12 @@ class Skeleton(SoftFilter):
             "Probability above which --hard counts a voxel as foreground. (default: 0.5)",
             "P",
             check=below_one,
+            first=True,
         ),
     ] = None
     preset: Annotated[
-        str | None, Parameter("A paper's settings: softmorph-2d, softmorph-3d or cldice.", "NAME")
+        str | None,
+        Parameter("A paper's settings: softmorph-2d, softmorph-3d or cldice.", "NAME", words=_presets),
     ] = None
     resample: Annotated[
         str | None,

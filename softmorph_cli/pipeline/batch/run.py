@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
-from softmorph_cli.pipeline.batch import earlier_versions, lock, manifest, plan, stale_temporaries, summary
+from softmorph_cli.pipeline.batch import (
+    earlier_versions,
+    lock,
+    manifest,
+    measured_files,
+    plan,
+    stale_temporaries,
+    summary,
+    tables,
+    together,
+)
 from softmorph_cli.pipeline.batch.engine import Engine, WorkerStatus
 from softmorph_cli.pipeline.batch.manifest import BEGUN, DONE, FAILED, BatchManifest, Record
 from softmorph_cli.pipeline.batch.plan import FileJob, FileSelection
@@ -20,7 +30,6 @@ from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.system.files import check_writable
 
 NEW, REDO, SKIP = "new", "redo", "skip"
-_NOT_RUN: Final = "not run"
 # Complete results that `--resume` alone does not replace.
 _KEPT_WITHOUT_FORCE: Final = {
     manifest.OTHER_PARAMETERS: "made with other parameters",
@@ -41,6 +50,8 @@ class BatchRequest:
         workers: Number of files that are processed at once; None if the user has not chosen it.
         parts: Number of parts that the files are split into, which separate commands process.
         part: Index of the part that this batch processes, from 0.
+        previews: Folder for a picture of each file; None for no pictures.
+        report: The page of all files; None for no page.
     """
 
     selection: FileSelection
@@ -51,11 +62,34 @@ class BatchRequest:
     workers: int | None = None
     parts: int = 1
     part: int = 0
+    previews: Path | None = None
+    report: Path | None = None
 
     @property
     def tag(self) -> str:
         """Text such as "-0-of-3", which file names contain to identify the part of a batch; "" for a single part."""
         return manifest.tag(self.parts, self.part)
+
+    @property
+    def tables(self) -> dict[str, Path]:
+        """The tables of what the steps measure of all files: the path by the name."""
+        names = measured_files.table_names(self.recipe.filters).values()
+        return tables.paths(self.selection.target, names, self.tag)
+
+    def preview_of(self, job: FileJob) -> Path | None:
+        """Return the picture of a file; its name is that of the result, with .png after it."""
+        if self.previews is None:
+            return None
+        below = job.target.relative_to(self.selection.target)
+        return self.previews / below.with_name(f"{below.name}.png")
+
+    def kept_of(self, job: FileJob) -> Path | None:
+        """Return the file that keeps what is measured of a file; None if nothing is."""
+        return measured_files.path_of(self.selection.target, job.name) if self.recipe.keeps else None
+
+    def beside(self, job: FileJob) -> list[Path]:
+        """Return the files that are written beside the result of a file."""
+        return [path for path in (self.preview_of(job), self.kept_of(job)) if path is not None]
 
 
 @dataclass(frozen=True)
@@ -151,6 +185,7 @@ def decide(batch: BatchRequest, jobs: Sequence[FileJob]) -> list[PlannedFile]:
         own = below in ours
         if batch.resume and record is not None and record.target == below:
             why = manifest.unchanged(record, job.source, job.target, fingerprints, _reference(batch, job))
+            why = why or _beside_missing(batch, job)
             items.append(PlannedFile(job, SKIP if why is None else REDO, why or "done already", record, own))
             continue
         if not job.target.exists():
@@ -162,6 +197,14 @@ def decide(batch: BatchRequest, jobs: Sequence[FileJob]) -> list[PlannedFile]:
     if not batch.force:
         _refuse_existing(batch, items)
     return items
+
+
+def _beside_missing(batch: BatchRequest, job: FileJob) -> str | None:
+    """Return why a file whose result is up to date is processed again for what is beside the result; None if not."""
+    preview, kept = batch.preview_of(job), batch.kept_of(job)
+    if preview is not None and not preview.exists():
+        return "picture missing"
+    return "not measured" if kept is not None and not measured_files.is_current(kept, batch.recipe) else None
 
 
 def _lost(
@@ -188,13 +231,16 @@ def _lost(
 def _check_summary(batch: BatchRequest, *, ours: bool) -> None:
     """Raise an error if the summary could not be written; `ours` tells that a batch has used the folder before."""
     folder = batch.selection.target
-    for path in summary.paths(folder, batch.tag) if folder.is_dir() else ():
+    made = (*summary.paths(folder, batch.tag), *batch.tables.values())
+    if batch.report is not None:
+        check_writable(batch.report, force=batch.force or batch.resume)
+    for path in made if folder.is_dir() else ():
         if path.is_symlink():
             if not batch.force:
                 raise FileError(f"{path} is a symbolic link, which is not followed here; remove it.")
         elif path.exists() and not path.is_file():
             raise FileError(
-                f"{path} is no file, and the summary takes its name; rename it, or choose another output folder."
+                f"{path} is no file, and the batch takes its name; rename it, or choose another output folder."
             )
         else:
             check_writable(path, force=batch.force or ours)
@@ -267,8 +313,9 @@ def carry_out(batch: BatchRequest, watcher: Watcher, engine: MakeEngine = choose
     with lock.held(folder, batch.tag):
         items = decide(batch, jobs)
         todo = [item for item in items if item.action != SKIP]
-        others_targets = [job.target for job in others]
-        stale_temporaries.clear([item.job.target for item in todo], others_targets)
+        others_targets = [path for job in others for path in (job.target, *batch.beside(job))]
+        own_targets = [path for item in todo for path in (item.job.target, *batch.beside(item.job))]
+        stale_temporaries.clear(own_targets, others_targets)
         entries = {item.job.name: _begun(item) for item in items}
         if todo:
             chosen, note = engine([item.job for item in todo], batch.recipe, batch.workers)
@@ -283,9 +330,11 @@ def carry_out(batch: BatchRequest, watcher: Watcher, engine: MakeEngine = choose
                 with BatchManifest(path, batch.recipe.parameters) as lines:
                     _do(batch, todo, chosen, lines, watcher, entries)
             finally:
-                stale_temporaries.clear([item.job.target for item in todo], others_targets)
+                stale_temporaries.clear(own_targets, others_targets)
         done = summary.BatchSummary(batch.recipe.parameters, list(entries.values()))
         summary.save(done, folder, batch.tag)
+        if batch.recipe.keeps:
+            together.put(batch, entries)
     return done
 
 
@@ -294,7 +343,7 @@ def _begun(item: PlannedFile) -> summary.FileEntry:
     return summary.FileEntry(
         input=str(item.job.source),
         output=str(item.job.target),
-        status="skipped" if item.action == SKIP else _NOT_RUN,
+        status="skipped" if item.action == SKIP else summary.NOT_RUN,
         row=before,
     )
 
@@ -349,7 +398,11 @@ def _do(
             if failed and batch.fail_fast:
                 return
             job = item.job
-            task = FileTask(job.name, job.source, job.target, batch.recipe, batch.force or item.ours)
+            task = FileTask(
+                *(job.name, job.source, job.target, batch.recipe, batch.force or item.ours),
+                kept=batch.kept_of(job),
+                preview=batch.preview_of(job),
+            )
             if not task.force and _is_there(job.target):
                 # Created while the batch ran, by something else.
                 ended(Outcome(task, error=f"{job.target} exists already; add --force to replace it."))
@@ -365,34 +418,3 @@ def _do(
     with closing(engine.outcomes(tasks(), watcher.sign)) as outcomes:
         for outcome in outcomes:
             ended(outcome)
-
-
-def summarize(batch: BatchRequest) -> summary.BatchSummary:
-    """Merge the manifests of all parts of a batch, write the summary of the whole batch, and return it.
-
-    Raises:
-        FileError: If the output folder contains no manifest.
-        UsageError: If a single part of the batch is requested.
-    """
-    folder = batch.selection.target
-    if batch.parts > 1:
-        raise UsageError("--summarize merges all parts: leave out --num-parts and --part-id.")
-    records, _ = manifest.known(folder)
-    if not records:
-        raise FileError(f"{folder} holds no manifest of a batch; run the batch, or name its output folder.")
-    entries = {
-        name: summary.FileEntry(
-            input=str(batch.selection.source / name),
-            output=str(folder / record.target),
-            status={DONE: "done", FAILED: "failed"}.get(record.state, "not finished"),
-            row=record.row,
-        )
-        for name, record in records.items()
-    }
-    if batch.selection.source.is_dir():
-        for job in plan.jobs(batch.selection, None):
-            entries.setdefault(job.name, summary.FileEntry(str(job.source), str(job.target), _NOT_RUN, {}))
-    parameters = batch.recipe.parameters if batch.recipe.filters else {}
-    done = summary.BatchSummary(parameters, [entries[name] for name in sorted(entries)])
-    summary.save(done, folder, "")
-    return done

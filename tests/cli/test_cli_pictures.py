@@ -54,7 +54,7 @@ def test_every_command_with_a_preview_has_the_same_options_in_one_panel() -> Non
         if ("preview" in options and "report" not in options) or name == "inspect":
             found.append(name)
             assert common <= options.keys(), name
-            panels = {getattr(options[one], "rich_help_panel", None) for one in {*common, "preview"}}
+            panels = {getattr(options[one], "rich_help_panel", None) for one in common}
             assert panels == {"Pictures"}, name
 
     visit("", get_command(app))
@@ -140,6 +140,9 @@ def test_what_goes_with_no_picture_is_refused_before_anything_is_written() -> No
     message = refused("inspect", "map.nii.gz", "--preview", "p.png", "--background", "small.nii.gz")
     assert "6 × 12 × 20" in message
     assert "6 × 16 × 20" in message
+    Path("in").mkdir()
+    save("in/one.nii.gz", tree())
+    assert "--light goes with one file" in refused("inspect", "in", "--light", code=2)
     assert "--color is of the picture" in refused("inspect", "map.nii.gz", "--color", "radius", code=2)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -11,11 +12,14 @@ import typer
 from softmorph_cli.cli import answer, common, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
+from softmorph_cli.cli.command import typed_words
+from softmorph_cli.cli.inspect_cohort import check_page
 from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import PICTURES, PictureOptions
 from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import message, printable
@@ -63,6 +67,51 @@ class Files:
             first=True,
         ),
     ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(PictureOptions):
+    """The options of `softmorph batch` for pictures of the files, and the page of them all."""
+
+    preview: Annotated[
+        Path | None,
+        Parameter(
+            "Folder for a picture of each file, input and result; created if missing.", "DIR", group=PICTURES
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        Parameter(
+            "One page of all files: a table, distributions, a small picture of each, failures; of a batch in parts it "
+            "is written with --summarize.",
+            "PATH.html",
+            group=PICTURES,
+            first=True,
+        ),
+    ] = None
+
+    def check(self, source: Path, steps: Sequence[Filter]) -> None:
+        """Refuse names that are wrong, and tables of single files."""
+        from softmorph_cli.pipeline.steps.measuring import Measuring
+
+        if self.preview is None and (given := self.given):
+            raise UsageError(f"--{given[0]} is of the pictures: add --preview DIR, or leave it out.")
+        if self.report is not None:
+            check_page(self.report)
+        if self.preview is not None and source.resolve() in (
+            self.preview.resolve(),
+            *self.preview.resolve().parents,
+        ):
+            raise UsageError(
+                f"--preview {self.preview} lies in {source}, and pictures become inputs; name a folder outside it."
+            )
+        for step in steps:
+            if isinstance(step, Measuring) and step.outputs:
+                (path, *_) = step.outputs.values()
+                raise UsageError(
+                    f"step {step.operation}: {path} is a table of one file, and a batch writes the tables of all files "
+                    f"into OUT_DIR as {', '.join(f'{name}.csv' for name in step.table_names())}: leave {path} out."
+                )
 
 
 @dataclass(frozen=True)
@@ -127,6 +176,7 @@ def batch(
     *,
     pipeline: Pipeline = None,
     files: Files,
+    pictures: Pictures,
     running: Running,
     reading: ReadOptions,
     settings: Settings,
@@ -136,11 +186,25 @@ def batch(
 ) -> None:
     """Run the steps of a chain on every file of a folder, several at once; one that fails stops no other.
 
+    Steps inspect and stats measure the map between two steps; their tables of all files, branches.csv, cases.csv,
+    components.csv and stats.csv, are written into OUT_DIR at the end.
+
     The exit status is 1 if any file failed, 3 if all results are there and some are poorer than requested. After an
     interruption the same command with --resume goes on.
     """
     chosen = chosen_steps(steps, pipeline, settings)
+    pictures.check(source, chosen)
     order = _order(source, target, chosen, pipeline, files, running, reading, settings, results)
+    order = replace(
+        order,
+        previews=pictures.preview,
+        report=pictures.report,
+        recipe=replace(
+            order.recipe,
+            thumbnails=pictures.report is not None,
+            writing=replace(order.recipe.writing, light=pictures.light, dpi=pictures.dpi),
+        ),
+    )
     where = machines.where(running.workers)
     wanted = answer.Wanted(results.json, json_file, results.force)
     if json_file is not None:
@@ -148,7 +212,8 @@ def batch(
     if running.dry_run:
         _print_plan(order, results, wanted)
         return
-    from softmorph_cli.pipeline.batch.run import carry_out, summarize
+    from softmorph_cli.pipeline.batch.run import carry_out
+    from softmorph_cli.pipeline.batch.together import summarize
 
     if running.summarize:
         summary = summarize(order)
@@ -210,6 +275,7 @@ def _order(
         workers=running.workers,
         parts=running.num_parts if running.num_parts is not None else 1,
         part=running.part_id or 0,
+        words=typed_words(),
     )
 
 
@@ -252,6 +318,10 @@ def _report(summary: BatchSummary, order: BatchRequest) -> None:
 
     table, _ = paths(order.selection.target, order.tag)
     footer = f"a row for each file: {table}"
+    if written := [path.name for path in order.tables.values() if path.exists()]:
+        footer += f"; tables: {', '.join(written)}"
+    if order.report is not None and order.parts == 1:
+        footer += f"; page: {order.report}"
     report.table(f"batch → {order.selection.target}", ("", "files"), lines, err=False, footer=footer)
     for entry in summary.bad:
         if entry.error is not None:

@@ -55,7 +55,11 @@ def chain(
     settings: Settings,
     writing: Completing,
 ) -> None:
-    """Run several steps in memory: one read, one write, statistics of every step."""
+    """Run several steps in memory: one read, one write, statistics of every step.
+
+    Steps inspect and stats measure the map between two steps: inspect:csv=branches.csv, stats:csv=stats.csv. A step
+    repair takes the options of softmorph topology repair.
+    """
     from softmorph_cli.pipeline.chain import check
 
     chosen = chosen_steps(steps, pipeline, settings)

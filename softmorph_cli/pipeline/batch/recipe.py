@@ -35,6 +35,7 @@ class Recipe:
         pipeline: The TOML file that contains the steps; None if the steps were typed on the command line.
         reading: Options for reading files.
         writing: Options for writing results, except `force`, which is set for each file.
+        thumbnails: Whether small pictures of the results are kept, for a page of all files.
     """
 
     filters: tuple[Filter, ...]
@@ -42,6 +43,12 @@ class Recipe:
     pipeline: Path | None = None
     reading: ReadOptions = DEFAULT
     writing: OutputOptions = _DEFAULT_OUTPUTS
+    thumbnails: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether something is kept of each file beside its result: what was measured, or small pictures."""
+        return self.thumbnails or bool(self.measured)
 
     def on_threads(self, threads: int) -> Recipe:
         """Return a copy of the recipe whose filters use the given number of threads."""

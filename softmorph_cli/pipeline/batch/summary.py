@@ -36,6 +36,7 @@ COLUMNS: Final = (
     "warning_texts",
 )
 GOOD: Final = ("done", "skipped")
+NOT_RUN: Final = "not run"
 _JSON: Final = re.compile(r"summary(-\d+-of-\d+)?\.json")
 
 

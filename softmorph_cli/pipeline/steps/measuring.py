@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.system.files import replacing
-from softmorph_cli.system.parameters import declared
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -88,11 +87,9 @@ class Measuring(Filter):
         return {}
 
     @property
-    def for_any_file(self) -> Measuring:
-        """The same step without the files of its tables."""
-        return replace(
-            self, **{name: None for name in declared(type(self)) if isinstance(getattr(self, name), Path)}
-        )
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as in documents, without the files of tables."""
+        return {name: value for name, value in super().parameters.items() if not isinstance(value, Path)}
 
     @classmethod
     def table_names(cls) -> tuple[str, ...]:

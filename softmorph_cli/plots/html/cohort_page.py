@@ -16,7 +16,7 @@ from softmorph_cli.plots.html.boxes import BoxChart, box_chart
 from softmorph_cli.plots.html.histogram import Chart, histogram
 from softmorph_cli.plots.html.rendering import Card, Picture, embedded, rendered
 from softmorph_cli.plots.html.tables import SHOWN, Column, HtmlTable, decimals_of, figures, number
-from softmorph_cli.system.units import sign
+from softmorph_cli.system.units import MILLIMETRES, sign
 
 Values = npt.NDArray[np.float64]
 
@@ -29,6 +29,11 @@ _COUNTS: Final = {
     "junctions": "Junctions",
     "branches": "Branches",
 }
+_SIZES: Final = {
+    **{f"volume_{unit}3": f"{unit}^3" for unit in MILLIMETRES},
+    **{f"area_{unit}2": f"{unit}^2" for unit in MILLIMETRES},
+    "voxels": "voxels",
+}
 _FIGURES: Final = {
     "length_{u}": "Length ({unit})",
     "longest_branch_{u}": "Longest branch ({unit})",
@@ -37,8 +42,11 @@ _FIGURES: Final = {
     "radius_max_{u}": "Radius, max ({unit})",
     "tortuosity_mean": "Tortuosity, mean",
     "certainty_mean": "Certainty, mean",
-    "expected_volume_before": "Expected volume before",
-    "expected_volume_after": "Expected volume after",
+    **{
+        f"expected_{kind}_{when}": f"Expected {kind.partition('_')[0]} {when} ({sign(unit)})"
+        for kind, unit in _SIZES.items()
+        for when in ("before", "after")
+    },
 }
 _OTHER_COUNTS: Final = {
     "strahler_max": "Strahler order, largest",

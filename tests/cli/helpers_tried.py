@@ -145,6 +145,8 @@ ROWS = {
     "with --glob, or give the results another name with --suffix": "two inputs and one output",
     "give PRED and REF": "nothing to compare",
     "names no file: --json prints": "statistics on the terminal",
+    "-n is --iterations in other commands": "a dry run in the letter of an earlier version",
+    "-r is --radius in other commands": "folders in the letter of an earlier version",
     "explain says what each metric is": "a table of one pair",
     "--csv has every pair": "a table of pairs",
     "leave out --strict to compare": "a file without a partner",

@@ -32,10 +32,10 @@ from softmorph_cli.io.git_pointers import check_fetched
 from softmorph_cli.io.named_classes import NamedClasses as NamedClasses
 from softmorph_cli.io.named_classes import Network
 from softmorph_cli.io.named_classes import classes as classes
-from softmorph_cli.io.named_classes import find as find
 from softmorph_cli.io.named_classes import keep as keep
 from softmorph_cli.io.named_classes import known_labels as known_labels
 from softmorph_cli.io.named_classes import labelled as labelled
+from softmorph_cli.io.named_classes import of_volume as of_volume
 from softmorph_cli.io.named_classes import statement as statement
 from softmorph_cli.io.nnunet_labels import check_labels, paint
 from softmorph_cli.io.nnunet_metadata import (

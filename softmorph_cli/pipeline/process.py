@@ -142,7 +142,11 @@ def process(
             outputs.refuse_views("the picture of interpolate, which shows slices, has none")
         backdrop = settle(outputs, original, reading, str(source))
     read_seconds = time.perf_counter() - started
-    told = (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target))
+    told = (
+        *original.notes,
+        *exclusive.class_notes(original),
+        *describe.over_input(source, target, original.source),
+    )
     for message in told:
         tell(message)
 

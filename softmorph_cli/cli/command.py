@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -26,6 +27,8 @@ from softmorph_cli.system.interruption import ending_signals, send
 from softmorph_cli.system.parameters import Declared, declared, named_as_options
 
 INTERRUPTED = 130
+# The command line, from "softmorph" on.
+_WORDS: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +74,7 @@ class _Command(HelpCommand):
                 args, notes = earlier_spellings.current(name, args)
                 for message in notes if not {"-q", "--quiet"} & set(args) else ():
                     note(message)
+            _WORDS.set((*ctx.command_path.split(), *args))
             return super().parse_args(ctx, args)
         except UsageError as error:
             complain(str(error))
@@ -109,6 +113,11 @@ def _answer_wrong_usage(name: str, words: Sequence[str], error: Exception) -> No
     # Typer's errors have classes of their own in some of its versions, and those of Click in others.
     if "--json" in words and hasattr(error, "format_message"):
         answer.wrong_usage(name, error.format_message(), getattr(error, "exit_code", 2))
+
+
+def typed_words() -> tuple[str, ...]:
+    """Return the words of the running command line, from "softmorph" on, for messages that advise a changed one."""
+    return _WORDS.get()
 
 
 def add(

@@ -19,7 +19,7 @@ from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.io import documents
-from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.io.options import WriteOptions, number_or_name
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics import evaluation
@@ -85,7 +85,7 @@ def evaluate(
     _check_outputs(prediction, reference, opening, output, folder=all(folders))
     order = order_of(
         None if selection.metrics is None else [name.strip() for name in selection.metrics.split(",")],
-        selection.label,
+        [number_or_name(label) for label in selection.label or ()],
         reading=opening,
         strict=not any(folders),
         error_map=output.error_map is not None,

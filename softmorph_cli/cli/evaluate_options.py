@@ -26,10 +26,10 @@ class Selection:
     panel: ClassVar = "What is compared"
 
     label: Annotated[
-        list[int] | None,
+        list[str] | None,
         Parameter(
-            "Compare only label K, or the channel of class K; may be repeated. (default: all but 0)",
-            "K",
+            "Compare only label K, or the channel of class K, by number or name; may be repeated. (default: all but 0)",
+            "NAME|K",
         ),
     ] = None
     metrics: Annotated[

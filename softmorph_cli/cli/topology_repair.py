@@ -56,7 +56,6 @@ def repair(
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
     mask_options, nearest = mask_options.at_level(volume)
-    notes = [*volume.notes, *nearest]
     backdrop = None
     if output.preview is not None:
         from softmorph_cli.plots.preview import settle
@@ -68,6 +67,7 @@ def repair(
     from softmorph_cli.pipeline.steps.repair_job import job_of
     from softmorph_cli.topology.prior import Prior
 
+    notes = [*volume.notes, *nearest, *describe.over_input(source, target, volume.source)]
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()

@@ -78,6 +78,7 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
     whole = raw
     raw, cuts = _cropped(raw, options, name)
     raw = raw if file.held is None else replace(raw, array=file.held)
+    options = named_classes.with_number(options, raw, path)
     raw = named_classes.applied(raw, path, options)
     wanted = _dtype(options, raw)
     along = select.letter_of(options.channel_axis, file.filed_axes)
@@ -349,6 +350,7 @@ def _volume(
                         dropped,
                         exclusive,
                         raw.time_step,
+                        raw.label_names,
                     )
                 ),
                 raw.provenance,
@@ -441,8 +443,5 @@ def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | Non
 
 
 def _dtype(options: ReadOptions, raw: Raw) -> np.dtype[Any]:
-    if options.dtype is not None:
-        return np.dtype(options.dtype)
-    return np.dtype(
-        np.float64 if raw.format == "npy" and raw.dtype.endswith(("float64", "f8")) else np.float32
-    )
+    wide = raw.format == "npy" and raw.dtype.endswith(("float64", "f8"))
+    return np.dtype(options.dtype or (np.float64 if wide else np.float32))

@@ -15,7 +15,7 @@ from softmorph_cli.io.documents import timed
 from softmorph_cli.pipeline.result_files import default_type
 from softmorph_cli.pipeline.steps.measuring import Measured, Measuring
 from softmorph_cli.system.units import COUNTED
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import Source, Volume
 
 if TYPE_CHECKING:
     from softmorph_cli.tiled import TilePlan
@@ -114,10 +114,19 @@ def provenance(
     }
 
 
-def over_input(source: Path, target: Path) -> list[str]:
-    """Return a note if the result replaces the map that is read; another hard link of that file remains."""
-    same = target.exists() and target.resolve() == source.resolve()
-    return [f"{target} is IN as well: the map that is read is replaced by its result."] if same else []
+def over_input(source: Path, target: Path, origin: Source | None) -> list[str]:
+    """Return a note if the result replaces the map that is read; another hard link of that file remains.
+
+    Args:
+        source: The file that is read.
+        target: The file that is written.
+        origin: What was read; its provenance says whether the map is a result already.
+    """
+    if not target.exists() or target.resolve() != source.resolve():
+        return []
+    command = (origin.provenance if origin else {}).get("command")
+    again = f" It is a result already, of {command}, and is filtered once more." if command else ""
+    return [f"{target} is IN as well: the map that is read is replaced by its result.{again}"]
 
 
 def words(steps: Sequence[Filter], missing: Sequence[int] = ()) -> str:

@@ -134,7 +134,7 @@ class TiledProcess:
         started = time.perf_counter()
         with self._prepared() as ready:
             about_classes = ready.blocks.class_notes(slab_voxels(self.memory)) if self.step.cuts else ()
-            replaced = describe.over_input(self.source, self.target)
+            replaced = describe.over_input(self.source, self.target, ready.blocks.source)
             for message in (*ready.blocks.notes, *about_classes, *replaced):
                 self.tell(message)
             read_seconds = time.perf_counter() - started

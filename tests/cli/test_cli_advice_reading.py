@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def unitless() -> None:
 def pyramid() -> None:
     np.save("map.npy", soft(shape=(8, 300, 300)))
     run("erode", "map.npy", "map.zarr", "--pyramid")
+
+
+def named_labels() -> None:
+    save("map.nii.gz", labels())
+    names = {"background": 0, "left lung": 1, "right lung": 2, "airway": 3}
+    Path("dataset.json").write_text(json.dumps({"labels": names, "file_ending": ".nii.gz"}))
 
 
 def datasets() -> None:
@@ -128,6 +135,19 @@ TABLE = {
     ),
     "a label that is not there": Row(
         lambda: save("map.nii.gz", labels()), "stats map.nii.gz --label 9", ("--label 1",)
+    ),
+    "a name of labels without names": Row(
+        lambda: save("map.nii.gz", labels()),
+        "stats map.nii.gz --label airway",
+        ("--label 1",),
+        "--label airway",
+        mentions=("--label",),
+    ),
+    "a name that no label has": Row(
+        named_labels, "stats map.nii.gz --label airways", ("--label 'left lung'",), "--label airways"
+    ),
+    "a label of classes in channels": Row(
+        network, "stats case.npz --label vein", ("--channel vein",), "--label vein"
     ),
     "a label of what has none": Row(
         lambda: save("map.nii.gz", soft()), "stats map.nii.gz --label 1", ("leave --label out",), "--label 1"

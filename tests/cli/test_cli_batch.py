@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -105,9 +107,18 @@ def test_resume_redoes_exactly_what_is_missing_or_changed(source: Path) -> None:
     # Other parameters: all of them, but not unasked.
     before = everything(Path("out"))
     sentence = complaint(batch("erode", "--method", "product", "--resume", code=1).err)
-    assert "6 results were made with other parameters; add --force beside --resume" in sentence
+    assert "6 results were made with other parameters (method of erode was minmax and is product)" in sentence
     assert everything(Path("out")) == before
-    assert counts(batch("erode", "--method", "product", "--resume", "--force", "--json")) == {"done": 6}
+    # What is advised keeps what is there, or replaces it.
+    advised = re.fullmatch(
+        r".*\. To keep what is there: (softmorph .*); to replace it: (softmorph .*)", sentence
+    )
+    assert advised is not None
+    keep, redo = (shlex.split(one)[1:] for one in advised.groups())
+    run(*keep)
+    assert {path.name for path in Path("out-2").glob("*.nii.gz")} == set(GOOD)
+    assert everything(Path("out")) == before
+    assert counts(run(*redo, "--json")) == {"done": 6}
     # The same ones, said otherwise: none.
     assert counts(batch("erode:method=product", "--resume", "--json")) == {"skipped": 6}
     assert counts(batch("erode:method=product", "--resume", "--threads", "2", "--json")) == {"skipped": 6}

@@ -22,8 +22,7 @@ SUFFICIENT: Final = 0.999
 
 def numbered(names: Sequence[str] | None, count: int) -> tuple[int, ...]:
     """Return the labels of `count` classes: 0 for the background (found by name, else the first), then 1, 2, ..."""
-    called = _called(names)
-    background = called[0] if len(called) == 1 else 0
+    background = named_background(names) or 0
     return tuple(0 if k == background else k + (k < background) for k in range(count))
 
 
@@ -61,10 +60,20 @@ def background(maps: npt.NDArray[Any], names: Sequence[str] | None) -> int | Non
     1
     >>> background(np.array([[0.25, 0.0], [0.25, 0.5]]), ("artery", "vein"))
     """
-    called = _called(names)
-    if len(called) == 1:
-        return called[0]
+    called = named_background(names)
+    if called is not None:
+        return called
     return 0 if complete(maps) else None
+
+
+def named_background(names: Sequence[str] | None) -> int | None:
+    """Return the index of the one channel that has the name of a background; None if there is none.
+
+    >>> named_background(("Background", "artery")), named_background(None)
+    (0, None)
+    """
+    called = _called(names)
+    return called[0] if len(called) == 1 else None
 
 
 def _called(names: Sequence[str] | None) -> list[int]:

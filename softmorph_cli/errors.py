@@ -4,6 +4,48 @@ A message is one sentence for the user: which file or option, what was found, wh
 public functions raise them, too, so a script can catch `SoftmorphError`.
 """
 
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Status(NamedTuple):
+    """The meaning of an exit status of the command line.
+
+    Attributes:
+        kind: One word, which is the field `error.kind` of a JSON document.
+        meaning: What it says of the run.
+    """
+
+    kind: str
+    meaning: str
+
+
+STATUSES: Final = {
+    0: Status("done", "All that was asked for is done."),
+    1: Status(
+        "failed",
+        "A file is missing, damaged or unsuitable, or could not be written; of several files at least one failed.",
+    ),
+    2: Status("usage", "The command line is wrong whatever the files hold; nothing was done."),
+    3: Status(
+        "not-reached",
+        "All results are written, and a goal that was asked for is not met: the Betti numbers of topology repair, the "
+        "fit of a prior.",
+    ),
+    130: Status(
+        "interrupted", "Interrupted by Ctrl-C; files that were not finished are as they were before."
+    ),
+    143: Status(
+        "terminated", "Ended by SIGTERM, as by a cluster; files that were not finished are as before."
+    ),
+}
+
+
+def status_of(code: int) -> Status:
+    """Return the meaning of an exit status; 128 + N is the end by signal N."""
+    return STATUSES.get(code) or STATUSES[143 if code > 128 else 1]
+
 
 class SoftmorphError(Exception):
     """Base class of all errors; the message is meant for the user."""

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from softmorph_cli import __version__
+from softmorph_cli.cli import completing
 from softmorph_cli.cli.batch import batch
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.chain import chain
-from softmorph_cli.cli.command import add
+from softmorph_cli.cli.command import Group, add
 from softmorph_cli.cli.evaluate import evaluate
 from softmorph_cli.cli.filters import command_of
+from softmorph_cli.cli.help_screens import FILTERS, FOLDERS, MACHINE, MEASURE, SLICES, TOPOLOGY
 from softmorph_cli.cli.info import info
 from softmorph_cli.cli.inspect import inspect
 from softmorph_cli.cli.prior import prior
@@ -23,8 +25,10 @@ from softmorph_cli.cli.stats import stats
 from softmorph_cli.cli.topology import topology
 from softmorph_cli.filters.operations import OPERATIONS
 
+completing.join_words()
 app = typer.Typer(
     name="softmorph",
+    cls=Group,
     help="Soft morphology and skeletons for predicted probability maps of vessels, airways, neurons, roads.",
     no_args_is_help=True,
     # Boxes and colours on a terminal, plain lines in a file or a pipe.
@@ -33,6 +37,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
+# The heading of each command that is no filter.
+_HEADINGS = {
+    **dict.fromkeys(("chain", "batch"), FOLDERS),
+    **dict.fromkeys(("info", "inspect", "stats", "evaluate"), MEASURE),
+    "interpolate": SLICES,
+    "bench": MACHINE,
+}
 # Name, function, two examples.
 _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
     (
@@ -77,11 +88,12 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 )
 
 for _operation in OPERATIONS.values():
-    add(app, _operation.operation, command_of(_operation), *_operation.examples)
+    _heading = _HEADINGS.get(_operation.operation, FILTERS)
+    add(app, _operation.operation, command_of(_operation), *_operation.examples, panel=_heading)
 for _command in _COMMANDS:
-    add(app, *_command)
-app.add_typer(topology, name="topology")
-app.add_typer(prior, name="prior")
+    add(app, *_command, panel=_HEADINGS.get(_command[0], FILTERS))
+app.add_typer(topology, name="topology", rich_help_panel=TOPOLOGY)
+app.add_typer(prior, name="prior", rich_help_panel=SLICES)
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from softmorph_cli.cli import report
+from softmorph_cli.cli import answer, common, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
+from softmorph_cli.cli.command import typed_words
+from softmorph_cli.cli.inspect_cohort import check_page
 from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import PICTURES, PictureOptions
+from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import message, printable
 
@@ -49,7 +54,8 @@ class Files:
         bool,
         Parameter(
             "Read the folders in IN_DIR too; OUT_DIR gets folders of the same names.",
-            flags=("--recursive", "-r"),
+            flags=("--recursive",),
+            first=True,
         ),
     ] = False
     suffix: Annotated[
@@ -58,8 +64,54 @@ class Files:
             "Names of results: _skeleton is added before the format, .tif is another format, _s.nii.gz is both."
             " (default: the input's name)",
             "TEXT",
+            first=True,
         ),
     ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(PictureOptions):
+    """The options of `softmorph batch` for pictures of the files, and the page of them all."""
+
+    preview: Annotated[
+        Path | None,
+        Parameter(
+            "Folder for a picture of each file, input and result; created if missing.", "DIR", group=PICTURES
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        Parameter(
+            "One page of all files: a table, distributions, a small picture of each, failures; of a batch in parts it "
+            "is written with --summarize.",
+            "PATH.html",
+            group=PICTURES,
+            first=True,
+        ),
+    ] = None
+
+    def check(self, source: Path, steps: Sequence[Filter]) -> None:
+        """Refuse names that are wrong, and tables of single files."""
+        from softmorph_cli.pipeline.steps.measuring import Measuring
+
+        if self.preview is None and (given := self.given):
+            raise UsageError(f"--{given[0]} is of the pictures: add --preview DIR, or leave it out.")
+        if self.report is not None:
+            check_page(self.report)
+        if self.preview is not None and source.resolve() in (
+            self.preview.resolve(),
+            *self.preview.resolve().parents,
+        ):
+            raise UsageError(
+                f"--preview {self.preview} lies in {source}, and pictures become inputs; name a folder outside it."
+            )
+        for step in steps:
+            if isinstance(step, Measuring) and step.outputs:
+                (path, *_) = step.outputs.values()
+                raise UsageError(
+                    f"step {step.operation}: {path} is a table of one file, and a batch writes the tables of all files "
+                    f"into OUT_DIR as {', '.join(f'{name}.csv' for name in step.table_names())}: leave {path} out."
+                )
 
 
 @dataclass(frozen=True)
@@ -79,7 +131,9 @@ class Running:
     resume: Annotated[
         bool,
         Parameter(
-            "Skip files that are done with the same parameters and have not changed since.", group=_RUN
+            "Skip files that are done with the same parameters and have not changed since.",
+            group=_RUN,
+            first=True,
         ),
     ] = False
     fail_fast: Annotated[
@@ -87,9 +141,7 @@ class Running:
     ] = False
     dry_run: Annotated[
         bool,
-        Parameter(
-            "Print what would be done to each file; write nothing.", flags=("--dry-run", "-n"), group=_RUN
-        ),
+        Parameter("Print what would be done to each file; write nothing.", group=_RUN),
     ] = False
     num_parts: Annotated[
         int | None,
@@ -124,31 +176,58 @@ def batch(
     *,
     pipeline: Pipeline = None,
     files: Files,
+    pictures: Pictures,
     running: Running,
     reading: ReadOptions,
     settings: Settings,
     machines: Machines,
     results: Results,
+    json_file: Annotated[Path | None, common.JSON_FILE] = None,
 ) -> None:
     """Run the steps of a chain on every file of a folder, several at once; one that fails stops no other.
+
+    Steps inspect and stats measure the map between two steps; their tables of all files, branches.csv, cases.csv,
+    components.csv and stats.csv, are written into OUT_DIR at the end.
 
     The exit status is 1 if any file failed, 3 if all results are there and some are poorer than requested. After an
     interruption the same command with --resume goes on.
     """
     chosen = chosen_steps(steps, pipeline, settings)
+    pictures.check(source, chosen)
     order = _order(source, target, chosen, pipeline, files, running, reading, settings, results)
+    order = replace(
+        order,
+        previews=pictures.preview,
+        report=pictures.report,
+        recipe=replace(
+            order.recipe,
+            thumbnails=pictures.report is not None,
+            writing=replace(
+                order.recipe.writing,
+                light=pictures.light,
+                dpi=pictures.dpi,
+                orientation=pictures.orientation,
+            ),
+        ),
+    )
     where = machines.where(running.workers)
+    wanted = answer.Wanted(results.json, json_file, results.force)
+    if json_file is not None:
+        check_writable(json_file, force=results.force)
     if running.dry_run:
-        _print_plan(order, results)
+        _print_plan(order, results, wanted)
         return
-    from softmorph_cli.pipeline.batch.run import carry_out, summarize
+    from softmorph_cli.pipeline.batch.run import carry_out
+    from softmorph_cli.pipeline.batch.together import summarize
 
     if running.summarize:
         summary = summarize(order)
     else:
         with watching(quiet=results.quiet, verbose=results.verbose) as watcher:
             summary = carry_out(order, watcher) if where is None else _carry_out_on(where, order, watcher)
-    _report(summary, order, results)
+    answer.give(summary.document, wanted)
+    if not (results.json or results.quiet):
+        _report(summary, order)
     if summary.bad:
         short = all(entry.row.get("not_reached") for entry in summary.bad)
         raise typer.Exit(NotReachedError.exit_code if short else 1)
@@ -201,21 +280,25 @@ def _order(
         workers=running.workers,
         parts=running.num_parts if running.num_parts is not None else 1,
         part=running.part_id or 0,
+        words=typed_words(),
     )
 
 
-def _print_plan(order: BatchRequest, results: Results) -> None:
+def _print_plan(order: BatchRequest, results: Results, wanted: answer.Wanted) -> None:
     from softmorph_cli.pipeline.batch.run import all_jobs, decide
 
     items = decide(order, all_jobs(order)[0])
-    if results.json:
-        planned = [
-            {"input": str(i.job.source), "output": str(i.job.target), "action": i.action, "why": i.why}
-            for i in items
-        ]
-        typer.echo(
-            documents.as_json({**documents.head(), "command": "batch", "dry_run": True, "files": planned})
-        )
+    planned = [
+        {
+            "input": {"path": str(i.job.source)},
+            "output": {"path": str(i.job.target)},
+            "action": i.action,
+            "why": i.why,
+        }
+        for i in items
+    ]
+    answer.give(documents.document("batch", {"dry_run": True, "files": planned}, seconds={}), wanted)
+    if results.json or results.quiet:
         return
     for item in items:
         report.echo(printable(_line(item)))
@@ -231,12 +314,7 @@ def _line(item: PlannedFile) -> str:
     return f"{item.action:<4} {item.job.source} → {item.job.target}{why}"
 
 
-def _report(summary: BatchSummary, order: BatchRequest, results: Results) -> None:
-    if results.json:
-        typer.echo(documents.as_json(summary.document))
-        return
-    if results.quiet:
-        return
+def _report(summary: BatchSummary, order: BatchRequest) -> None:
     counts = summary.counts
     always = ("done", "skipped", "failed")
     lines = [[name, f"{counts[name]:,}"] for name in always]
@@ -245,6 +323,10 @@ def _report(summary: BatchSummary, order: BatchRequest, results: Results) -> Non
 
     table, _ = paths(order.selection.target, order.tag)
     footer = f"a row for each file: {table}"
+    if written := [path.name for path in order.tables.values() if path.exists()]:
+        footer += f"; tables: {', '.join(written)}"
+    if order.report is not None and order.parts == 1:
+        footer += f"; page: {order.report}"
     report.table(f"batch → {order.selection.target}", ("", "files"), lines, err=False, footer=footer)
     for entry in summary.bad:
         if entry.error is not None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from softmorph_cli.cli import common, report
+from softmorph_cli.cli import answer, common, report
 from softmorph_cli.cli.command import note
-from softmorph_cli.cli.filtering import check_png
 from softmorph_cli.cli.progress import Lines
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.plots.options import PREVIEW, check_picture
 from softmorph_cli.system.files import check_writable
-from softmorph_cli.system.parameters import Parameter
+from softmorph_cli.system.parameters import DEVICES, Parameter
 
 if TYPE_CHECKING:
     from softmorph_cli.bench.measure import Comparison, Growth, Measurement
@@ -37,6 +36,7 @@ def bench(
             "Voxels along each axis; several for the growth, repeated or as a list. (default: 128, in 2D 1024)",
             "N[,N...]",
             flags=("--size", "-s"),
+            first=True,
         ),
     ] = None,
     dimensions: Annotated[int, Parameter("Images or volumes.", "2|3")] = 3,
@@ -46,6 +46,7 @@ def bench(
             "Only erosion, dilation, opening, closing, skeletonize, training forward or training backward; may "
             "be repeated. (default: all)",
             "NAME",
+            first=True,
         ),
     ] = None,
     method: Annotated[
@@ -65,15 +66,20 @@ def bench(
         Parameter(
             "Measure the peak memory beyond the input: on the CPU the growth of the resident memory of a fresh "
             "process for each work, after a warm-up on a small map; on CUDA torch's allocations.",
-            flags=("--memory/--no-memory",),
+            flags=("--peak-memory/--no-peak-memory",),
         ),
     ] = True,
-    device: Annotated[str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE")] = "auto",
+    device: Annotated[
+        str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE", first=True, words=DEVICES)
+    ] = "auto",
     threads: Annotated[int | None, common.THREADS] = None,
-    plot: Annotated[Path | None, Parameter("Draw time against size, both logarithmic.", "PATH.png")] = None,
+    plot: Annotated[
+        Path | None, Parameter("Draw time against size, both logarithmic.", PREVIEW, first=True)
+    ] = None,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
-    quiet: Annotated[bool, Parameter("Print no progress and no notes.", flags=("--quiet", "-q"))] = False,
+    json_file: Annotated[Path | None, common.JSON_FILE] = None,
+    quiet: Annotated[bool, common.QUIET] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """Speed and memory on this machine, next to a plain copy and to other libraries.
@@ -86,8 +92,10 @@ def bench(
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: at least 1 is needed.")
     if plot is not None:
-        check_png("plot", plot)
-        check_writable(plot, force=force)
+        check_picture("plot", plot)
+    for path in (plot, json_file):
+        if path is not None:
+            check_writable(path, force=force)
     from softmorph_cli.bench import description, measure, workloads
     from softmorph_cli.kernels.backend import choose
     from softmorph_cli.system import machine
@@ -98,6 +106,7 @@ def bench(
     _check_memory(sizes[-1] ** dimensions, machine.memory())
     facts = description.describe(how)
 
+    started = time.perf_counter()
     found = []
     with _status_line(quiet=quiet) as tell:
         for extent in sizes:
@@ -112,7 +121,7 @@ def bench(
             note(text)
     if plot is not None:
         _draw(rows, comparisons, facts, plot, force=force)
-    if json:
+    if json or json_file is not None:
         asked = {
             "sizes": sizes,
             "dimensions": dimensions,
@@ -124,18 +133,27 @@ def bench(
             "threads": how.threads,
         }
         figures = {
-            "rows": [asdict(one) for one in rows],
-            "comparisons": [asdict(one) for one in comparisons],
+            "rows": [_timed(one) for one in rows],
+            "comparisons": [_timed(one) for one in comparisons],
             "growth": [asdict(one) for one in growth],
         }
-        document = {**documents.head(), "command": asked, "machine": facts, **figures, "notes": notes}
-        typer.echo(documents.as_json(document))
+        content = {"parameters": asked, "machine": facts, **figures}
+        seconds = {"measure": time.perf_counter() - started}
+        document = documents.document("bench", content, seconds=seconds, notes=notes)
+        answer.give(document, answer.Wanted(json, json_file, force))
+    if json or quiet:
         return
     _print_machine(facts)
     for extent, one in zip(sizes, found, strict=True):
         _print_rows(f"{_size_name(extent, dimensions)}, {how.device}", one.rows)
     _print_comparisons(comparisons, several=len(sizes) > 1)
     _print_growth(growth)
+
+
+def _timed(one: Measurement | Comparison) -> dict[str, Any]:
+    """Return a row of the JSON, whose time is that of the fastest run."""
+    names = {"seconds": "best_seconds", "map": "drawn_map"}
+    return {names.get(name, name): value for name, value in asdict(one).items()}
 
 
 def _sizes(given: Sequence[str] | None, dimensions: int) -> list[int]:
@@ -194,7 +212,7 @@ def _print_machine(facts: dict[str, Any]) -> None:
 
 
 def _print_rows(title: str, rows: Sequence[Measurement]) -> None:
-    from softmorph_cli.plots.curves import duration
+    from softmorph_cli.plots.charts.curves import duration
 
     with_ruler = any(row.ratio_to_ruler is not None for row in rows)
     with_memory = any(row.peak_bytes is not None for row in rows)
@@ -214,7 +232,7 @@ def _print_rows(title: str, rows: Sequence[Measurement]) -> None:
 
 
 def _print_comparisons(comparisons: Sequence[Comparison], *, several: bool) -> None:
-    from softmorph_cli.plots.curves import duration
+    from softmorph_cli.plots.charts.curves import duration
 
     lines = []
     for one in comparisons:
@@ -254,7 +272,7 @@ def _draw(
 ) -> None:
     from math import prod
 
-    from softmorph_cli.plots.curves import TimeCurve, draw_curves
+    from softmorph_cli.plots.charts.curves import TimeCurve, draw_curves
 
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:

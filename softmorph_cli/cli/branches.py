@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Rows = list[list[str]]
 COMPONENTS: Final = 8
 
-_ORDERS: Final = {
+ORDERS: Final = {
     "length": "longest first",
     "tortuosity": "most tortuous first",
     "radius": "widest first",
@@ -27,8 +27,8 @@ _ORDERS: Final = {
 
 def check_order(sort: str) -> None:
     """Refuse an unknown order of branches."""
-    if sort not in _ORDERS:
-        raise UsageError(f"--sort {sort}: use {', '.join(_ORDERS)}.")
+    if sort not in ORDERS:
+        raise UsageError(f"--sort {sort}: use {', '.join(ORDERS)}.")
 
 
 def check_known(graph: SkeletonGraph, sort: str) -> None:
@@ -42,7 +42,7 @@ def check_known(graph: SkeletonGraph, sort: str) -> None:
 
 def heading(sort: str) -> str:
     """Return the title of the table of branches, which names the order of the rows."""
-    return f"branches, {_ORDERS[sort]}"
+    return f"branches, {ORDERS[sort]}"
 
 
 def facts(volume: Volume) -> list[tuple[str, str]]:

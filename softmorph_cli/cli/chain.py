@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from softmorph_cli.cli import filtering
+from softmorph_cli.cli import completing, filtering
 from softmorph_cli.cli.options import Completing, Input, Output
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
@@ -24,12 +24,15 @@ Steps = Annotated[
         help="Operations in order, as name:key=value,key=value: close:iterations=2,connectivity=26 skeletonize:hard. "
         "Keys are the long options of the command of that name.",
         show_default=False,
+        autocompletion=completing.step,
     ),
 ]
 Pipeline = Annotated[
     Path | None,
     Parameter(
-        'TOML file with the steps: tables [[step]] with operation = "close", iterations = 2.', "FILE.toml"
+        'TOML file with the steps: tables [[step]] with operation = "close", iterations = 2.',
+        "FILE.toml",
+        first=True,
     ),
 ]
 
@@ -42,13 +45,21 @@ def chain(
     pipeline: Pipeline = None,
     save_steps: Annotated[
         Path | None,
-        Parameter("Folder for the result of every step, 01-close.nii.gz, 02-...; created if missing.", "DIR"),
+        Parameter(
+            "Folder for the result of every step, 01-close.nii.gz, 02-...; created if missing.",
+            "DIR",
+            first=True,
+        ),
     ] = None,
     reading: ReadOptions,
     settings: Settings,
     writing: Completing,
 ) -> None:
-    """Run several steps in memory: one read, one write, statistics of every step."""
+    """Run several steps in memory: one read, one write, statistics of every step.
+
+    Steps inspect and stats measure the map between two steps: inspect:csv=branches.csv, stats:csv=stats.csv. A step
+    repair takes the options of softmorph topology repair.
+    """
     from softmorph_cli.pipeline.chain import check
 
     chosen = chosen_steps(steps, pipeline, settings)

@@ -11,20 +11,24 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
-from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
+from softmorph_cli.cli import answer, earlier_spellings
+from softmorph_cli.cli.help_screens import MORE, HelpCommand, HelpGroup, on_one_screen
+from softmorph_cli.errors import SoftmorphError, SoftmorphWarning, UsageError
 from softmorph_cli.system import printable
 from softmorph_cli.system.interruption import ending_signals, send
 from softmorph_cli.system.parameters import Declared, declared, named_as_options
 
 INTERRUPTED = 130
+# The command line, from "softmorph" on.
+_WORDS: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Options:
     make: Callable[..., Any]
 
 
-class _Command(TyperCommand):
+class _Command(HelpCommand):
     """A command whose options are made lazily, on first use, because the list of all commands needs no options."""
 
     function: Callable[..., None]
@@ -49,7 +53,9 @@ class _Command(TyperCommand):
     def _made(self) -> Any:
         alone = typer.Typer(add_completion=False)
         alone.command(self.name)(command(self.function))
-        return typer.main.get_command(alone)
+        made = typer.main.get_command(alone)
+        on_one_screen(made.params)
+        return made
 
     @property
     def params(self) -> list[Any]:
@@ -59,11 +65,64 @@ class _Command(TyperCommand):
     def params(self, none: list[Any]) -> None:
         """Do nothing: Typer would overwrite the options with those of the registered function, which has none."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line, those of an earlier version too; errors are JSON with --json."""
+        # The parser empties the list that it reads.
+        name, words = _name(ctx), list(args)
+        try:
+            if not ctx.resilient_parsing:
+                args, notes = earlier_spellings.current(name, args)
+                for message in notes if not {"-q", "--quiet"} & set(args) else ():
+                    note(message)
+            _WORDS.set((*ctx.command_path.split(), *args))
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            complain(str(error))
+            if "--json" in words:
+                answer.wrong_usage(name, str(error), error.exit_code)
+            raise typer.Exit(error.exit_code) from None
+        except Exception as error:
+            _answer_wrong_usage(name, words, error)
+            raise
+
     def invoke(self, ctx: Any) -> Any:
-        return self._made.invoke(ctx)
+        with answer.answering(_name(ctx), wanted=bool(ctx.params.get("json"))):
+            return self._made.invoke(ctx)
 
 
-def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: str) -> None:
+class Group(HelpGroup):
+    """A group of commands; that a command does not exist is JSON with --json."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is typed."""
+        words = list(args)
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as error:
+            _answer_wrong_usage(_name(ctx), words, error)
+            raise
+
+
+def _name(context: Any) -> str:
+    """Return the name of the command of a context, such as "topology repair"; "" of the program."""
+    return str(context.command_path.partition(" ")[2])
+
+
+def _answer_wrong_usage(name: str, words: Sequence[str], error: Exception) -> None:
+    """Print the JSON object of an error of the parser, if the command line asks for JSON."""
+    # Typer's errors have classes of their own in some of its versions, and those of Click in others.
+    if "--json" in words and hasattr(error, "format_message"):
+        answer.wrong_usage(name, error.format_message(), getattr(error, "exit_code", 2))
+
+
+def typed_words() -> tuple[str, ...]:
+    """Return the words of the running command line, from "softmorph" on, for messages that advise a changed one."""
+    return _WORDS.get()
+
+
+def add(
+    app: typer.Typer, name: str, function: Callable[..., None], *examples: str, panel: str | None = None
+) -> None:
     """Add a command to an application.
 
     Args:
@@ -71,6 +130,7 @@ def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: s
         name: The command's name.
         function: Its docstring is the help; arguments and options are made as in `command`.
         examples: Command lines for the end of the help.
+        panel: The heading under which the application's help lists the command.
     """
 
     class Made(_Command):
@@ -78,7 +138,10 @@ def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: s
 
     Made.function = staticmethod(function)
     epilog = "Examples:\n\n" + "\n\n".join(examples)
-    app.command(name, cls=Made, help=inspect.getdoc(function), epilog=epilog)(lambda: None)
+    told = inspect.getdoc(function) or ""
+    sentence = " ".join(told.partition("\n\n")[0].split()).partition(". ")[0].removesuffix(".") + "."
+    made = app.command(name, cls=Made, help=told, short_help=sentence, epilog=epilog, rich_help_panel=panel)
+    made(lambda: None)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -105,6 +168,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             named_as_options(),
         ):
             _print_own_warnings(verbose)
+            answer.check_file(given.get("json_file"))
             for name, bundle in bundles.items():
                 given[name] = bundle.make(**{one.name: given.pop(one.name) for one in bundle.parameters})
             function(**given)
@@ -146,7 +210,9 @@ def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
     kind = kind | None if one.optional else kind
     if about.argument:
         # `command` puts positional-only parameters first.
-        argument = typer.Argument(metavar=about.metavar, help=about.help, show_default=False)
+        argument = typer.Argument(
+            metavar=about.metavar, help=about.help, show_default=False, autocompletion=about.completed
+        )
         return inspect.Parameter(
             one.name, inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[kind, argument]
         )
@@ -156,7 +222,9 @@ def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
         metavar=about.metavar,
         help=about.help,
         min=about.least,
-        rich_help_panel=about.group or panel,
+        # The first screen of --help is the panel without a title of its own.
+        rich_help_panel=None if about.first else about.group or panel or MORE,
+        autocompletion=about.completed,
         show_default=one.default is not None and not one.required,
     )
     return inspect.Parameter(
@@ -226,8 +294,10 @@ def _terminable() -> Iterator[None]:
 def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
     try:
         yield
+        answer.finish()
         sys.stdout.flush()
-    except typer.Exit:
+    except typer.Exit as ended:
+        answer.finish(ended.exit_code)
         raise
     except SoftmorphError as error:
         _end(str(error), error.exit_code, verbose)
@@ -258,6 +328,7 @@ def _end(message: str, status: int, verbose: bool) -> NoReturn:
     if verbose:
         _print_traceback()
     complain(message)
+    answer.finish(status)
     raise typer.Exit(status) from None
 
 
@@ -275,6 +346,7 @@ def unprinted(error: OSError) -> None:
 
 def complain(message: str) -> None:
     """Print an error as one line on stderr."""
+    answer.add_complaint(message)
     _say("error", typer.colors.RED, message)
 
 

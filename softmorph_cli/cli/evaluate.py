@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
+from softmorph_cli.cli import answer, filtering, report
 from softmorph_cli.cli import evaluation_tables as tables
-from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.evaluate_options import EvaluateOutput, Measurement, Pairing, Selection
 from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.io import documents
-from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.io.options import WriteOptions, number_or_name
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics import evaluation
@@ -61,8 +61,6 @@ def evaluate(
     Options of reading are for PRED; --axes, --channel-axis, --per-slice, --region and --mask for REF too.
     """
     report.check_stdout({"--json": output.json, "--csv": output.csv})
-    if output.stats == report.STDOUT:
-        raise UsageError("--stats - names no file: --json prints the JSON on stdout.")
     if selection.explain:
         if prediction is not None:
             raise UsageError("--explain goes without files.")
@@ -87,7 +85,7 @@ def evaluate(
     _check_outputs(prediction, reference, opening, output, folder=all(folders))
     order = order_of(
         None if selection.metrics is None else [name.strip() for name in selection.metrics.split(",")],
-        selection.label,
+        [number_or_name(label) for label in selection.label or ()],
         reading=opening,
         strict=not any(folders),
         error_map=output.error_map is not None,
@@ -102,7 +100,7 @@ def evaluate(
 
         evaluate_folders(prediction, reference, order, pairing, opening.files, output)
     else:
-        _files(prediction, reference, order, output)
+        _files(prediction, reference, order, output, opening)
 
 
 def _check_outputs(
@@ -111,13 +109,24 @@ def _check_outputs(
     """Refuse outputs that cannot be written, before anything is read."""
     files = [
         path
-        for path in (output.csv, output.stats, output.preview)
+        for path in (output.csv, output.json_file, output.preview)
         if path is not None and path != report.STDOUT
     ]
     images = [output.error_map] if output.error_map is not None else []
     filtering.check_side_outputs(
-        prediction, [reference, *opening.files], files, output.preview, force=output.force, images=images
+        prediction,
+        [reference, *opening.files],
+        files,
+        output.preview,
+        force=output.force,
+        images=images,
+        pictures=output,
     )
+    if output.projection in ("maximum", "mean"):
+        raise UsageError(
+            f"--projection {output.projection}: the picture tells what most voxels along a line of sight are; give "
+            "slice or the thickness of a slab, such as --projection 5vox, or leave it out."
+        )
     if folder and (images or output.preview is not None):
         option = "--error-map" if images else "--preview"
         raise UsageError(f"{option} is for one pair: give two files with it, or leave it out.")
@@ -130,13 +139,19 @@ def _check_outputs(
 def _explain(output: EvaluateOutput) -> None:
     from softmorph_cli.metrics.registry import METRICS
 
-    if output.json:
-        typer.echo(documents.as_json({**documents.head(), "metrics": tables.explanations(METRICS)}))
-    else:
+    content = {"definitions": tables.explanations(METRICS)}
+    answer.give(documents.document("evaluate", content, seconds={}), output)
+    if not (output.json or output.quiet):
         tables.explain(METRICS)
 
 
-def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, output: EvaluateOutput) -> None:
+def _files(
+    prediction: Path,
+    reference: Path,
+    order: evaluation.Evaluation,
+    output: EvaluateOutput,
+    opening: ReadBoth,
+) -> None:
     started = time.perf_counter()
     with reporting(quiet=output.quiet) as progress:
         # Reading, every metric, and the map.
@@ -149,7 +164,10 @@ def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, outp
 
         found = order.of_files(prediction, reference, stage)
     mapped, lost = _write_error_map(found, output.error_map, order, force=output.force)
-    _draw(found, f"softmorph evaluate {prediction} {reference}", output)
+    names = [path.name for path in (prediction, reference)]
+    # Two files of one name are told apart by their folders.
+    names = names if names[0] != names[1] else [str(prediction), str(reference)]
+    _draw(found, f"softmorph evaluate {' '.join(names)}", output, opening)
     seconds = time.perf_counter() - started
     warnings = [*lost, *(_of_class(row, found.rows, message) for row in found.rows for message in row.notes)]
     if not output.quiet:
@@ -157,17 +175,18 @@ def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, outp
             note(message if path is None else f"{path}: {message}")
     for message in warnings:
         warn(message)
-    document = {
-        **tables.head(),
-        **found.as_dict(),
+    told = found.as_dict()
+    content = {
+        **{name: value for name, value in told.items() if name != "notes"},
         "parameters": dict(found.parameters),
         **({"error_map": mapped} if mapped else {}),
-        "seconds": seconds,
-        "warnings": warnings,
     }
+    document = documents.document(
+        "evaluate", content, seconds={"evaluate": seconds}, notes=told["notes"], warnings=warnings
+    )
     begin = {"prediction": prediction, "reference": reference}
     tables.deliver(document, [(begin, row) for row in found.rows], order, output)
-    if output.json or output.csv == report.STDOUT:
+    if output.json or output.quiet or output.csv == report.STDOUT:
         return
     title = f"{prediction} against {reference}"
     tables.show_pair(title, found.rows, order.metrics, tables.footer(found.parameters, seconds, order))
@@ -176,11 +195,12 @@ def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, outp
         report.table(f"where topology is wrong → {output.error_map}", ("", "regions"), lines, err=False)
 
 
-def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput) -> None:
+def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput, opening: ReadBoth) -> None:
     """Write the picture of where the two maps disagree, if one was requested."""
     if found.pair is None or output.preview is None:
         return
     from softmorph_cli.plots.agreement import Compared, preview_agreement
+    from softmorph_cli.plots.preview import settle
 
     pair = found.pair
     mine, its = (Compared(*one) for one in zip((pair.predicted, pair.truth), pair.graphs, strict=True))
@@ -188,7 +208,13 @@ def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput) -> No
         name: value for name, value in found.rows[0].values.items() if name in _SHOWN and value is not None
     }
     words = " \u00b7 ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    picture = preview_agreement(mine, its, pair.prediction, title=title, subtitle=words)
+    look = output.of_file(output.preview)
+    backdrop = settle(look, pair.prediction, opening, title)
+    row = found.rows[0]
+    title += f", {tables.class_name(row.label, row.name)}" if row.label is not None else ""
+    picture = preview_agreement(
+        mine, its, pair.prediction, title=title, subtitle=words, look=look, backdrop=backdrop
+    )
     picture.save(output.preview, force=output.force)
 
 

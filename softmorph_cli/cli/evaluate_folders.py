@@ -16,6 +16,7 @@ from softmorph_cli.cli.command import complain, complain_of, note, warn
 from softmorph_cli.cli.evaluate_options import EvaluateOutput, Pairing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import SoftmorphError, UsageError
+from softmorph_cli.io import documents
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics import evaluation, folders
@@ -33,7 +34,7 @@ class _Done:
     """
 
     pairs: list[tuple[str, evaluation.Evaluated]]
-    failed: list[dict[str, str]]
+    failed: list[dict[str, Any]]
 
     @property
     def classes(self) -> dict[Class, list[tuple[str, evaluation.ClassMetrics]]]:
@@ -91,7 +92,7 @@ def _evaluate_all(matched: folders.Matched, order: evaluation.Evaluation, output
     done = _Done([], [])
 
     for stem, reason in matched.ambiguous:
-        done.failed.append({"name": stem, "error": reason})
+        done.failed.append({"name": stem, "error": {"message": reason}})
         complain(reason)
     with reporting(quiet=output.quiet) as progress:
         for number, (stem, mine, its) in enumerate(matched.pairs):
@@ -107,7 +108,7 @@ def _evaluate_all(matched: folders.Matched, order: evaluation.Evaluation, output
                 raise
             except (SoftmorphError, MemoryError) as error:
                 reason = complain_of(error, mine, its, verbose=output.verbose)
-                done.failed.append({"name": stem, "error": reason})
+                done.failed.append({"name": stem, "error": {"message": reason}})
     return done
 
 
@@ -134,20 +135,20 @@ def _report(
     warnings += [
         f"no file holds label {label}: everything of that class is empty."
         for label in order.labels
-        if label not in held
+        if isinstance(label, int) and label not in held
     ]
     for message in warnings[len(matched.unmatched) :]:
         warn(message)
+    notes = _noted(done)
     if not output.quiet:
-        for message in _noted(done):
+        for message in notes:
             note(message)
     parameters = done.pairs[0][1].parameters
-    document = {
-        **tables.head(),
+    content = {
         "parameters": dict(parameters),
         "pairs": [_as_dict(stem, found, parameters) for stem, found in done.pairs],
         "summary": [
-            {"label": label, "name": name, "metrics": {key: one.as_dict() for key, one in found.items()}}
+            {"label": label, "class": name, "metrics": {key: one.as_dict() for key, one in found.items()}}
             for (label, name), found in summaries.items()
         ],
         "interval": folders.description(seed),
@@ -156,16 +157,17 @@ def _report(
             "references": list(map(str, matched.references)),
         },
         "failed": done.failed,
-        "seconds": seconds,
-        "warnings": warnings,
     }
+    document = documents.document(
+        "evaluate", content, seconds={"evaluate": seconds}, notes=notes, warnings=warnings
+    )
     rows = [
         ({"name": stem, "prediction": found.prediction["path"], "reference": found.reference["path"]}, row)
         for stem, found in done.pairs
         for row in found.rows
     ]
     tables.deliver(document, rows, order, output)
-    if output.json:
+    if output.json or output.quiet:
         return
     footer = f"{tables.footer(parameters, seconds, order)}; --csv has every pair"
     for which, found in summaries.items():

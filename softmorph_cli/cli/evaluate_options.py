@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import common
+from softmorph_cli.filters.method import METHODS
+from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter
+
+
+def _metrics() -> Iterable[str]:
+    from softmorph_cli.metrics.registry import METRICS
+
+    return [name for metric in METRICS for name in metric.names]
 
 
 @dataclass(frozen=True)
@@ -17,10 +26,10 @@ class Selection:
     panel: ClassVar = "What is compared"
 
     label: Annotated[
-        list[int] | None,
+        list[str] | None,
         Parameter(
-            "Compare only label K, or the channel of class K; may be repeated. (default: all but 0)",
-            "K",
+            "Compare only label K, or the channel of class K, by number or name; may be repeated. (default: all but 0)",
+            "NAME|K",
         ),
     ] = None
     metrics: Annotated[
@@ -29,6 +38,8 @@ class Selection:
             "Compute only these metrics, such as dice,cldice,hd95_mm; --explain lists them. (default: all"
             " but the expensive ones)",
             "NAME,...",
+            first=True,
+            words=_metrics,
         ),
     ] = None
     expensive: Annotated[
@@ -108,6 +119,7 @@ class Measurement:
             "1mm; 1vox where the file is in um or nm, its voxels are smaller than 0.1 mm, or their size "
             "is unknown)",
             "LENGTH",
+            flags=("--distance-tolerance",),
         ),
     ] = None
     all_components: Annotated[
@@ -124,6 +136,7 @@ class Measurement:
             "product, cldice (the paper's), ...",
             "METHOD",
             flags=("--method", "-m"),
+            words=tuple(METHODS),
         ),
     ] = "nested"
     iterations: Annotated[
@@ -135,7 +148,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class EvaluateOutput:
+class EvaluateOutput(ViewOptions):
     """The options of `softmorph evaluate` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -143,20 +156,28 @@ class EvaluateOutput:
     json: Annotated[bool, common.JSON] = False
     csv: Annotated[
         Path | None,
-        Parameter("Write a table with a row for each pair and class; - prints it on stdout.", "PATH|-"),
+        Parameter(
+            "Write a table with a row for each pair and class; - prints it on stdout.", "PATH|-", first=True
+        ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     error_map: Annotated[
         Path | None,
         Parameter(
             "Write the topological errors as a label image (of two files): 1 extra piece, 2 missed piece,"
             " 3 false link, 4 gap, 5 filled hole, 6 false hole.",
             "OUT",
+            first=True,
         ),
     ] = None
     preview: Annotated[
         Path | None,
-        Parameter("Draw where PRED and REF (two files) disagree, with both centrelines.", "PATH.png"),
+        Parameter(
+            "Draw where PRED and REF (two files) disagree, with both centrelines.",
+            PREVIEW,
+            group=PICTURES,
+            first=True,
+        ),
     ] = None
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False

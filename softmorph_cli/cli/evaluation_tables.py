@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from softmorph_cli.cli import report
+from softmorph_cli.cli import answer, report
 from softmorph_cli.cli.evaluate_options import EvaluateOutput
-from softmorph_cli.io import documents
 from softmorph_cli.system.printable import cell
 
 if TYPE_CHECKING:
@@ -158,11 +157,6 @@ def _directions(metrics: Sequence[Metric]) -> dict[str, str]:
 _DECIDED: Final = {"argmax": "the most probable class", "painted": "the region painted last"}
 
 
-def head() -> dict[str, Any]:
-    """Return the first entries of the JSON."""
-    return {**documents.head(), "command": "evaluate"}
-
-
 def footer(parameters: Mapping[str, Any], seconds: float, order: evaluation.Evaluation) -> str:
     """Return the footer of a table: the settings that metrics depend on."""
     near = ""
@@ -189,12 +183,9 @@ def deliver(
     output: EvaluateOutput,
 ) -> None:
     """Write the files that were requested, and print what replaces the table on stdout."""
-    if output.stats is not None:
-        documents.save(document, output.stats, force=output.force)
+    answer.give(document, output)
     if output.csv is not None:
         report.deliver(csv_text(entries, _columns(order)), output.csv, force=output.force)
-    if output.json:
-        typer.echo(documents.as_json(document))
 
 
 def _columns(order: evaluation.Evaluation) -> tuple[Metric, ...]:

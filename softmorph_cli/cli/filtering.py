@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from softmorph_cli.cli import report
+from softmorph_cli.cli import answer, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
+from softmorph_cli.plots.options import PictureOptions, check_picture
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -33,16 +33,6 @@ def read_volume(path: Path, reading: ReadOptions) -> Volume:
 
     volume = read_map(path, replace(reading, exclusive=True))
     return replace(volume, notes=(*volume.notes, *exclusive.class_notes(volume)))
-
-
-def part_name(volume: Volume, index: tuple[int, ...], least: int = 1) -> str:
-    """Return the name of one of the mapped images, such as "T0 artery"; axes shorter than `least` are left out."""
-    parts = zip(volume.mapped_axes, volume.array.shape, index, strict=False)
-    return " ".join(
-        volume.channels[number] if axis == "C" and volume.channels else f"{axis}{number}"
-        for axis, size, number in parts
-        if size >= least
-    )
 
 
 def is_folder(path: Path) -> bool:
@@ -120,8 +110,13 @@ def run_tiled(
     if large.dry_run and large.memory is None and large.scratch is None and process.cluster is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
+        from softmorph_cli.pipeline import describe
+
         plan = process.plan()
-        report.table(f"{command} → {target}, not run", ("", ""), report.planned(plan), err=False)
+        content = {"dry_run": True, "output": {"path": str(target)}, "tiles": describe.plan(plan)}
+        answer.give(documents.document(command, content, seconds={}), answer.Wanted(writing.json, None))
+        if not (writing.json or writing.quiet):
+            report.table(f"{command} → {target}, not run", ("", ""), report.planned(plan), err=False)
         return
     # The document that --json prints is not kept in a file.
     if not writing.force and not writing.json and process.complete():
@@ -157,24 +152,29 @@ def _report(
     if not writing.quiet:
         for message in processed.notes:
             note(message)
-        ran = "; ".join(_how_it_ran(*one) for one in zip(steps, processed.results, strict=True))
+        ran = "; ".join(_how_they_ran(steps, processed))
         reached = _reached(processed.document) if len(steps) == 1 else []
-        seconds = ", ".join(f"{name} {value:.2f} s" for name, value in processed.document["seconds"].items())
+        seconds = ", ".join(
+            f"{name} {value:.2f} s"
+            for name, value in processed.document["seconds"].items()
+            if name != "total"
+        )
         rows = report.rows([processed.before, processed.after])
         footer = "; ".join(part for part in (ran, *reached, seconds) if part)
         report.table(f"{command} → {target}", ("", "before", "after"), rows, err=True, footer=footer)
     if writing.verbose:
         _report_details(steps, processed)
-    if writing.json:
-        typer.echo(documents.as_json(processed.document))
+    # The file of --json-file is written together with OUT.
+    answer.give(processed.document, answer.Wanted(writing.json, None))
     if processed.shortfall is not None:
         raise NotReachedError(processed.shortfall)
 
 
 def _report_details(steps: Sequence[Filter], processed: Processed) -> None:
+    from softmorph_cli.pipeline.steps.table import changing
     from softmorph_cli.system import cache, machine
 
-    last = steps[-1]
+    last = changing(steps)[-1]
     threads = (last.settings.threads if last.settings else None) or machine.threads()
     where = f"{processed.document['device']} with {threads} threads"
     tiles = processed.document["steps"][-1].get("tiles")
@@ -184,6 +184,14 @@ def _report_details(steps: Sequence[Filter], processed: Processed) -> None:
     for step in processed.document["steps"]:
         parameters = ", ".join(f"{name} {value}" for name, value in step["parameters"].items()) or "defaults"
         note(f"in force: {parameters}.")
+
+
+def _how_they_ran(steps: Sequence[Filter], processed: Processed) -> Iterator[str]:
+    """Yield for each step how it ran, or what it measured."""
+    results = iter(processed.results)
+    for number, step in enumerate(steps, 1):
+        found = processed.measured.get(number)
+        yield _how_it_ran(step, next(results)) if found is None else f"{step.operation} ({found.words})"
 
 
 def _how_it_ran(step: Filter, result: Result) -> str:
@@ -218,6 +226,8 @@ def _check_outputs(
     from softmorph_cli.filters.method import find
     from softmorph_cli.io.formats import check_target, suffix_of
     from softmorph_cli.pipeline.result_files import make_stages, stage_paths, stored_type
+    from softmorph_cli.pipeline.steps.measuring import Measuring
+    from softmorph_cli.pipeline.steps.table import changing
 
     kind = stored_type(steps, target, outputs)
 
@@ -226,14 +236,15 @@ def _check_outputs(
 
     check_target(target, replace(outputs, output_type=kind, force=may(target)))
     if outputs.standard_error is not None:
-        settings = steps[-1].settings
+        settings = changing(steps)[-1].settings
         if settings is None or find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
         check_target(outputs.standard_error, WriteOptions(force=may(outputs.standard_error)))
     if outputs.filled is not None:
         _check_filled(steps)
         check_target(outputs.filled, WriteOptions(output_type="mask", force=may(outputs.filled)))
-    beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
+    beside = [path for path in (outputs.json_file, outputs.preview) if path is not None]
+    beside += [path for step in steps if isinstance(step, Measuring) for path in step.outputs.values()]
     images = [path for path in (outputs.standard_error, outputs.filled) if path is not None]
     paths = [] if stages is None else stage_paths(stages, steps, suffix_of(target))
     check_side_outputs(
@@ -244,6 +255,7 @@ def _check_outputs(
         force=may,
         target=target,
         images=[*images, *paths],
+        pictures=outputs,
     )
     if stages is not None:
         make_stages(stages, paths, force=outputs.force)
@@ -267,12 +279,6 @@ def _check_filled(steps: Sequence[Filter]) -> None:
             )
 
 
-def check_png(option: str, path: Path | None) -> None:
-    """Refuse the name of a picture that does not end in .png."""
-    if path is not None and path.suffix.lower() != ".png":
-        raise UsageError(f"--{option} {path}: a {option} is a PNG; end its name with .png.")
-
-
 def check_side_outputs(
     source: Path,
     others: Sequence[Path],
@@ -282,6 +288,7 @@ def check_side_outputs(
     force: bool | Callable[[Path], bool],
     target: Path | None = None,
     images: Sequence[Path] = (),
+    pictures: PictureOptions | None = None,
 ) -> None:
     """Refuse, before anything is computed, outputs that cannot be written or that are named twice.
 
@@ -293,10 +300,13 @@ def check_side_outputs(
         force: Whether existing files, or this one, may be replaced.
         target: OUT, if there is one; it alone may replace IN.
         images: Files that `check_target` has checked: only their names are compared.
+        pictures: The options of `preview`.
     """
     from softmorph_cli.system.files import check_writable
 
-    check_png("preview", preview)
+    check_picture("preview", preview)
+    if pictures is not None and preview is None and (given := pictures.given):
+        raise UsageError(f"{named(given[0])} is of the picture: add --preview PATH.png, or leave it out.")
     for path in outputs:
         check_writable(path, force=force(path) if callable(force) else force)
     used = [source, *others]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import platform
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.cli import common, report
+from softmorph_cli.cli import answer, common, report
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import typed
 
@@ -31,6 +33,8 @@ _LIBRARIES = (
 )
 # Separators of lists; sizes have a multiplication sign.
 _BETWEEN = {"channels": ", ", "notes": " "}
+# The footer, and what the title says by "perhaps".
+_ELSEWHERE = ("provenance", "sure")
 # By the extra that installs it.
 _EXTRAS = {
     "terminal": "textual-image",
@@ -46,25 +50,36 @@ def info(
     ] = None,
     *,
     warm: Annotated[
-        bool, Parameter("Compile every kernel now (a few minutes), so that no run has to.")
+        bool, Parameter("Compile every kernel now (a few minutes), so that no run has to.", first=True)
     ] = False,
     json: Annotated[bool, common.JSON] = False,
+    json_file: Annotated[Path | None, common.JSON_FILE] = None,
+    force: Annotated[bool, common.FORCE] = False,
+    quiet: Annotated[bool, common.QUIET] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """What a file is and what to type next; without a file, what this installation is."""
     if source is not None and warm:
         raise UsageError("--warm goes without a file.")
+    wanted = answer.Wanted(json, json_file, force)
+    if json_file is not None:
+        check_writable(json_file, force=force)
+    started = time.perf_counter()
     if warm:
-        _warm()
+        names = _warm(quiet=quiet)
+        seconds = {"compile": time.perf_counter() - started}
+        answer.give(documents.document("info", {"kernels": names}, seconds=seconds), wanted)
         return
     title, facts, footer = _of_machine() if source is None else _of_file(source)
-    if json:
-        typer.echo(documents.as_json({**documents.head(), **facts}))
+    content = facts if source is None else _content(facts)
+    seconds = {"read": time.perf_counter() - started}
+    answer.give(documents.document("info", content, seconds=seconds, notes=facts.get("notes", ())), wanted)
+    if json or quiet:
         return
     lines = [
         [name.replace("_", " "), _BETWEEN[name].join(value) if name in _BETWEEN else _plain(value)]
         for name, value in facts.items()
-        if value not in (None, [], {}) and name != "provenance"  # which is the footer
+        if value not in (None, [], {}) and name not in _ELSEWHERE
     ]
     report.table(title, ("", ""), lines, err=False, footer=footer)
 
@@ -111,12 +126,28 @@ def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
         "infinite": found.infinities or None,
         "distinct_values": found.distinct,
         "kind": found.kind,
+        "sure": found.sure,
         "found": found.found,
+        "structure": found.structure,
+        "needs": found.needs or None,
         "notes": list(found.notes),
         "provenance": dict(found.provenance) or None,
         "try_next": suggestion or None,
     }
-    return f"{source}: {found.kind}", facts, report.made_by(found.provenance)
+    return f"{source}: {found.title}", facts, report.made_by(found.provenance)
+
+
+# The field `input` of the JSON, and fields that other commands have under another name than the table.
+_INPUT = ("path", "format", "shape", "axes", "spacing", "unit", "dtype", "channels")
+_AS_IN_STATISTICS = {"smallest": "min", "largest": "max", "NaN": "nans", "infinite": "infinities"}
+
+
+def _content(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what the JSON says of a file, in the fields of all commands."""
+    sizes = tuple(facts["spacing"].values())
+    described = {name: facts[name] for name in _INPUT} | {"spacing": list(sizes) or None}
+    rest = {_AS_IN_STATISTICS.get(name, name): value for name, value in facts.items() if name not in _INPUT}
+    return {"input": described, **rest}
 
 
 def _of_machine() -> tuple[str, dict[str, Any], str]:
@@ -156,10 +187,13 @@ def _cuda_devices() -> str:
     return ", ".join(f"cuda:{n} {name}" for n, name in enumerate(names)) or "none"
 
 
-def _warm() -> None:
+def _warm(*, quiet: bool) -> list[str]:
+    """Compile every kernel, and return their names."""
     from softmorph_cli.kernels.warm import kernels
 
     todo = list(kernels())
     for number, (name, compile_it) in enumerate(todo, start=1):
-        typer.echo(f"{number} of {len(todo)}: {name}", err=True)
+        if not quiet:
+            typer.echo(f"{number} of {len(todo)}: {name}", err=True)
         compile_it()
+    return [name for name, _ in todo]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.cli import branches, common, filtering, inspect_cohort, report
+from softmorph_cli.cli import answer, branches, common, filtering, inspect_cohort, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, InspectOutput
 from softmorph_cli.cli.options import ReadOne
@@ -23,6 +22,7 @@ from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
+    from softmorph_cli.plots.preview import Backdrop
     from softmorph_cli.skeleton import analyse
     from softmorph_cli.volume import Volume
 
@@ -44,8 +44,12 @@ def inspect(
             "The table's order: length (longest first), tortuosity, radius, certainty (least first).",
             "KEY",
             group=TABLE,
+            words=tuple(branches.ORDERS),
         ),
     ] = "length",
+    recursive: Annotated[
+        bool, Parameter("Of a folder: read the folders in it too.", flags=("--recursive",))
+    ] = False,
     curve: Curve,
     output: InspectOutput,
     reading: ReadOne,
@@ -57,33 +61,35 @@ def inspect(
     A map's exact centreline is traced, that of skeletonize --hard with cavities filled and thinned to one voxel; the
     map's values along it say how certain each branch is.
 
-    Of several files, --csv, --summary and --components are tables with the file and the class of each row. A file that
-    fails does not stop the others; the exit status is then 1.
+    Of several files, --csv, --summary and --components are tables with the file and the class of each row, and --report
+    is one page of all cases. A file that fails does not stop the others; the exit status is then 1.
     """
     if top < 0:
         raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")
     branches.check_order(sort)
-    from softmorph_cli.api.tracing import Tracing
+    from softmorph_cli.skeleton.tracing import Tracing
 
     tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
-    report.check_stdout({f"--{name}": path for name, path in output.texts.items()})
+    report.check_stdout({"--json": output.json} | {f"--{name}": path for name, path in output.texts.items()})
     if len(sources) > 1 or inspect_cohort.is_folder(sources[0]):
         if (top, sort) != (10, "length"):
             raise UsageError(
                 "--top and --sort are of the table of one file's branches: name one file with them, or leave them out."
             )
-        files = inspect_cohort.files_of(sources, reading)
+        files = inspect_cohort.files_of(sources, reading, recursive=recursive)
         inspect_cohort.check(files, curve, output, reading)
         inspect_cohort.inspect_all(files, tracing, output, reading, quiet=quiet, verbose=verbose)
         return
     source = sources[0]
+    if recursive:
+        raise UsageError(f"--recursive is of folders, and {source} is a file: leave it out.")
     _check(source, curve, output, reading)
     if sys.stdout.isatty():
         from softmorph_cli.plots.graphics import mode
 
         mode()  # raises for an invalid SOFTMORPH_PICTURES
     from softmorph_cli.pipeline import describe
-    from softmorph_cli.skeleton import analyse
+    from softmorph_cli.skeleton import analyse, export
 
     started = time.perf_counter()
     with reporting(quiet=quiet) as progress:
@@ -102,6 +108,11 @@ def inspect(
             reference = _read(curve.map_file, reading)
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
         _check_images(output, volume.axes)
+        backdrop = None
+        if output.preview is not None:
+            from softmorph_cli.plots.preview import settle
+
+            backdrop = settle(output, volume, reading, str(source))
         which = describe.which(volume, reading.time)
         read_seconds = time.perf_counter() - started
 
@@ -115,23 +126,26 @@ def inspect(
         stage("writing")
         found = replace(found, parameters={k: v for k, v in found.parameters.items() if v is not None})
         warnings = [*found.warnings, *_write_images(found, output)]
-        begin = {
-            **documents.head(),
+        content = {
             "input": documents.described(volume) | {"path": str(source), "read_with": reading.as_json},
-            "map": str(curve.map_file) if curve.map_file else None,
+            "map": {"path": str(curve.map_file)} if curve.map_file else None,
             "parameters": found.parameters,
-            "seconds": {"read": read_seconds, "inspect": inspect_seconds},
-            "notes": [*notes, *found.notes],
         }
         found = replace(found, warnings=tuple(warnings))
-        _draw(found, output, source, which)
-        warnings += _write_texts(found, begin, output)
+        _draw(found, output, source, which, backdrop)
+        warnings += _write_texts(found, source, output)
+        notes += found.notes
+        content |= export.document(found.graph)
+        seconds = {"read": read_seconds, "inspect": inspect_seconds}
+        # Last, so that it contains every warning.
+        document = documents.document("inspect", content, seconds=seconds, notes=notes, warnings=warnings)
+        answer.give(document, output)
     if not quiet:
-        for message in (*notes, *found.notes):
+        for message in notes:
             note(message)
     for message in warnings:
         warn(message)
-    if not any(path == report.STDOUT for path in output.texts.values()):
+    if not (output.json or quiet or any(path == report.STDOUT for path in output.texts.values())):
         _show(found, f"{source}{which}", top=top, sort=sort)
 
 
@@ -157,12 +171,16 @@ def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptio
     """Refuse outputs that cannot be written, before anything is read."""
     files = [path for path in output.texts.values() if path != report.STDOUT]
     files += output.others.values()
-    if output.report is not None and output.report.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report {output.report}: a report is a web page; end its name with .html.")
+    if output.report is not None:
+        inspect_cohort.check_page(output.report)
     read = [*reading.files, *([curve.map_file] if curve.map_file is not None else [])]
     images = list(output.images.values())
-    filtering.check_side_outputs(source, read, files, output.preview, force=output.force, images=images)
+    filtering.check_side_outputs(
+        source, read, files, output.preview, force=output.force, images=images, pictures=output
+    )
     _check_images(output, None)
+    if output.color == "generation" and curve.root is None:
+        raise UsageError("--color generation is counted from a root: add --root widest.")
 
 
 def _check_images(output: InspectOutput, axes: str | None) -> None:
@@ -198,8 +216,8 @@ def _write_images(found: analyse.Inspection, output: InspectOutput) -> list[str]
     return warnings
 
 
-def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], output: InspectOutput) -> list[str]:
-    """Write the exports, the JSON last so that it contains every warning, and return the new warnings."""
+def _write_texts(found: analyse.Inspection, source: Path, output: InspectOutput) -> list[str]:
+    """Write the exports, and return the new warnings."""
     from softmorph_cli.skeleton import export
 
     warnings: list[str] = []
@@ -211,31 +229,38 @@ def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], output: In
             report.deliver(text, output.texts[name], force=output.force)
     for name in (name for name in ("summary", "components") if name in output.texts):
         columns = export.cases.header(name, found.graph)
-        rows = export.cases.rows(name, Path(begin["input"]["path"]), found.graph, found.warnings)
+        rows = export.cases.rows(name, source, found.graph, found.warnings)
         text = export.cases.table_text(rows, columns, head=True)
         report.deliver(text, output.texts[name], force=output.force)
-    if "json" in output.texts:
-        document = {**begin, **export.document(found.graph), "warnings": [*found.warnings, *warnings]}
-        report.deliver(documents.as_json(document), output.texts["json"], force=output.force)
     return warnings
 
 
-def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which: str) -> None:
-    if not output.others:
+def _draw(
+    found: analyse.Inspection, output: InspectOutput, source: Path, which: str, backdrop: Backdrop | None
+) -> None:
+    if output.preview is None and output.report is None:
         return
     from softmorph_cli.plots.graph_preview import preview_graph
 
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if output.preview is not None:
-        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words)
+        picture = preview_graph(
+            *(found.volume, found.graph),
+            title=title,
+            subtitle=words,
+            look=output.of_file(output.preview),
+            backdrop=backdrop,
+            color=output.color,
+        )
         picture.save(output.preview, force=output.force)
     if output.report is not None:
         from softmorph_cli.plots.html.inspection_page import inspection_page
+        from softmorph_cli.plots.options import ViewOptions
 
         pictures = {
             "dark": preview_graph(found.volume, found.graph).png(),
-            "light": preview_graph(found.volume, found.graph, theme="light").png(),
+            "light": preview_graph(found.volume, found.graph, look=ViewOptions(light=True)).png(),
         }
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}

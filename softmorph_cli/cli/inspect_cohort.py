@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from softmorph_cli.cli import branches, filtering, report
+from softmorph_cli.cli import answer, branches, filtering, report
 from softmorph_cli.cli.batch_progress import watching
+from softmorph_cli.cli.cohort_results import CohortResults
 from softmorph_cli.cli.command import complain_of
 from softmorph_cli.errors import InputError, SoftmorphError, UsageError
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.api.tracing import Tracing
     from softmorph_cli.cli.batch_progress import BatchProgress
     from softmorph_cli.cli.inspect_options import Curve, InspectOutput
     from softmorph_cli.io.options import ReadOptions
     from softmorph_cli.skeleton import analyse
     from softmorph_cli.skeleton.graph import SkeletonGraph
+    from softmorph_cli.skeleton.tracing import Tracing
     from softmorph_cli.volume import Volume
 
 _Add = Callable[[Path, "SkeletonGraph", Sequence[str]], None]
@@ -34,8 +35,10 @@ def is_folder(source: Path) -> bool:
     return source != Path() and filtering.is_folder(source)
 
 
-def files_of(sources: Sequence[Path], reading: ReadOptions) -> list[Path]:
+def files_of(sources: Sequence[Path], reading: ReadOptions, *, recursive: bool = False) -> list[Path]:
     """Return the named files, and those in the named folders that can be read, each once and in order.
+
+    With `recursive`, files in the folders of a named folder are found too.
 
     Raises:
         FileError: If a folder holds no file that can be read.
@@ -45,7 +48,7 @@ def files_of(sources: Sequence[Path], reading: ReadOptions) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         if is_folder(source):
-            names = inputs(FileSelection(source, source, apart=tuple(reading.files)))
+            names = inputs(FileSelection(source, source, recursive=recursive, apart=tuple(reading.files)))
             found += [source / name for name in names]
         else:
             found.append(source)
@@ -57,10 +60,9 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
     from softmorph_cli.io.nnunet import check_reference
     from softmorph_cli.skeleton import export
 
-    several = [name for name in output.texts if name not in export.cases.TABLES] + [
-        *output.images,
-        *output.others,
-    ]
+    several = [name for name in output.texts if name not in export.cases.TABLES]
+    several += [*output.images, *(name for name in output.others if name not in ("report", "json_file"))]
+    several += output.given
     if curve.map_file is not None:
         several.append("map")
     if several:
@@ -72,8 +74,17 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
         )
     check_reference(reading.like, files)
     outputs = [path for path in output.texts.values() if path != report.STDOUT]
+    if output.report is not None:
+        check_page(output.report)
+    outputs += [path for path in (output.report, output.json_file) if path is not None]
     for path in files:
         filtering.check_side_outputs(path, reading.files, outputs, None, force=output.force)
+
+
+def check_page(path: Path) -> None:
+    """Refuse a report whose name does not end in .html or .htm."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {path}: a report is a web page; end its name with .html.")
 
 
 def inspect_all(
@@ -90,6 +101,9 @@ def inspect_all(
     A file that fails is told and stops no other; the exit status is then 1. Only one map is in memory at a time.
     """
     cohort = _Cohort(tracing, reading)
+    kept = CohortResults(
+        reading=reading, document=output.json or output.json_file is not None, page=output.report is not None
+    )
     with (
         watching(
             quiet=quiet,
@@ -104,11 +118,12 @@ def inspect_all(
             try:
                 found = cohort.inspect(path, watcher)
             except (SoftmorphError, MemoryError) as error:
-                complain_of(error, path, verbose=verbose)
+                kept.failed.append((str(path), complain_of(error, path, verbose=verbose)))
                 watcher.ended(path, failed=True)
                 continue
             for one in found:
                 add(path, one.graph, one.warnings)
+                kept.add(path, one)
                 cohort.lines.append(_line(path, one.graph))
             watcher.ended(
                 path,
@@ -118,13 +133,25 @@ def inspect_all(
         failed = watcher.failed
         if failed == len(files):
             raise typer.Exit(1)
-    if report.STDOUT not in output.texts.values():
+        answer.give(kept.as_dict(), output)
+        if output.report is not None:
+            page = kept.as_page(_title(files))
+            report.deliver(page, output.report, force=output.force)
+    if not (quiet or output.json) and report.STDOUT not in output.texts.values():
         unit = sign(cohort.unit or "voxels")
         columns = ("", *_COUNTS, f"length ({unit})", f"radius ({unit})", "certainty")
         done = f"{len(files):,} files" if not failed else f"{len(files) - failed:,} of {len(files):,} files"
         report.table(done, columns, cohort.lines, err=False, figures=len(columns) - 1)
     if failed:
         raise typer.Exit(1)
+
+
+def _title(files: Sequence[Path]) -> str:
+    """Return the name of the folder that holds all files, and their number."""
+    import os
+
+    folder = Path(os.path.commonpath([path.absolute().parent for path in files])).name
+    return f"{folder}, {len(files):,} files"
 
 
 _COUNTS = ("components", "cycles", "end points", "junctions", "branches")
@@ -151,11 +178,12 @@ class _Cohort:
     def inspect(self, path: Path, watcher: BatchProgress) -> list[analyse.Inspection]:
         """Read a file and inspect each class that it holds."""
         from softmorph_cli.pipeline.batch.engine import WorkerStatus
+        from softmorph_cli.pipeline.steps.inspecting import classes_of
 
         watcher.sign(WorkerStatus(0, path.name))
         volume = filtering.read_volume(path, self.reading)
         found = []
-        for image, changed in map(self._in_unit, _classes(volume)):
+        for image, changed in map(self._in_unit, classes_of(volume)):
             about = self.tracing.settle(image)
             one = self.tracing.run(
                 image, progress=lambda progress: watcher.sign(WorkerStatus(0, path.name, progress))
@@ -185,25 +213,6 @@ class _Cohort:
         sizes = None if image.spacing is None else tuple(size * scale for size in image.spacing)
         note = f"its lengths, in {sign(own)}, are given in {sign(self.unit)} as those of the first file."
         return replace(image, spacing=sizes, unit=self.unit), (note,)
-
-
-def _classes(volume: Volume) -> Iterator[Volume]:
-    """Yield the single image of a volume, or the image of each class that it holds.
-
-    Raises:
-        InputError: If it holds several images that are no classes, such as times.
-    """
-    from softmorph_cli.io import select
-
-    axis, source = volume.class_axis(), volume.source
-    if axis is None:
-        yield select.single(volume)
-        return
-    for k in range(volume.array.shape[axis]):
-        index = tuple(k if letter == axis else 0 for letter in range(len(volume.mapped_axes)))
-        name = filtering.part_name(volume, index, least=2)
-        named = None if source is None else replace(source, channel=name)
-        yield replace(volume.single(k), source=named)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.options import OUTPUT, READ, WRITTEN, ReadOptions
 from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions
@@ -37,7 +38,7 @@ def _other(name: str, text: str, **changes: Any) -> Parameter:
 class ReadBoth(ReadOptions):
     """The options of reading two files, whose labels are compared; the option --label is left out."""
 
-    label: Annotated[int | None, _other("label", "", shell=False)] = None
+    label: Annotated[int | str | tuple[int, ...] | None, _other("label", "", shell=False)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +55,9 @@ class ReadOne(ReadOptions):
 class Results(ResultOptions):
     """The options of writing results and of printed text."""
 
-    json: Annotated[
-        bool, Parameter("Print the statistics on stdout as one JSON object.", flags=("--json",), group=OUTPUT)
-    ] = False
-    quiet: Annotated[
-        bool, Parameter("Print nothing but warnings and errors.", flags=("--quiet", "-q"), group=OUTPUT)
-    ] = False
-    verbose: Annotated[
-        bool,
-        Parameter("Print more; show the traceback of an error.", flags=("--verbose", "-v"), group=OUTPUT),
-    ] = False
+    json: Annotated[bool, replace(common.JSON, group=OUTPUT)] = False
+    quiet: Annotated[bool, replace(common.QUIET, group=OUTPUT)] = False
+    verbose: Annotated[bool, replace(common.VERBOSE, group=OUTPUT)] = False
 
 
 @dataclass(frozen=True, kw_only=True)

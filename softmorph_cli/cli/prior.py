@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from softmorph_cli.cli.command import add
+from softmorph_cli.cli.command import Group, add
 from softmorph_cli.cli.prior_evaluate import evaluate
 from softmorph_cli.cli.prior_info import info
 from softmorph_cli.cli.prior_segment import segment
@@ -40,6 +40,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 )
 
 prior = typer.Typer(
+    cls=Group,
     help="Shape priors learned from complete maps: they fill missing slices, and segment images.",
     epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS[::2]),
     no_args_is_help=True,

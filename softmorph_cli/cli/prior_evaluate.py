@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from softmorph_cli.cli import filtering, prior_tables, report
+from softmorph_cli.cli import answer, filtering, prior_tables, report
 from softmorph_cli.cli.command import note
 from softmorph_cli.cli.prior_options import EvaluateOutput, Hidden, Maps, PriorFile, ReadMaps
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.io import documents
+from softmorph_cli.io.options import number_or_name
 
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior
@@ -30,7 +29,7 @@ def evaluate(
     from softmorph_cli.completion import prior_file
 
     report.check_stdout({"--json": output.json, "--csv": output.csv})
-    beside = [one for one in (output.csv, output.stats) if one is not None and one != report.STDOUT]
+    beside = [one for one in (output.csv, output.json_file) if one is not None and one != report.STDOUT]
     filtering.check_side_outputs(path, [maps], beside, None, force=output.force)
     prior = prior_file.load(path)
     started = time.perf_counter()
@@ -41,7 +40,7 @@ def evaluate(
             maps,
             hide=hide,
             axis=hidden.axis,
-            labels=hidden.label or (),
+            labels=[number_or_name(label) for label in hidden.label or ()],
             voxels=hidden.voxels,
             seed=hidden.seed,
             device=hidden.device,
@@ -49,26 +48,21 @@ def evaluate(
             progress=None if bar is None else bar.update,
         )
     notes = _known(prior, maps)
-    document = {
-        **documents.head(),
+    content = {
+        "input": {"path": str(maps)},
         "prior": {"path": str(path), "network_sha256": prior.network_hash()},
-        "maps": str(maps),
-        "hidden": hide,
-        "axis": hidden.axis or prior.axes[0].lower(),
-        "rows": prior_tables.rows(table),
-        "notes": notes,
-        "seconds": time.perf_counter() - started,
+        "parameters": {"hide": hide, "axis": hidden.axis or prior.axes[0].lower()},
+        "validation": prior_tables.rows(table),
     }
+    seconds = {"evaluate": time.perf_counter() - started}
+    document = documents.document("prior evaluate", content, seconds=seconds, notes=notes)
     if output.csv is not None:
         report.deliver(prior_tables.as_csv(table), output.csv, force=output.force)
-    if output.stats is not None:
-        documents.save(document, output.stats, force=output.force)
+    answer.give(document, output)
     if not output.quiet:
         for message in notes:
             note(message)
-    if output.json:
-        typer.echo(documents.as_json(document))
-    else:
+    if not (output.json or output.quiet):
         prior_tables.show(f"{path} on {maps}", table, err=output.csv == report.STDOUT)
     prior_tables.check_worth(
         table, path, str(maps), "it has learned other shapes; train one on maps like these"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import typer
+import time
 
-from softmorph_cli.cli import prior_tables, report
+from softmorph_cli.cli import answer, prior_tables, report
 from softmorph_cli.cli.prior_options import InfoOutput, PriorFile
 from softmorph_cli.io import documents
+from softmorph_cli.system.files import check_writable
 
 
 def info(path: PriorFile, *, output: InfoOutput) -> None:
     """What a prior was learned from, what it can be used for, and how well it found hidden slices."""
     from softmorph_cli.completion import prior_file
 
+    if output.json_file is not None:
+        check_writable(output.json_file, force=output.force)
+    started = time.perf_counter()
     prior = prior_file.load(path)
     document = prior_tables.described(prior, path)
-    if output.json:
-        typer.echo(documents.as_json({**documents.head(), "prior": document}))
+    seconds = {"read": time.perf_counter() - started}
+    answer.give(documents.document("prior info", {"prior": document}, seconds=seconds), output)
+    if output.json or output.quiet:
         return
     network, box = prior.architecture, prior.box
     sides = " × ".join(f"{side:g}" for side in box.size)

@@ -11,6 +11,7 @@ import typer
 from softmorph_cli.cli import common
 from softmorph_cli.completion.options import DEVICE, SEED
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
 from softmorph_cli.system.parameters import Parameter, below_one, check_all, declared
 
 Maps = Annotated[
@@ -24,8 +25,10 @@ PriorFile = Annotated[
     typer.Argument(metavar="PRIOR", help="The file of a prior, a .safetensors.", show_default=False),
 ]
 _LABEL = Parameter(
-    "The files are label maps: take label K; may be repeated. (default: all but 0 of files that hold labels)",
-    "K",
+    "The files are label maps: take label K, by number or name; may be repeated. (default: all but 0 of files that "
+    "hold labels)",
+    "NAME|K",
+    first=True,
 )
 _VOXELS = Parameter(
     "Count lengths in voxels, where files do not say how large voxels are, or differ in it.",
@@ -49,7 +52,7 @@ class ReadMaps(ReadOptions):
     resolution: Annotated[int | None, _left_out("resolution")] = None
     series: Annotated[int | None, _left_out("series")] = None
     time: Annotated[int | None, _left_out("time")] = None
-    label: Annotated[int | None, _left_out("label")] = None
+    label: Annotated[int | str | tuple[int, ...] | None, _left_out("label")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,7 @@ class ReadImage(ReadOptions):
     from_logits: Annotated[str | None, _left_out("from_logits")] = None
     divide_by: Annotated[float | None, _left_out("divide_by")] = None
     clip: Annotated[bool, _left_out("clip")] = False
-    label: Annotated[int | None, _left_out("label")] = None
+    label: Annotated[int | str | tuple[int, ...] | None, _left_out("label")] = None
 
 
 @dataclass(frozen=True)
@@ -77,30 +80,37 @@ class Learned:
             "Folder of the images of the same names (or with _0000 added, as nnU-Net names them): then softmorph "
             "prior segment is possible.",
             "DIR",
+            first=True,
         ),
     ] = None
-    label: Annotated[list[int] | None, _LABEL] = None
+    label: Annotated[list[str] | None, _LABEL] = None
     voxels: Annotated[bool, _VOXELS] = False
 
 
 @dataclass(frozen=True)
-class TrainOutput:
+class TrainOutput(PictureOptions):
     """The options of `softmorph prior train` for output files and printed text."""
 
     panel: ClassVar = "Output"
 
     resume: Annotated[
         bool,
-        Parameter("Go on with a training that was interrupted; the result is the same.", flags=("--resume",)),
+        Parameter(
+            "Go on with a training that was interrupted; the result is the same.",
+            flags=("--resume",),
+            first=True,
+        ),
     ] = False
     preview: Annotated[
         Path | None,
         Parameter(
             "Draw maps that were held out, with slices hidden: observed, filled, the prior's mean, the truth.",
-            "PATH.png",
+            PREVIEW,
+            group=PICTURES,
+            first=True,
         ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
@@ -120,10 +130,11 @@ class Hidden:
             "all slices: end:1/4, or gap:9/16+1/4, a quarter from 9/16 on. May be repeated. "
             "(default: every:2, every:4, gap:4, end:4)",
             "every:N|gap:N|end:N",
+            first=True,
         ),
     ] = None
     axis: Annotated[str | None, Parameter("Axis of the slices. (default: z, in 2D y)", "z|y|x")] = None
-    label: Annotated[list[int] | None, _LABEL] = None
+    label: Annotated[list[str] | None, _LABEL] = None
     voxels: Annotated[bool, _VOXELS] = False
     seed: Annotated[int, SEED] = 0
     device: Annotated[str, DEVICE] = "auto"
@@ -138,9 +149,11 @@ class EvaluateOutput:
     json: Annotated[bool, common.JSON] = False
     csv: Annotated[
         Path | None,
-        Parameter("Write a row for each gap, class and method; - prints the table on stdout.", "PATH|-"),
+        Parameter(
+            "Write a row for each gap, class and method; - prints the table on stdout.", "PATH|-", first=True
+        ),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
     force: Annotated[bool, common.FORCE] = False
     quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False
@@ -153,7 +166,8 @@ class Fitting:
     panel: ClassVar = "Fit"
 
     prior: Annotated[
-        Path | None, Parameter("The prior, which was trained with images; it has to be given.", "FILE")
+        Path | None,
+        Parameter("The prior, which was trained with images; it has to be given.", "FILE", first=True),
     ] = None
     min_fit: Annotated[
         float | None,
@@ -175,7 +189,7 @@ class Fitting:
 
 
 @dataclass(frozen=True)
-class SegmentOutput:
+class SegmentOutput(PictureOptions):
     """The options of `softmorph prior segment` for output files and printed text."""
 
     panel: ClassVar = "Output"
@@ -184,16 +198,19 @@ class SegmentOutput:
     argmax: Annotated[
         bool,
         Parameter(
-            "Write one label image: the most probable class, 0 for the background.", flags=("--argmax",)
+            "Write one label image: the most probable class, 0 for the background.",
+            flags=("--argmax",),
+            first=True,
         ),
     ] = False
     preview: Annotated[
-        Path | None, Parameter("Draw slices of the image, and of its classes.", "PATH.png")
+        Path | None,
+        Parameter("Draw slices of the image, and of its classes.", PREVIEW, group=PICTURES, first=True),
     ] = None
-    stats: Annotated[Path | None, common.STATS] = None
-    json: Annotated[bool, Parameter("Print one JSON object on stdout.")] = False
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
+    json: Annotated[bool, common.JSON] = False
     force: Annotated[bool, common.FORCE] = False
-    quiet: Annotated[bool, common.SILENT] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False
 
 
@@ -204,4 +221,7 @@ class InfoOutput:
     panel: ClassVar = "Output"
 
     json: Annotated[bool, common.JSON] = False
+    json_file: Annotated[Path | None, common.JSON_FILE] = None
+    force: Annotated[bool, common.FORCE] = False
+    quiet: Annotated[bool, common.QUIET] = False
     verbose: Annotated[bool, common.VERBOSE] = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.cli import filtering, prior_tables
+from softmorph_cli.cli import answer, filtering, prior_tables
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Output
 from softmorph_cli.cli.prior_options import Fitting, ReadImage, SegmentOutput
@@ -60,27 +60,23 @@ def segment(
     warnings = _write(found, target, fitting, output, reading)
     if output.preview is not None:
         _draw(found, prior, source, output)
-    document = {
-        **documents.head(),
+    classes = _classes(found, prior)
+    content = {
         "input": documents.described(found.image) | {"read_with": reading.as_json},
         "output": {"path": str(target), **_content(found, prior, labels=output.argmax)},
         "prior": {"path": str(fitting.prior), "network_sha256": prior.network_hash()},
         "explained": found.explained,
         "min_fit": least,
         "held_out_images": prior.training.get(HELD_OUT),
-        "voxels": _voxels(found, prior),
-        "seconds": {"fit": found.seconds, "all": seconds},
-        "warnings": warnings,
+        "classes": classes,
     }
-    if output.stats is not None:
-        documents.save(document, output.stats, force=output.force)
+    times = {"fit": found.seconds, "other": seconds - found.seconds}
+    answer.give(documents.document("prior segment", content, seconds=times, warnings=warnings), output)
     for message in warnings:
         warn(message)
-    if output.json:
-        typer.echo(documents.as_json(document))
     if not output.quiet:
         beside = prior_tables.explained_words(prior)
-        counts = ", ".join(f"{name} {count:,} voxels" for name, count in document["voxels"].items())
+        counts = ", ".join(f"{one['class']} {one['voxels']:,} voxels" for one in classes)
         note(f"{target}: {counts}; the prior explains {found.explained:.0%} of the image's variance{beside}.")
     if max(found.explained, 0) < least:
         raise NotReachedError(
@@ -103,9 +99,11 @@ def _check(source: Path, target: Path, prior: Path, reading: ReadImage, output: 
     from softmorph_cli.io.formats import check_target
 
     check_target(target, WriteOptions(output_type=_kind(output), force=output.force))
-    beside = [path for path in (output.stats, output.preview) if path is not None]
+    beside = [path for path in (output.json_file, output.preview) if path is not None]
     used = [prior, *reading.files]
-    filtering.check_side_outputs(source, used, beside, output.preview, force=output.force, target=target)
+    filtering.check_side_outputs(
+        source, used, beside, output.preview, force=output.force, target=target, pictures=output
+    )
     if source.resolve() == target.resolve():
         raise UsageError(f"{target} is the image: give OUT another name.")
 
@@ -134,9 +132,13 @@ def _content(found: Segmented, prior: Prior, *, labels: bool) -> dict[str, Any]:
     return {"channels": classes[1:] if single else classes}
 
 
-def _voxels(found: Segmented, prior: Prior) -> dict[str, int]:
+def _classes(found: Segmented, prior: Prior) -> list[dict[str, Any]]:
+    """Return the number, the name and the voxels of each class of the result."""
     labels = _labels(found)
-    return {name: int((labels == k).sum()) for k, name in enumerate(prior.classes, 1)}
+    return [
+        {"label": k, "class": name, "voxels": int((labels == k).sum())}
+        for k, name in enumerate(prior.classes, 1)
+    ]
 
 
 def _write(
@@ -169,4 +171,5 @@ def _draw(found: Segmented, prior: Prior, source: Path, output: SegmentOutput) -
         title=f"softmorph prior segment {source.name}",
         facts=(f"{found.explained:.0%} of the image's variance is explained",),
         force=output.force,
+        look=output,
     )

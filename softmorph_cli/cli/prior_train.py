@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from softmorph_cli.cli import filtering, prior_tables
+from softmorph_cli.cli import answer, filtering, prior_tables
 from softmorph_cli.cli.command import note
 from softmorph_cli.cli.prior_options import Learned, Maps, PriorFile, ReadMaps, TrainOutput
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.completion.options import TrainingOptions
 from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.io.options import number_or_name
 
 if TYPE_CHECKING:
     from softmorph_cli.api.priors import Progress
@@ -55,7 +56,14 @@ def train(
     checkpoint = Checkpoint(target, resume=output.resume, force=output.force)
     with reporting(quiet=output.quiet) as bar, checkpoint if finished is None else nullcontext():
         show = None if bar is None else bar.update
-        subjects = read_maps(maps, learned.label or (), learned.images, learned.voxels, reading, show)
+        subjects = read_maps(
+            maps,
+            [number_or_name(label) for label in learned.label or ()],
+            learned.images,
+            learned.voxels,
+            reading,
+            show,
+        )
         if finished is None:
             prior = _trained(subjects, maps, target, training, checkpoint, output, show)
         else:
@@ -63,21 +71,18 @@ def train(
             prior = finished
     if finished is not None and not output.quiet:
         note(f"{target} is complete: a training of these settings and maps made it. --force trains it again.")
-    document = {
-        **documents.head(),
-        "maps": str(maps),
-        "images": None if learned.images is None else str(learned.images),
+    content = {
+        "input": {"path": str(maps)},
+        "images": None if learned.images is None else {"path": str(learned.images)},
         "prior": prior_tables.described(prior, target),
-        "seconds": time.perf_counter() - started,
     }
+    document = documents.document("prior train", content, seconds={"train": time.perf_counter() - started})
     if output.preview is not None:
-        _draw(prior, subjects, maps, output.preview, training.device, force=output.force)
-    if output.stats is not None:
-        documents.save(document, output.stats, force=output.force)
-    if output.json:
-        typer.echo(documents.as_json(document))
-    else:
-        _show(prior, target, len(subjects), training.validate, None if finished else document["seconds"])
+        _draw(prior, subjects, maps, output, training.device)
+    answer.give(document, output)
+    if not (output.json or output.quiet):
+        seconds = None if finished else document["seconds"]["total"]
+        _show(prior, target, len(subjects), training.validate, seconds)
     prior_tables.check_worth(
         prior.validation,
         target,
@@ -112,8 +117,10 @@ def _trained(
 
 def _check(maps: Path, target: Path, learned: Learned, output: TrainOutput) -> None:
     others = [] if learned.images is None else [learned.images]
-    beside = [path for path in (output.stats, output.preview) if path is not None]
-    filtering.check_side_outputs(maps, others, beside, output.preview, force=output.force, target=target)
+    beside = [path for path in (output.json_file, output.preview) if path is not None]
+    filtering.check_side_outputs(
+        maps, others, beside, output.preview, force=output.force, target=target, pictures=output
+    )
     for folder in (maps, *others):
         if not filtering.is_folder(folder):
             what = "does not exist" if not folder.exists() else "is a file"
@@ -150,11 +157,12 @@ def _show(prior: Prior, target: Path, count: int, share: float, seconds: float |
         typer.echo(words)
 
 
-def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device: str, *, force: bool) -> None:
+def _draw(prior: Prior, subjects: list[Subject], maps: Path, output: TrainOutput, device: str) -> None:
     from softmorph_cli.completion.fitting import complete, predict
     from softmorph_cli.completion.validation import GAPS
     from softmorph_cli.plots.prior_sheet import Example, draw_sheet
 
+    assert output.preview is not None
     known = set(prior.subjects)
     others = [one for one in subjects if one.name not in known]
     rows = []
@@ -167,7 +175,7 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device:
         sizes = tuple(one.grid.extents / one.grid.shape)
         affine = one.grid.affine if one.grid.oriented else None
         panels: tuple[Any, ...] = (one.probabilities, filled, mean, one.probabilities)
-        rows.append(Example(one.name, panels, observed, sizes, affine).row)
+        rows.append(Example(one.name, panels, observed, sizes, affine, output).row)
     which = "maps that were held out" if others else "maps that it was trained on"
     draw_sheet(
         rows,
@@ -175,4 +183,5 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, path: Path, device:
         prior.classes,
         title=f"softmorph prior train {maps.name}",
         facts=(f"{which}, with 3 of 4 slices hidden",),
-    ).save(path, force=force)
+        look=output.of_file(output.preview),
+    ).save(output.preview, force=output.force)

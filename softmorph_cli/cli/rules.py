@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli.cli import common, report
+from softmorph_cli.cli import answer, common, report
 from softmorph_cli.cli.report import table
+from softmorph_cli.io import documents
+from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.printable import printable
+
+if TYPE_CHECKING:
+    from softmorph_cli.rules.rule import Rule
+
+
+def _choices(begun: str) -> list[str]:
+    from softmorph_cli.rules import catalog
+
+    return [name for name in catalog.choices() if name.startswith(begun)]
 
 
 def rules(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A bundled rule or a TOML file to draw.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]",
+            help="A bundled rule or a TOML file to draw.",
+            show_default=False,
+            autocompletion=_choices,
+        ),
     ] = None,
+    *,
+    json: Annotated[bool, common.JSON] = False,
+    json_file: Annotated[Path | None, common.JSON_FILE] = None,
+    force: Annotated[bool, common.FORCE] = False,
+    quiet: Annotated[bool, common.QUIET] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """List the bundled Boolean rules; with a name, draw one with its citation.
@@ -29,8 +53,16 @@ def rules(
     """
     from softmorph_cli.rules import catalog
 
+    if json_file is not None:
+        check_writable(json_file, force=force)
+    started = time.perf_counter()
+    found = [catalog.bundled(one) for one in catalog.names()] if name is None else [*catalog.load_forms(name)]
+    seconds = {"read": time.perf_counter() - started}
+    document = documents.document("rules", {"rules": [*map(_described, found)]}, seconds=seconds)
+    answer.give(document, answer.Wanted(json, json_file, force))
+    if json or quiet:
+        return
     if name is None:
-        found = [catalog.bundled(one) for one in catalog.names()]
         lines = [[rule.name, f"{rule.dimensions}D", rule.title] for rule in found]
         table(
             "bundled rules",
@@ -40,15 +72,30 @@ def rules(
             footer="softmorph rules NAME draws one",
         )
         return
-    _draw(name)
+    _draw(found)
 
 
-def _draw(name: str) -> None:
-    from softmorph_cli.rules import catalog
+def _described(rule: Rule) -> dict[str, Any]:
+    """Return what the JSON says of a rule; its templates are text, with a line for each row of voxels."""
+    return {
+        "rule": rule.name,
+        "title": rule.title,
+        "citation": rule.citation or None,
+        "dimensions": rule.dimensions,
+        "action": rule.action,
+        "condition": " ".join(rule.condition.split()),
+        "sub_iterations": len(rule.sub_iterations),
+        "iterations": rule.iterations,
+        "outside": rule.outside,
+        "templates": {label: str(template) for label, template in rule.templates},
+    }
+
+
+def _draw(rules: Sequence[Rule]) -> None:
     from softmorph_cli.rules.picture import Template
     from softmorph_cli.rules.simple_points import MEANING
 
-    for rule in catalog.load_forms(name):
+    for rule in rules:
         report.echo(printable(f"{rule.name}: {rule.title}"), bold=True)
         if rule.citation:
             report.echo(printable(f"Source: {rule.citation}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,29 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli.cli import common, filtering, report
+from softmorph_cli.cli import answer, common, filtering, report
 from softmorph_cli.cli.command import complain_of, note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
-from softmorph_cli.metrics import volume_columns
+from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
-
-# All columns in this order, so that tables of different runs in mm can be concatenated.
-_COLUMNS = (
-    *("file", "channel", "axes", "size_z", "size_y", "size_x"),
-    *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
-    *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
-    *("expected_volume_mm3", "std_volume_mm3"),
-    *volume_columns.FIGURES,
-    *volume_columns.SPREAD,
-)
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,7 @@ class _Measured:
     names: tuple[str, ...]
     described: dict[str, Any]
     notes: tuple[str, ...]
+    place: dict[str, Any]
 
     @property
     def voxel_size(self) -> str:
@@ -82,12 +74,20 @@ def stats(
     reading: ReadOptions,
     csv: Annotated[
         Path | None,
-        Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
+        Parameter(
+            "Write a table with one row for each file and channel; - prints it on stdout.",
+            "PATH|-",
+            first=True,
+        ),
     ] = None,
-    stats: Annotated[Path | None, Parameter("Write them as JSON too.", "PATH.json")] = None,
-    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png")] = None,
+    json_file: Annotated[Path | None, common.JSON_FILE] = None,
+    preview: Annotated[
+        Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES, first=True)
+    ] = None,
+    pictures: ViewOptions,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
+    quiet: Annotated[bool, common.QUIET] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """Statistics of probability maps: expected volume, components, certainty. Nothing is filtered.
@@ -108,27 +108,29 @@ def stats(
     from softmorph_cli.io.nnunet import check_reference
 
     check_reference(reading.like, sources)
-    outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
+    outputs = [path for path in (csv, json_file, preview) if path is not None and path != report.STDOUT]
     for source in sources:
-        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force)
+        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force, pictures=pictures)
 
-    failed: list[dict[str, str]] = []
+    failed: list[dict[str, Any]] = []
+    started = time.perf_counter()
     if len(sources) == 1:
-        measured = [_measure(sources[0], reading, preview, force=force)]
-        for message in measured[0].notes:
-            note(message)
-        document = {**documents.head(), **measured[0].document}
+        measured = [_measure(sources[0], reading, preview, pictures, force=force)]
+        notes = list(measured[0].notes)
+        content = measured[0].document
     else:
-        measured, failed = _measure_all(sources, reading, verbose=verbose)
-        document = {**documents.head(), "files": [one.document for one in measured], "failed": failed}
+        measured, failed = _measure_all(sources, reading, quiet=quiet, verbose=verbose)
+        notes = [f"{one.path}: {message}" for one in measured for message in one.notes]
+        content = {"files": [one.document for one in measured], "failed": failed}
+    for message in () if quiet else notes:
+        note(message)
+    seconds = {"measure": time.perf_counter() - started}
+    document = documents.document("stats", content, seconds=seconds, notes=notes)
+    answer.give(document, answer.Wanted(json, json_file if measured else None, force))
     if measured:
-        if stats is not None:
-            documents.save(document, stats, force=force)
         if csv is not None:
             report.deliver(_as_csv(measured), csv, force=force)
-        if json:
-            typer.echo(documents.as_json(document))
-        elif csv != report.STDOUT:
+        if not (json or quiet or csv == report.STDOUT):
             if len(sources) == 1:
                 _show_one(measured[0])
             else:
@@ -138,10 +140,17 @@ def stats(
 
 
 def _measure(
-    path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
+    path: Path,
+    reading: ReadOptions,
+    preview: Path | None = None,
+    pictures: ViewOptions | None = None,
+    *,
+    force: bool = False,
 ) -> _Measured:
     """Return the statistics of one file, whose voxels are released from memory on return."""
     from softmorph_cli.api.analysis import statistics
+    from softmorph_cli.io import select
+    from softmorph_cli.pipeline.steps.statistics import geometry
 
     try:
         volume = filtering.read_volume(path, reading)
@@ -151,10 +160,12 @@ def _measure(
             raise FileError(f"{path} is a folder; name the files in it: {command}") from None
         raise
     found = statistics(volume)
-    if preview is not None:
+    if preview is not None and pictures is not None:
         from softmorph_cli.plots.preview import preview as draw
+        from softmorph_cli.plots.preview import settle
 
-        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force)
+        title, backdrop = f"softmorph stats {path.name}", settle(pictures, volume, reading, str(path))
+        draw(volume, None, preview, title=title, force=force, look=pictures, backdrop=backdrop)
     return _Measured(
         path=path,
         shape=volume.array.shape,
@@ -163,19 +174,20 @@ def _measure(
         spacing=volume.spacing,
         unit=volume.unit,
         found=found,
-        names=tuple(filtering.part_name(volume, part.index) for part in found.per_channel),
+        names=tuple(select.part_name(volume, part.index) for part in found.per_channel),
         described=documents.described(volume),
         notes=volume.notes,
+        place=geometry(volume),
     )
 
 
 def _measure_all(
-    paths: Sequence[Path], reading: ReadOptions, *, verbose: bool
-) -> tuple[list[_Measured], list[dict[str, str]]]:
+    paths: Sequence[Path], reading: ReadOptions, *, quiet: bool, verbose: bool
+) -> tuple[list[_Measured], list[dict[str, Any]]]:
     """Return the statistics of several files, and entries of the JSON for the files that failed."""
     measured: list[_Measured] = []
-    failed: list[dict[str, str]] = []
-    with reporting(quiet=False) as progress:
+    failed: list[dict[str, Any]] = []
+    with reporting(quiet=quiet) as progress:
         for number, path in enumerate(paths, start=1):
             if progress is not None:
                 progress.stage(f"file {number} of {len(paths)}: {path.name}", number - 1, len(paths))
@@ -184,10 +196,9 @@ def _measure_all(
             except UsageError:
                 raise
             except (SoftmorphError, MemoryError) as error:
-                failed.append({"path": str(path), "error": complain_of(error, path, verbose=verbose)})
+                reason = complain_of(error, path, verbose=verbose)
+                failed.append({"input": {"path": str(path)}, "error": {"message": reason}})
                 continue
-            for message in one.notes:
-                note(f"{path}: {message}")
             measured.append(one)
     return measured, failed
 
@@ -206,26 +217,18 @@ def _pattern(folder: Path) -> str:
 
 
 def _as_csv(measured: Sequence[_Measured]) -> str:
+    from softmorph_cli.pipeline.steps import statistics
+
     text = io.StringIO()
     rows = [_csv_row(one, name, part) for one in measured for name, part in one.parts]
-    columns = [*_COLUMNS, *(name for name in volume_columns.OTHER_UNITS if any(name in row for row in rows))]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, statistics.columns_of(rows), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
-    axes = one.spatial_axes.lower()
-    return {
-        "file": one.path,
-        "channel": name,
-        "axes": one.axes,
-        **{f"size_{a}": size for a, size in zip(axes, one.shape[-len(axes) :], strict=True)},
-        **{f"spacing_{a}": size for a, size in zip(axes, one.spacing or (), strict=False)},
-        "spacing_unit": one.unit or "",
-        **part.as_row(),
-    }
+    return {"file": one.path, "channel": name, **one.place, **part.as_row()}
 
 
 def _show_one(one: _Measured) -> None:

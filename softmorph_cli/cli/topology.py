@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from softmorph_cli.cli.command import add
+from softmorph_cli.cli.command import Group, add
 from softmorph_cli.cli.topology_numbers import numbers
 from softmorph_cli.cli.topology_repair import repair
 
@@ -26,6 +26,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 )
 
 topology = typer.Typer(
+    cls=Group,
     help="Betti numbers and persistence bars of a map, and repairing it until it has the right ones.",
     epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS),
     no_args_is_help=True,

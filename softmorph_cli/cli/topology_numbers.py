@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli import answer, filtering, report
 from softmorph_cli.cli.command import note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_options import MaskOptions, NumbersOutput
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.plots.options import check_picture
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -88,28 +89,23 @@ def numbers(
 
     frame = Frame.of(volume)
     foreground, background = components.connectivities(volume.spatial_dims, mask_options.connectivity)
-    document = {
-        **documents.head(),
+    content = {
         "input": documents.described(volume) | {"read_with": reading.as_json},
         "parameters": {
             "threshold": mask_options.threshold,
             "connectivity": foreground,
             "background_connectivity": background,
         },
-        "maps": [_as_document(one, volume, frame, output.top) for one in found],
-        "seconds": {"read": read_seconds, "topology": time.perf_counter() - started},
-        "notes": notes,
+        "classes": [_as_document(one, volume, frame, output.top) for one in found],
     }
+    seconds = {"read": read_seconds, "topology": time.perf_counter() - started}
     if output.plot is not None:
         _draw(found[0], volume, mask_options.threshold, output, f"{source.name}{which}")
-    if output.stats is not None:
-        documents.save(document, output.stats, force=output.force)
+    answer.give(documents.document("topology numbers", content, seconds=seconds, notes=notes), output)
     if not output.quiet:
         for message in notes:
             note(message)
-    if output.json:
-        typer.echo(documents.as_json(document))
-    else:
+    if not (output.json or output.quiet):
         cut = reading.region is not None
         _show(found, volume, frame, mask_options.threshold, output, f"{source}{which}", shown=shown, cut=cut)
 
@@ -119,8 +115,8 @@ def _check(source: Path, output: NumbersOutput, reading: ReadOptions) -> None:
         raise UsageError(f"--top {output.top}: give a number of bars, or 0 for all.")
     if output.plot is not None and output.no_bars:
         raise UsageError("--plot draws bars: leave out --no-bars.")
-    filtering.check_png("plot", output.plot)
-    outputs = [path for path in (output.plot, output.stats) if path is not None]
+    check_picture("plot", output.plot)
+    outputs = [path for path in (output.plot, output.json_file) if path is not None]
     filtering.check_side_outputs(source, reading.files, outputs, None, force=output.force)
 
 
@@ -128,8 +124,10 @@ def _named_parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
     """Return the channels and times of a map with their names, or the map itself without a name if it has none."""
     import numpy as np
 
+    from softmorph_cli.io.select import part_name
+
     shape = volume.array.shape[: -volume.spatial_dims]
-    return [(filtering.part_name(volume, index, 2), volume.array[index]) for index in np.ndindex(shape)]
+    return [(part_name(volume, index, 2), volume.array[index]) for index in np.ndindex(shape)]
 
 
 def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ...]]:
@@ -162,7 +160,7 @@ def _count_one(
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:
     names = NAMES[volume.spatial_dims]
-    document: dict[str, Any] = {"channel": one.name or None, **one.betti.as_dict()}
+    document: dict[str, Any] = {"class": one.name or None, **one.betti.as_dict()}
     if one.bars is None:
         return document
     thresholds = [k / _STEPS for k in range(_STEPS + 1)]
@@ -227,7 +225,7 @@ def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
 
 
 def _draw(one: _Found, volume: Volume, threshold: float, output: NumbersOutput, title: str) -> None:
-    from softmorph_cli.plots.persistence import draw_persistence
+    from softmorph_cli.plots.charts.persistence import draw_persistence
 
     assert one.bars is not None
     assert output.plot is not None

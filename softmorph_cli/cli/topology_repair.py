@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from softmorph_cli import __version__
-from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli import answer, filtering, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
@@ -25,8 +23,9 @@ from softmorph_cli.system import lengths
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from softmorph_cli.api.repairs import Job
     from softmorph_cli.metrics.certificate import Certificate
+    from softmorph_cli.pipeline.steps.repair_job import Job
+    from softmorph_cli.plots.preview import Backdrop
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
     from softmorph_cli.topology.repair import Repaired, Repairer
@@ -57,13 +56,18 @@ def repair(
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
     mask_options, nearest = mask_options.at_level(volume)
-    notes = [*volume.notes, *nearest]
-    from softmorph_cli.api.repairs import job_of
+    backdrop = None
+    if output.preview is not None:
+        from softmorph_cli.plots.preview import settle
+
+        backdrop = settle(output, volume, replace(reading, region=None), str(source))
     from softmorph_cli.io.formats import check_target
     from softmorph_cli.io.writing import as_stored
     from softmorph_cli.pipeline import describe
+    from softmorph_cli.pipeline.steps.repair_job import job_of
     from softmorph_cli.topology.prior import Prior
 
+    notes = [*volume.notes, *nearest, *describe.over_input(source, target, volume.source)]
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
@@ -95,36 +99,31 @@ def repair(
     priors = job.priors
     parameters = _parameters(goal, mask_options, reading, job)
     title = f"{source.name}{describe.which(volume, reading.time)}"
-    warnings = _write(volume, result, target, output, parameters, title, job)
+    warnings = _write(volume, result, target, output, parameters, title, job, backdrop)
     certificate = job.certificate(_read_back(target, result, output.output_type))
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
     changed = job.changes(found.array)
-    document = {
-        **documents.head(),
+    content = {
         "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
         "output": describe.output(target, result, output.output_type),
         "parameters": parameters,
         "reached": reached,
-        "stopped": found.stopped,
-        "steps": found.steps,
-        "best_step": found.best_step,
+        "stop_reason": found.stopped,
+        "iterations": found.steps,
+        "best_iteration": found.best_step,
         "change": changed,
-        "certificate": {"read_from": str(target), "priors": certificate.as_list(priors)},
-        "seconds": {"read": read_seconds, "repair": repair_seconds, "write": write_seconds},
-        "notes": notes,
-        "warnings": warnings,
+        "certificate": {"path": str(target), "priors": certificate.as_list(priors)},
     }
-    if output.stats is not None:
-        documents.save(document, output.stats, force=output.force)
+    times = {"read": read_seconds, "repair": repair_seconds, "write": write_seconds}
+    document = documents.document("topology repair", content, seconds=times, notes=notes, warnings=warnings)
+    answer.give(document, output)
     for message in warnings:
         warn(message)
     if not output.quiet:
         for message in notes:
             note(message)
         _show(target, found, priors, certificate, changed, volume, repair_seconds)
-    if output.json:
-        typer.echo(documents.as_json(document))
     if not reached:
         raise NotReachedError(_excuse(target, found, priors, certificate.asked, goal, volume))
 
@@ -132,8 +131,8 @@ def repair(
 def _check(
     source: Path, target: Path, goal: Goal, mask_options: MaskOptions, reading: WholeMap, output: RepairOutput
 ) -> None:
-    from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io.formats import check_target
+    from softmorph_cli.pipeline.steps.repair_job import check_effort
 
     if (goal.betti is None) == (goal.priors is None):
         raise UsageError(
@@ -147,8 +146,10 @@ def _check(
     lengths.parse(goal.smooth, "--smooth")
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force))
     read = [*reading.files, *([goal.priors] if goal.priors is not None else [])]
-    beside = [path for path in (output.stats, output.preview) if path is not None]
-    filtering.check_side_outputs(source, read, beside, output.preview, force=output.force, target=target)
+    beside = [path for path in (output.json_file, output.preview) if path is not None]
+    filtering.check_side_outputs(
+        source, read, beside, output.preview, force=output.force, target=target, pictures=output
+    )
 
 
 def _parameters(goal: Goal, mask_options: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
@@ -178,6 +179,7 @@ def _write(
     parameters: dict[str, Any],
     title: str,
     job: Job,
+    backdrop: Backdrop | None,
 ) -> list[str]:
     from softmorph_cli.io.writing import write
 
@@ -206,6 +208,8 @@ def _write(
             subtitle=words,
             force=output.force,
             changed=flipped,
+            look=output,
+            backdrop=backdrop,
         )
     return warnings
 

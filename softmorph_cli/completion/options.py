@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.system.parameters import Check, Parameter, at_least, check_all, named
+from softmorph_cli.system.parameters import DEVICES, Check, Parameter, at_least, check_all, named
 
 ACTIVATIONS: Final = ("sine", "wire", "relu")
 # What is measured beside each other on hidden slices.
@@ -14,7 +14,9 @@ METHODS: Final = ("prior", "logit", "linear")
 # The key of measures on held-out images among the settings of a training that a prior states.
 HELD_OUT: Final = "held_out_images"
 DEVICE: Final = Parameter(
-    "Where it is computed: auto, cpu, cuda or cuda:N; auto takes cuda if there is one.", "NAME"
+    "Where it is computed: auto, cpu, cuda or cuda:N; auto takes cuda if there is one.",
+    "NAME",
+    words=DEVICES,
 )
 # Larger networks are no shape priors, and files of priors state no larger seed.
 WIDEST: Final = 4096
@@ -98,6 +100,7 @@ class TrainingOptions:
             f"Activation of the layers: {', '.join(ACTIVATIONS)}; wire is that of the published network.",
             "NAME",
             check=_activation,
+            words=ACTIVATIONS,
         ),
     ] = "sine"
     box: Annotated[

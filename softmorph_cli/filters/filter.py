@@ -196,6 +196,10 @@ class Filter:
         """Return the filter with the files that it names read; `grid_of` returns the grid of an image as a map."""
         return self
 
+    def written_as(self, rounded: Callable[[Any], Any]) -> Self:
+        """Return the filter for a result that is written to a file, as which `rounded` returns an array of values."""
+        return self
+
     def axes_after(self, axes: str) -> str:
         """Return the axes of the result for a map with the given axes."""
         return axes

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypedDict
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.method import Method, Scheme, find
-from softmorph_cli.system.parameters import Parameter, at_least, below_one, check_all, named, positive
+from softmorph_cli.filters.method import METHODS, Method, Scheme, find
+from softmorph_cli.system.parameters import (
+    DEVICES,
+    Parameter,
+    at_least,
+    below_one,
+    check_all,
+    named,
+    positive,
+)
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.interpolation import Completion
@@ -75,6 +84,9 @@ class Settings:
             f"increasing, else {ANY_RULE})",
             flags=("--method", "-m"),
             group=_GROUP,
+            first=True,
+            words=tuple(METHODS),
+            metavar="METHOD",
         ),
     ] = None
     levels: Annotated[
@@ -85,6 +97,7 @@ class Settings:
             "N",
             group=_GROUP,
             parse=_levels,
+            words=("8", "16", "32", "64", "exact"),
         ),
     ] = None
     lowest: Annotated[
@@ -150,6 +163,7 @@ class Settings:
             "auto (the CPU; of a shape prior CUDA, if there is one), cpu, cuda or cuda:N.",
             "DEVICE",
             group=_GROUP,
+            words=DEVICES,
         ),
     ] = "auto"
     threads: Annotated[
@@ -340,6 +354,8 @@ class Result:
         finished: For `nested` skeletons: whether the level sets were reduced to a width of one voxel.
         warnings: Warnings for the user.
         completed: For `interpolate`: the map on its grid, and which voxels are invented.
+        shortfall: If less was reached than requested, the sentence that says so.
+        document: Further entries of the step in the JSON document.
     """
 
     image: Any
@@ -352,6 +368,8 @@ class Result:
     finished: bool | None = None
     warnings: tuple[str, ...] = ()
     completed: Completion | None = None
+    shortfall: str | None = None
+    document: Mapping[str, Any] | None = None
 
 
 def warn_if_capped(result: Result, settings: Settings) -> Result:

@@ -20,9 +20,40 @@ if TYPE_CHECKING:
 SCHEMA: Final = 2
 
 
-def head() -> dict[str, Any]:
-    """Return the fields that every JSON document begins with: the schema and the version of softmorph."""
-    return {"schema": SCHEMA, "softmorph_version": __version__}
+def head(command: str) -> dict[str, Any]:
+    """Return the fields that every JSON document begins with; `command` is the name of the command."""
+    return {"schema": SCHEMA, "softmorph_version": __version__, "command": command}
+
+
+def document(
+    command: str,
+    content: Mapping[str, Any],
+    *,
+    seconds: Mapping[str, float],
+    notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the JSON document of a command.
+
+    Args:
+        command: Name of the command, such as "skeletonize" or "topology repair".
+        content: The fields of this command.
+        seconds: Wall-clock time of each stage, such as read, filter and write.
+        notes: Remarks on the result.
+        warnings: What the user should know before using the result.
+    """
+    return {
+        **head(command),
+        **content,
+        "seconds": timed(seconds),
+        "notes": list(notes),
+        "warnings": list(warnings),
+    }
+
+
+def timed(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the field `seconds` of a document: the time of each stage, and `total`."""
+    return {**seconds, "total": sum(seconds.values())}
 
 
 def described(volume: Volume) -> dict[str, Any]:
@@ -37,6 +68,7 @@ def described(volume: Volume) -> dict[str, Any]:
         "unit": volume.unit,
         "dtype": source.dtype if source else str(volume.array.dtype),
         "channel": source.channel if source else None,
+        **({"channels": list(volume.channels)} if volume.channels else {}),
     }
 
 

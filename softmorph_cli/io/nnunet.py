@@ -16,19 +16,27 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from softmorph_cli.classes import SUM, complete, numbered
+from softmorph_cli.classes import SUM
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.io import select
 from softmorph_cli.io.content import Verdict
 from softmorph_cli.io.exclusive import HALF, Exclusive
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.git_pointers import check_fetched
+from softmorph_cli.io.named_classes import NamedClasses as NamedClasses
+from softmorph_cli.io.named_classes import Network
+from softmorph_cli.io.named_classes import classes as classes
+from softmorph_cli.io.named_classes import keep as keep
+from softmorph_cli.io.named_classes import known_labels as known_labels
+from softmorph_cli.io.named_classes import labelled as labelled
+from softmorph_cli.io.named_classes import of_volume as of_volume
+from softmorph_cli.io.named_classes import statement as statement
 from softmorph_cli.io.nnunet_labels import check_labels, paint
 from softmorph_cli.io.nnunet_metadata import (
     READERS,
@@ -40,48 +48,16 @@ from softmorph_cli.io.nnunet_metadata import (
     read_description,
     tiff_spacing,
 )
-from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Placed, Raw
+from softmorph_cli.io.raw import REVERSED, Affine, Array, Raw
 from softmorph_cli.system.files import is_store
 from softmorph_cli.system.parameters import named
-from softmorph_cli.volume import Volume
 
 ENDINGS: Final = (".nii.gz", ".nii", ".nrrd", ".mha", ".tif", ".tiff", ".png")
 _ENDING: Final = re.compile(r"\.[\w.-]{1,40}")
 _REORIENTING: Final = "WithReorient"
 _OVERSHOOT: Final = 0.1
-
-
-@dataclass(frozen=True)
-class Network(Placed):
-    """Metadata of an .npz whose geometry was taken from an image; stored as `Raw.native`.
-
-    Attributes:
-        classes: The classes that the channels stand for.
-        format: The name of the file format of the image.
-        header: The metadata of the image for the writer of its format (`Raw.native` of the image).
-        logits: Whether the values are logits, because they reach far below 0.
-    """
-
-    classes: Classes
-    format: str
-    header: Any
-    logits: bool
-
-    def cropped(self, corner: Mapping[str, int]) -> Network:
-        """Return the metadata of a crop."""
-        header = self.header
-        return replace(self, header=header.cropped(corner)) if isinstance(header, Placed) else self
-
-
-@dataclass(frozen=True)
-class KeptNetwork(Kept):
-    """Metadata of the image beside an .npz, kept so that a result gets the header of the image.
-
-    Attributes:
-        classes: The classes that the channels of the .npz stand for, or None.
-    """
-
-    classes: Classes | None = None
+# What nnU-Net adds to the name of a case in that of its first image.
+FIRST_IMAGE: Final = "_0000"
 
 
 def place(
@@ -167,7 +143,7 @@ def image_in(reference: Path, path: Path) -> Path:
     if not reference.is_dir() or is_store(reference):
         return reference
     stem = path.name[: -len(path.suffix)]
-    for name in (stem, f"{stem}_0000"):
+    for name in (stem, f"{stem}{FIRST_IMAGE}"):
         found = [one for ending in ENDINGS if (one := reference / f"{name}{ending}").is_file()]
         if len(found) > 1:
             both = " and ".join(one.name for one in found)
@@ -178,7 +154,8 @@ def image_in(reference: Path, path: Path) -> Path:
         if found:
             return found[0]
     raise FileError(
-        f"{reference} holds no image of {path.name}: it would be called {stem}{ENDINGS[0]} or {stem}_0000{ENDINGS[0]}."
+        f"{reference} holds no image of {path.name}: it would be called {stem}{ENDINGS[0]} or "
+        f"{stem}{FIRST_IMAGE}{ENDINGS[0]}."
     )
 
 
@@ -198,7 +175,7 @@ def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None
     if not Path(reference).is_dir() or is_store(Path(reference)):
         raise UsageError(
             f"{named('like', option='reference')} {reference}: it says where one case lies, and {len(cases)} are read; "
-            "name the folder with the image of each, which has the case's name."
+            f"name the folder with the image of each, which has the case's name: {_folder_of(reference, cases)}."
         )
     several = [name for name, count in Counter(path.name for path in cases).items() if count > 1]
     if several:
@@ -206,6 +183,17 @@ def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None
             f"{named('like', option='reference')} {reference}: {several[0]} is the name of several cases, and the "
             "folder has one image for them; read one folder at a time."
         )
+
+
+def _folder_of(reference: str | Path, cases: Sequence[Path]) -> str:
+    """Return the option to type: the folder of the reference where that holds the image of each case."""
+    folder = Path(reference).parent
+    try:
+        for case in cases:
+            image_in(folder, case)
+    except SoftmorphError:
+        return named("like", "FOLDER", option="reference")
+    return named("like", folder, option="reference")
 
 
 def refuse_logits(raw: Raw, name: str) -> None:
@@ -239,7 +227,7 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
     if len(numbers) == count:
         return raw
     network = replace(network, classes=classes.only(*numbers, kind=kind))
-    left_out = f"{names[0]!r} is left out ({named('channel', 0)} takes it)"
+    left_out = f"{names[0]!r} is left out"
     if count == 2:
         notes = (*raw.notes, f"{names[1]!r} is read; {left_out}.")
         return replace(raw, array=raw.array[1], axes=raw.axes and raw.axes[1:], native=network, notes=notes)
@@ -277,52 +265,6 @@ def painted(raw: Raw, divide_by: float | None = None, inside: Array | None = Non
     if inside is not None:
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     return Exclusive(labels, found.labels, dict(zip(found.labels, found.regions, strict=True)))
-
-
-def known_labels(raw: Raw) -> tuple[int, ...] | None:
-    """Return the label of each channel, if the file states that its channels exclude each other; else None."""
-    found = raw.native.classes if isinstance(raw.native, Network) else None
-    return found.labels if found is not None and found.kind == "complete" else None
-
-
-def keep(kept: Kept) -> Kept:
-    """Return metadata of an .npz replaced by those of the image beside it, so that results get that image's format."""
-    network = kept.native
-    if not isinstance(network, Network):
-        return kept
-    return KeptNetwork(
-        network.format,
-        network.header,
-        kept.axes,
-        kept.spacing,
-        kept.dropped,
-        kept.exclusive,
-        classes=network.classes,
-    )
-
-
-def classes(volume: Volume) -> Classes:
-    """Return the classes that the channels of a map stand for, by nnU-Net's dataset.json or by the channels' sum.
-
-    The map must hold the values that were read, because a filter changes the sum. Channels that sum to 1 (see
-    `softmorph_cli.classes.complete`) get the labels 0, 1, 2, ... of a softmax; the background is the channel of that
-    name, else the first. Other channels get the labels 1, 2, ...; they are mutually exclusive if the sum never exceeds
-    1.
-    """
-    kept = volume.source.header if volume.source else None
-    if isinstance(kept, KeptNetwork) and kept.classes is not None:
-        return kept.classes
-    try:
-        axis = volume.channel_axis()
-    except InputError:
-        axis = None
-    if axis is None:
-        return Classes((1,), "rest")
-    count = volume.array.shape[axis]
-    if complete(np.moveaxis(volume.array, axis, 0)):
-        return Classes(numbered(volume.channels, count), "complete")
-    found = overlapping(count)
-    return replace(found, kind="rest") if float(volume.array.sum(axis=axis).max()) <= 1 + SUM else found
 
 
 def describe(raw: Raw, path: Path) -> Raw:

@@ -95,6 +95,23 @@ def named_classes(
     """
     if not dataset:
         return (), None, ["there is no dataset.json beside it, so its classes have no names."]
+    names, found, notes = dataset_classes(dataset, path)
+    if len(names) != count:
+        note = f"it has {count} channels, but dataset.json names {len(names)} ({', '.join(names)}): names are not used."
+        return (), None, [note]
+    return names, found, notes
+
+
+def dataset_classes(dataset: Mapping[str, Any], path: Path) -> tuple[tuple[str, ...], Classes, list[str]]:
+    """Return the names of the classes or regions in dataset.json, what they stand for, and notes.
+
+    Args:
+        dataset: The content of dataset.json.
+        path: The path of the prediction, for messages.
+
+    Raises:
+        InputError: If the labels or the region order in dataset.json are malformed.
+    """
     listed = dataset["labels"]
     if not isinstance(listed, dict):
         raise _bad_labels(listed, path)
@@ -119,9 +136,6 @@ def named_classes(
         for name, (label,) in sorted(values, key=lambda item: item[1]):
             by_label[label] = f"{by_label[label]} / {name}" if label in by_label else name
         names, found = tuple(by_label.values()), Classes(tuple(by_label), "complete")
-    if len(names) != count:
-        note = f"it has {count} channels, but dataset.json names {len(names)} ({', '.join(names)}): names are not used."
-        return (), None, [note]
     return names, found, notes
 
 

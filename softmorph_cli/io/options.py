@@ -118,6 +118,7 @@ class ReadOptions:
             "Read one channel, by number (from 0) or name. (default: all, each by itself)",
             "NAME|N",
             parse=number_or_name,
+            first=True,
         ),
     ] = None
     channel_axis: Annotated[
@@ -228,7 +229,13 @@ class ReadOptions:
     ] = None
     clip: Annotated[bool, Option("Cut values outside [0, 1] off.", flags=("--clip",), about=VALUES)] = False
     label: Annotated[
-        int | None, Option("The file is a label map: read label K as a mask.", "K", about=VALUES)
+        int | str | tuple[int, ...] | None,
+        Option(
+            "The file is a label map: read label K, by number or name, as a mask.",
+            "NAME|K",
+            parse=number_or_name,
+            about=VALUES,
+        ),
     ] = None
     dtype: Annotated[
         str | type[Any] | None,
@@ -287,6 +294,12 @@ class ReadOptions:
         return {one.name: value for one, about, value in self._chosen() if about.about != RESULT}
 
     @property
+    def label_number(self) -> int | tuple[int, ...] | None:
+        """The label that is read, or the labels whose union is a region; a name has been looked up before."""
+        assert not isinstance(self.label, str)
+        return self.label
+
+    @property
     def as_json(self) -> dict[str, Any]:
         """The options of `given` with values of JSON types: paths are text."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in self.given.items()}
@@ -326,11 +339,12 @@ class WriteOptions:
             "float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
             "TYPE",
             group=OUTPUT,
+            words=("float32", "uint8", "uint16", "float16"),
         ),
     ] = None
-    force: Annotated[bool, Parameter("Replace files that exist.", flags=("--force", "-f"), group=OUTPUT)] = (
-        False
-    )
+    force: Annotated[
+        bool, Parameter("Replace files that exist.", flags=("--force", "-f"), group=OUTPUT, first=True)
+    ] = False
     pyramid: Annotated[
         bool,
         Parameter(

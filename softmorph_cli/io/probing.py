@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.content import Content, Verdict, examine, judge
+from softmorph_cli.io import named_classes, nnunet, select
+from softmorph_cli.io.content import Content, examine, judge
 from softmorph_cli.io.formats import detect, read_raw, target_suffix
+from softmorph_cli.io.nature import Nature, look, middle_of
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import Format, Raw
+from softmorph_cli.io.shapes import Shape, shape_of
 from softmorph_cli.io.unnamed_axes import doubtful_channels, likely_axes
+from softmorph_cli.io.values import MOST_AXES
+from softmorph_cli.io.voxel_sizes import by_convention
 from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.system.printable import typed
+from softmorph_cli.system.units import COUNTED, SIZELESS
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,14 @@ class Probe:
         infinities: The number of infinite values.
         integers: Whether every finite value is an integer.
         distinct: The number of distinct values, or None where it exceeds the argument `limit` of `probe`.
-        kind: The kind of content: "probability", "mask", "labels", "logits", "image", "rgb", "complex", "other" or
-            "empty".
+        kind: The kind of content: "probability", "mask", "labels", "logits", "scores" (test statistics), "distances",
+            "image", "rgb", "complex", "other" or "empty".
         found: The reason for `kind` in words.
         suggestion: The command line to try next, "" if there is no suggestion.
+        title: The kind in words, with "perhaps" where it is uncertain.
+        sure: Whether no other kind is as likely.
+        structure: What lies above one half: "lines" of at most two voxels, "vessels", "blobs", or None if unclear.
+        needs: What softmorph takes in place of a file that is no map, or "".
         notes: Assumptions that the reader of the file made, one sentence each.
         provenance: The record (command, version, parameters) that softmorph wrote into the file, or empty.
         channels: The names of the indices of axis "C", for --channel; empty where the file has no names.
@@ -63,6 +73,10 @@ class Probe:
     kind: str
     found: str
     suggestion: str
+    title: str = ""
+    sure: bool = True
+    structure: Shape | None = None
+    needs: str = ""
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
@@ -91,6 +105,7 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         raw = select.arrange(select.name_axes(raw, str(path)))
     except InputError:
         raw = replace(raw, axes=None)
+    raw = _told_of_lengths(by_convention(raw))
     if raw.format == NNUNET and raw.array.size and raw.array.dtype.kind in "fiub":
         raw = nnunet.describe(raw, path)
     if raw.array.size == 0:
@@ -102,13 +117,38 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     verdict = judge(content, raw)
     if raw.format == NNUNET:
         verdict = nnunet.advise(verdict, raw)
-    suggestion = _suggestion(path, family, raw, verdict, content.nans + content.infinities)
+    else:
+        named = named_classes.applied(raw, path)
+        raw = replace(raw, channels=named.channels, notes=named.notes)
+        if verdict.kind == "labels" and named.channels:
+            # All of them are read, as the channels of a network's output are.
+            verdict = replace(verdict, option="")
+    nature = look(raw, content, verdict)
+    shape = _shape(raw, content, nature)
+    suggestion = _suggestion(path, family, raw, nature, shape, content.nans + content.infinities)
     if doubt is not None and suggestion:
         suggestion += f" --axes {doubt[1]}"
         raw = replace(
             raw, notes=(*raw.notes, f"its {doubt[0]} channels have no names and may be something else.")
         )
-    return _describe(path, raw, verdict.kind, verdict.found, content, suggestion)
+    described = _describe(path, raw, nature.kind, nature.found, content, suggestion)
+    return replace(described, title=nature.title, sure=nature.sure, structure=shape, needs=nature.needs)
+
+
+def _told_of_lengths(raw: Raw) -> Raw:
+    """Return a file with a note on how to state the voxel size, or its unit, if it is not known."""
+    space = select.spatial(raw) if raw.axes else ""
+    sides = [size for letter, size in zip(raw.axes or "", raw.array.shape, strict=False) if letter in "ZYX"]
+    if not space or raw.unit is not None or not any(size > 1 for size in sides) or raw.array.ndim > MOST_AXES:
+        return raw
+    counted = COUNTED[2 if 1 in sides else len(space)]
+    if raw.spacing and not any(SIZELESS in note for note in raw.notes):
+        note = f"the unit of its voxel size is unknown: lengths are in {counted}, or state it, such as --unit um."
+    else:
+        example = f"--voxel-size 0.5um{'x0.25' * (len(sides) - 1)}"
+        note = f"its voxel size is unknown: lengths are in {counted}, or state it along {', '.join(space.lower())}, "
+        note += f"such as {example}."
+    return replace(raw, notes=(*raw.notes, note))
 
 
 def _describe(
@@ -132,22 +172,49 @@ def _describe(
         kind=kind,
         found=found,
         suggestion=suggestion,
+        title=kind,
         notes=raw.notes,
         provenance=raw.provenance,
         channels=raw.channels or (),
     )
 
 
-def _suggestion(path: Path, family: Format, raw: Raw, verdict: Verdict, bad: int) -> str:
-    """Return a command line that would read the file; "" where no option makes the file readable."""
-    kind, ndim = verdict.kind, raw.array.ndim
-    if kind == "empty" or (kind == "image" and not verdict.option) or not 2 <= ndim <= 5:
+def _shape(raw: Raw, content: Content, nature: Nature) -> Shape | None:
+    """Return what lies above one half in the fullest image that is mostly background; None if that is unclear."""
+    if nature.kind not in ("probability", "mask") or not nature.sure or raw.axes is None:
+        return None
+    space = [at for at, letter in enumerate(raw.axes) if letter in "ZYX"]
+    if len(space) not in (2, 3) or space != list(range(raw.array.ndim - len(space), raw.array.ndim)):
+        return None
+    half = content.high / 2 if content.high > 1.1 else 0.5
+    masks = middle_of(raw, len(space)) > half
+    images = masks.reshape(-1, *masks.shape[-len(space) :])
+    shares = [float(image.mean()) for image in images]
+    best = max(range(len(shares)), key=lambda at: shares[at] if shares[at] < 0.5 else 0)
+    image, sizes = images[best], [raw.spacing.get(raw.axes[at], 1.0) for at in space]
+    if len(space) == 3 and 1 in image.shape:
+        flat = image.shape.index(1)
+        image = image.take(0, axis=flat)
+        del sizes[flat]
+    return shape_of(image, tuple(sizes)) if 1 not in image.shape else None
+
+
+def _suggestion(path: Path, family: Format, raw: Raw, nature: Nature, shape: Shape | None, bad: int) -> str:
+    """Return a command line that would read the file; "" where none is of use."""
+    if nature.needs or nature.kind == "empty" or (nature.kind == "image" and not nature.option):
         return ""
-    words = [verdict.option] if verdict.option else []
+    if not 2 <= raw.array.ndim <= MOST_AXES:
+        return ""
+    words = [nature.option] if nature.option else []
     if raw.axes is None:
         words.append(f"--axes {likely_axes(raw.array.shape)}")
     if bad:
         words.append("--mask MASK")
+    if shape == "blobs":
+        return " ".join([typed("softmorph", "stats", path), *words])
+    images = raw.array.size // prod(raw.array.shape[-len(select.spatial(raw)) :]) if raw.axes else 2
+    if shape == "lines" and images == 1 and not bad:
+        return " ".join([typed("softmorph", "inspect", path), *words])
     target = f"skeleton{target_suffix(path, family)}"
     target = f"new_{target}" if path.name == target else target
     return " ".join([typed("softmorph", "skeletonize", path), target, *words])

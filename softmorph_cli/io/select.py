@@ -6,11 +6,13 @@ Also the check that a volume holds a single image, with advice on selecting one 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from softmorph_cli.classes import named_background
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.options import ranges
 from softmorph_cli.io.raw import Affine, Array, Placed, Raw
@@ -207,13 +209,20 @@ def sample_names(raw: Raw) -> tuple[str, ...]:
     return raw.channels or (_COLOURS[: raw.array.shape[(raw.axes or "").index("C")]] if raw.colour else ())
 
 
-def first_along(*letters: str) -> str:
-    """Return the options (in Python the keywords) that select index 0 along each of these mapped axes, for messages."""
+def first_along(*letters: str, names: Sequence[str] | None = None) -> str:
+    """Return the options (in Python the keywords) that select one index along each of these mapped axes, for messages.
+
+    Args:
+        letters: The letters of the axes. The index is 0, of channels the first that is not the background.
+        names: The names of the channels, if the file states them.
+    """
+    background = named_background(names)
     given = []
     for letter in letters:
         if letter not in "TC":
             given.append(named("channel_axis", letter))
-        given.append(named("time" if letter == "T" else "channel", 0))
+        first = 1 if letter == "C" and background == 0 else 0
+        given.append(named("time" if letter == "T" else "channel", first))
     return (" " if in_shell() else ", ").join(given)
 
 
@@ -281,10 +290,13 @@ def channel_index(raw: Raw, channel: int | str, name: str, along: str | None = N
         # The name of a channel may be a number, such as a wavelength.
         index = names.index(str(channel)) if str(channel) in names else count
     if not -count <= index < count:
-        known = f" or {', '.join(names)}" if names else ""
-        raise InputError(
-            f"{name} has no channel {channel!r}; choose {named('channel', 0)} to {count - 1}{known}."
-        )
+        # Nobody looks for the background.
+        left_out = named_background(names)
+        first, last = int(left_out == 0), count - 1 - (left_out == count - 1)
+        known = [one for k, one in enumerate(names) if k != left_out]
+        words = f" or {', '.join(known)}" if known else ""
+        to = f" to {last}" if last > first else ""
+        raise InputError(f"{name} has no channel {channel!r}; choose {named('channel', first)}{to}{words}.")
     return axis, index % count
 
 
@@ -345,7 +357,8 @@ def several(volume: Volume) -> tuple[str, str] | None:
     if len(sizes) > 1:
         held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
         if {axis for axis, _ in sizes} <= {"T", "C"}:
-            return held, how_to_select(volume, first_along(*(axis for axis, _ in sizes)))
+            several = first_along(*(axis for axis, _ in sizes), names=volume.channels)
+            return held, how_to_select(volume, several)
         return held, "write that one to a file of its own first" if in_shell() else "pass one of them"
     ((axis, size),) = sizes
     names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
@@ -390,3 +403,29 @@ def class_option(volume: Volume) -> str | None:
         return named("channel", first)
     *rest, last = [named("channel", shlex.quote(str(first))), *(shlex.quote(str(name)) for name in others)]
     return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def part_name(volume: Volume, index: tuple[int, ...], least: int = 1) -> str:
+    """Return the name of one of the mapped images, such as "T0 artery"; axes shorter than `least` are left out."""
+    parts = zip(volume.mapped_axes, volume.array.shape, index, strict=False)
+    return " ".join(
+        volume.channels[number] if axis == "C" and volume.channels else f"{axis}{number}"
+        for axis, size, number in parts
+        if size >= least
+    )
+
+
+def refuse_colours(raw: Raw, name: str) -> NoReturn:
+    """Refuse a colour image, of which one sample has to be chosen.
+
+    Raises:
+        InputError: Always; the message names the samples.
+    """
+    count = raw.array.shape[(raw.axes or "").index("C")]
+    first, *names = sample_names(raw)
+    names = [f"{number} ({sample})" for number, sample in enumerate(names, 1)]
+    others = ", ".join([f"({first})", *names[:-1]]) + f" or {names[-1]}"
+    raise InputError(
+        f"{name} holds a colour image of {count} samples per pixel; choose one with {named('channel', 0)} "
+        f"{others}, or name the axes with {named('axes')} if they are no colours."
+    )

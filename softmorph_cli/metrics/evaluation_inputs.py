@@ -16,6 +16,7 @@ from softmorph_cli.io import exclusive, select
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.nnunet import classes as classes_of
+from softmorph_cli.io.nnunet import of_volume
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read_either, read_map
 from softmorph_cli.metrics.grid import on_one_grid
@@ -77,10 +78,11 @@ class Opened:
         Args:
             label: Label of the class.
             other: The image that this one is compared with. If the class is a region of `other` and this image is a
-                label map, the union of the region's labels is returned.
+                label map, the union of the region's labels is returned; likewise of a region of this label map.
         """
         if self.label_image is not None:
-            inside = np.isin(self.label_image, other.regions.get(label) or (label,))
+            union = other.regions.get(label) or self.regions.get(label) or (label,)
+            inside = np.isin(self.label_image, union)
             return self.volume.with_array(inside.astype(np.float32))
         if self.index is None:
             return self.volume
@@ -239,7 +241,16 @@ def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Open
         return Opened(path, flat, one=True, notes=(*like.notes, note))
     several = (f"it holds the labels {_listed(held)} and is taken as a label map.",) if len(held) > 1 else ()
     labels = labels.reshape(flat.array.shape)
-    return Opened(path, flat, held, label_image=labels, notes=(*like.notes, *several))
+    opened = Opened(path, flat, held, label_image=labels, notes=(*like.notes, *several))
+    found = of_volume(path, like) if isinstance(path, Path) else None
+    if found is None or found.others(labels):
+        return opened
+    names = dict(zip(found.classes.labels, found.names, strict=True))
+    if not found.classes.regions:
+        return replace(opened, names=names)
+    regions = dict(zip(found.classes.labels, found.unions, strict=True))
+    notes = (*opened.notes, *_unions(regions, names))
+    return replace(opened, labels=tuple(regions), names=names, regions=regions, notes=notes)
 
 
 def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
@@ -299,9 +310,11 @@ def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None
     often = ""
     if decided is not None:
         often = f", the most probable at {decided.mask(0).mean():.1%} of the voxels,"
+    # Without a name it may be an object.
+    or_compared = f"; to compare it, {select.how_to_select(volume, f'--channel {channel}')}"
     return (
-        f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared; to "
-        f"compare it, {select.how_to_select(volume, f'--channel {channel}')}.",
+        f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared"
+        f"{'' if named else or_compared}.",
     )
 
 

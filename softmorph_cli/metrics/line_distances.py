@@ -52,7 +52,7 @@ METRICS: Final = (
         title="Centreline agreement at a tolerance",
         definition=(
             "centreline_precision is the share of the prediction's centreline voxels that are at most the tolerance "
-            "(--tolerance, as for nsd) from the reference's centreline, centreline_recall the share of the "
+            "(--distance-tolerance, as for nsd) from the reference's centreline, centreline_recall the share of the "
             "reference's that are as near to the prediction's; centreline_f1 is their harmonic mean. "
             f"{_LINES} In works on roads these are correctness and completeness. Both masks empty: 1; one of them: 0."
         ),

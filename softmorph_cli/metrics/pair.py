@@ -92,7 +92,9 @@ class MetricSettings:
         methods.find(self.method)
         below_one("threshold", self.threshold)
         if not 0 <= self.tolerance < math.inf:
-            raise UsageError(f"{named('tolerance')} {self.tolerance:g}: a distance is at least 0.")
+            raise UsageError(
+                f"{named('tolerance', option='distance-tolerance')} {self.tolerance:g}: a distance is at least 0."
+            )
         if self.connectivity not in (None, 4, 8, 6, 26):
             raise UsageError(
                 f"{named('connectivity')} {self.connectivity}: it is 4 or 8 in 2D, 6 or 26 in 3D."

@@ -134,8 +134,8 @@ METRICS: Final = (
         names=("nsd",),
         title="Normalised surface Dice",
         definition=(
-            "The share of both surfaces' area that is at most the tolerance (--tolerance, 1 mm, or 1 voxel where the "
-            "file is in um or nm, its voxels are smaller than 0.1 mm or their size is unknown) "
+            "The share of both surfaces' area that is at most the tolerance (--distance-tolerance, 1 mm, or 1 voxel "
+            "where the file is in um or nm, its voxels are smaller than 0.1 mm or their size is unknown) "
             f"from the other surface. {_SURFACES} Both masks empty: 1; one of them: 0."
         ),
         source=_SOURCE,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.system.units import COUNTED, MILLIMETRES
 
@@ -34,6 +35,30 @@ FIGURES: Final = (
     *("voxels_above_half", "components_above_half", "connectivity"),
     *("mean", "min", "max", "entropy_bits"),
 )
+
+
+def statistics(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a map in the names of the JSON of statistics, the reverse of `of`.
+
+    >>> statistics({"expected_voxels": 4.0, "std_voxels": 1.0, "max": 0.5})["volume_unit"]
+    'voxels'
+    """
+    units = {kind: unit for unit, kind in reversed(_KINDS.items())}
+    kind = next((k for k in units if k != "voxels" and f"expected_{k}" in row), "voxels")
+    volumes = {
+        f"volume_{name}": row[f"{name}_{kind}"]
+        for name in ("std", "std_independent", "std_comonotone")
+        if f"{name}_{kind}" in row
+    }
+    quantiles = {name: row[f"{name}_{kind}"] for name in ("q05", "q50", "q95") if f"{name}_{kind}" in row}
+    return {
+        "sum": row.get("expected_voxels"),
+        "expected_volume": row.get(f"expected_{kind}"),
+        **volumes,
+        **({"volume_quantiles": quantiles} if quantiles else {}),
+        "volume_unit": units[kind] if kind != "voxels" else "voxels",
+        **{name: row[name] for name in FIGURES if name in row},
+    }
 
 
 def of(statistics: Statistics) -> dict[str, float]:

@@ -9,5 +9,6 @@ __all__ = [
     "process",
     "process_tiled",
     "result_files",
+    "steps",
     "subjects",
 ]

@@ -8,8 +8,8 @@ from typing import Any
 
 from softmorph_cli.errors import RuleError, UsageError
 from softmorph_cli.filters.filter import LABELS, Filter
-from softmorph_cli.filters.operations import OPERATIONS, find
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.pipeline.steps.table import STEPS, changing, find
 from softmorph_cli.system.files import read_toml
 from softmorph_cli.system.parameters import Declared
 from softmorph_cli.system.printable import meant
@@ -32,6 +32,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     for part in rest.split(",") if rest else ():
         key, equals, value = part.partition("=")
         key = key.strip().replace("-", "_")
+        key = _names(keys).get(key, key)
         flag = key.removeprefix("no_")
         is_flag = not equals and flag in keys and keys[flag].kind is bool
         if not equals and last is not None and not is_flag:
@@ -96,8 +97,9 @@ def pipeline(path: Path, settings: Settings) -> list[Filter]:
         typed = {key.replace("-", "_"): value for key, value in table.items()}
         name = str(typed.pop("operation", ""))
         keys = _operation(name, where).keys()
+        names = _names(keys)
         given = {}
-        for key, value in typed.items():
+        for key, value in ((names.get(key, key), value) for key, value in typed.items()):
             try:
                 given[key] = _key(keys, key, where).from_toml(value)
             except UsageError as error:
@@ -108,20 +110,26 @@ def pipeline(path: Path, settings: Settings) -> list[Filter]:
 
 def _made(name: str, given: Mapping[str, Any], where: str, settings: Settings) -> Filter:
     try:
-        return OPERATIONS[name].make(given, settings)
+        return STEPS[name].make(given, settings)
     except UsageError as error:
         raise UsageError(f"step {where!r}: {error}") from error
 
 
 def check(chosen: Sequence[Filter]) -> None:
-    """Raise an error if a chain has no steps.
+    """Raise an error if a chain has no steps that change the map.
 
     Raises:
-        UsageError: If the chain has no steps.
+        UsageError: If the chain has no such step.
     """
     if not chosen:
-        names = ", ".join(OPERATIONS)
+        names = ", ".join(STEPS)
         raise UsageError(f"a chain needs a step, such as close:iterations=2; there are {names}.")
+    if not changing(chosen):
+        names = " and ".join(dict.fromkeys(one.operation for one in chosen))
+        raise UsageError(
+            f"{names} only measures, so that OUT would be a copy of IN: add a step that changes the map, such as "
+            f"skeletonize, or give softmorph {chosen[0].operation} the file or folder with --csv TABLE."
+        )
 
 
 def _checked(made: list[Filter], places: list[str]) -> list[Filter]:
@@ -135,7 +143,7 @@ def as_text(chosen: Filter, settings: Settings | None = None) -> str:
     """Return a filter as text that `parse` accepts, without parameters that equal their defaults or `settings`."""
     typed = []
     for key, value in chosen.given(settings).items():
-        name = key.replace("_", "-")
+        name = _option(chosen.keys()[key]).replace("_", "-")
         typed.append(f"{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"{name}={value}")
     return f"{chosen.operation}:{','.join(typed)}" if typed else chosen.operation
 
@@ -147,10 +155,21 @@ def _operation(name: str, where: str) -> type[Filter]:
         raise UsageError(f"step {where!r}: {error}") from None
 
 
+def _names(keys: Mapping[str, Declared]) -> dict[str, str]:
+    """Return the name of each parameter by that of its long option, where the two differ, as `lambda` for `weight`."""
+    return {spelling: name for name, one in keys.items() if (spelling := _option(one)) != name}
+
+
+def _option(one: Declared) -> str:
+    """Return the long option of a parameter without its dashes, with underscores."""
+    flag = next((flag for flag in one.about.flags if flag.startswith("--")), one.name)
+    return flag.partition("/")[0].lstrip("-").replace("-", "_")
+
+
 def _key(keys: Mapping[str, Declared], key: str, where: str) -> Declared:
     if key not in keys:
         # As README spells them: the long options.
-        right = [name.replace("_", "-") for name in keys]
+        right = [_option(one).replace("_", "-") for one in keys.values()]
         near = meant(key.replace("_", "-"), right)
         raise UsageError(
             f"step {where!r}: there is no {key!r}{near}; it takes {', '.join(right) or 'no parameters'}."

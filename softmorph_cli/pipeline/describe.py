@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.completion.slices import prose
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.settings import Result
+from softmorph_cli.io.documents import timed
 from softmorph_cli.pipeline.result_files import default_type
+from softmorph_cli.pipeline.steps.measuring import Measured, Measuring
 from softmorph_cli.system.units import COUNTED
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import Source, Volume
+
+if TYPE_CHECKING:
+    from softmorph_cli.tiled import TilePlan
 
 # Settings that are named under a picture of a result, beside the method.
 _DRAWN: Final = ("levels", "lowest", "prune_contrast", "smooth_levels")
@@ -41,9 +47,31 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
         "stop_reason": result.stop_reason,
         "radius_reached": list(result.radius) if result.radius else None,
         "radius_unit": _radius_unit(step, unit, len(result.radius)) if result.radius else None,
-        "seconds": seconds,
+        "seconds": timed({"filter": seconds}),
         **({} if result.completed is None else {"interpolation": result.completed.document}),
+        **(result.document or {}),
     }
+
+
+def measured(step: Measuring, found: Measured, seconds: float) -> dict[str, Any]:
+    """Return the entry of a step that measures in the JSON document."""
+    return {
+        "operation": step.operation,
+        "method": None,
+        "parameters": step.in_force,
+        "iterations": None,
+        "stop_reason": None,
+        "radius_reached": None,
+        "radius_unit": None,
+        "seconds": timed({"measure": seconds}),
+        "measured": dict(found.document),
+    }
+
+
+def plan(chosen: TilePlan) -> dict[str, Any]:
+    """Return the entry `tiles` of a JSON document: how a map larger than memory is cut."""
+    names = {"seconds": "estimated_seconds", "tiles": "count"}
+    return {names.get(name, name): value for name, value in asdict(chosen).items()}
 
 
 def _radius_unit(step: Filter, unit: str | None, dims: int) -> str:
@@ -86,10 +114,19 @@ def provenance(
     }
 
 
-def over_input(source: Path, target: Path) -> list[str]:
-    """Return a note if the result replaces the map that is read; another hard link of that file remains."""
-    same = target.exists() and target.resolve() == source.resolve()
-    return [f"{target} is IN as well: the map that is read is replaced by its result."] if same else []
+def over_input(source: Path, target: Path, origin: Source | None) -> list[str]:
+    """Return a note if the result replaces the map that is read; another hard link of that file remains.
+
+    Args:
+        source: The file that is read.
+        target: The file that is written.
+        origin: What was read; its provenance says whether the map is a result already.
+    """
+    if not target.exists() or target.resolve() != source.resolve():
+        return []
+    command = (origin.provenance if origin else {}).get("command")
+    again = f" It is a result already, of {command}, and is filtered once more." if command else ""
+    return [f"{target} is IN as well: the map that is read is replaced by its result.{again}"]
 
 
 def words(steps: Sequence[Filter], missing: Sequence[int] = ()) -> str:

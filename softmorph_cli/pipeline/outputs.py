@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from softmorph_cli.io.options import OUTPUT, WriteOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter
 
 
@@ -33,14 +34,14 @@ class ResultOptions(WriteOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputOptions(ResultOptions):
-    """The options for writing the result of one file, and the paths of further output files."""
+class OutputOptions(ViewOptions, ResultOptions):
+    """The options for writing the result of one file, the paths of further output files, and those of the picture."""
 
-    stats: Annotated[Path | None, Parameter("Write the statistics as JSON.", "PATH.json", group=OUTPUT)] = (
-        None
-    )
+    json_file: Annotated[
+        Path | None, Parameter("Write the JSON object of --json to a file.", "PATH.json", group=OUTPUT)
+    ] = None
     preview: Annotated[
-        Path | None, Parameter("Draw input and result side by side.", "PATH.png", group=OUTPUT)
+        Path | None, Parameter("Draw input and result side by side.", PREVIEW, group=PICTURES, first=True)
     ] = None
     standard_error: Annotated[
         Path | None,
@@ -61,5 +62,7 @@ class OutputOptions(ResultOptions):
     def beside(self) -> list[Path]:
         """The paths of the output files that are written in addition to the result."""
         return [
-            path for path in (self.stats, self.preview, self.standard_error, self.filled) if path is not None
+            path
+            for path in (self.json_file, self.preview, self.standard_error, self.filled)
+            if path is not None
         ]

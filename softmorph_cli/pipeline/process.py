@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isclose, prod
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,32 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import CHAIN, COMMAND, LABELS, MASK, Filter
 from softmorph_cli.filters.operations.interpolate import Interpolate
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import documents, exclusive
 from softmorph_cli.io.formats import check_target, suffix_of
+from softmorph_cli.io.nnunet import statement
 from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.io.reading import read_grid, read_map
-from softmorph_cli.io.writing import write_labels, write_map
+from softmorph_cli.io.writing import as_stored, write_labels, write_map
 from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.metrics.statistics import Statistics, change
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.apply_filter import perform
 from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.result_files import stage_paths, stored_type
+from softmorph_cli.pipeline.steps.inspecting import Inspect
+from softmorph_cli.pipeline.steps.measuring import (
+    Measurable,
+    Measured,
+    Measuring,
+    made_by,
+    measure,
+    write_tables,
+)
+from softmorph_cli.pipeline.steps.table import changing
 from softmorph_cli.skeleton import image_kind
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import millimetres
 from softmorph_cli.volume import Volume
 
@@ -48,6 +61,8 @@ class Processed:
         warnings: Warnings for the user, one sentence each.
         shortfall: If a step fell short of what was requested, the sentence that says so; the result is written.
         invented: Of each step `interpolate` what a table has of it, by the name of the column.
+        measured: What each step that measures has found, by the number of the step, from 1.
+        pictures: Small PNG files of the result, "light" and "dark", if they were wanted.
     """
 
     document: dict[str, Any]
@@ -58,6 +73,8 @@ class Processed:
     warnings: tuple[str, ...]
     shortfall: str | None = None
     invented: tuple[dict[str, Any], ...] = ()
+    measured: Mapping[int, Measured] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def process(
@@ -73,6 +90,7 @@ def process(
     tell: Callable[[str], None] = lambda note: None,
     computing: AbstractContextManager[Any] | None = None,
     memory: int | None = None,
+    thumbnails: bool = False,
 ) -> Processed:
     """Read a file, apply filters one after the other, write the result, and return a report.
 
@@ -90,6 +108,7 @@ def process(
         computing: A context manager, such as a lock, that is entered while a step runs, but not while files are read
             and written.
         memory: Bytes of memory that may be used; None for what the machine allows.
+        thumbnails: Whether small pictures of the result are returned.
 
     Raises:
         SoftmorphError: If an argument or file is invalid, or reading, filtering or writing fails; no incomplete output
@@ -100,7 +119,10 @@ def process(
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
     steps = [step.opened(read_grid) for step in steps]
-    original = _read(source, replace(reading, exclusive=cuts), steps[0])
+    changes = changing(steps)
+    last = steps.index(changes[-1])
+    steps[last] = steps[last].written_as(lambda array: as_stored(array, target, outputs.output_type))
+    original = _read(source, replace(reading, exclusive=cuts), changes[0])
     axes = original.axes
     for step in steps:
         axes = step.axes_after(axes)
@@ -112,8 +134,20 @@ def process(
         check_target(outputs.standard_error, WriteOptions(force=outputs.force), axes=original.axes)
     if outputs.filled is not None:
         check_target(outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=spatial)
+    backdrop = None
+    if outputs.preview is not None:
+        from softmorph_cli.plots.preview import settle
+
+        if steps[-1].operation == "interpolate":
+            outputs.refuse_views("the picture of interpolate, which shows slices, has none")
+        backdrop = settle(outputs, original, reading, str(source))
     read_seconds = time.perf_counter() - started
-    for message in (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target)):
+    told = (
+        *original.notes,
+        *exclusive.class_notes(original),
+        *describe.over_input(source, target, original.source),
+    )
+    for message in told:
         tell(message)
 
     before = _measured(original)
@@ -121,18 +155,33 @@ def process(
     volume, after, unfiltered, labels = original, before, original, None
     levels = image_kind.exact_levels(original)
     results: list[Result] = []
+    # Of the steps that change the map, which alone are its provenance; and of all steps.
     reports: list[dict[str, Any]] = []
+    every_report: list[dict[str, Any]] = []
     warnings: list[str] = []
     notes: list[str] = []
     completed = None
     invented: list[dict[str, Any]] = []
     shortfall: str | None = None
-    paths = stage_paths(stages, steps, suffix_of(target)) if stages is not None else [None] * len(steps)
-    for unsettled, path in zip(steps, paths, strict=True):
+    paths = iter(stage_paths(stages, steps, suffix_of(target)) if stages is not None else ())
+    measured: dict[int, Measured] = {}
+    so_far: dict[str, Any] | None = None
+    origin = None
+    for number, unsettled in enumerate(steps, 1):
+        started = time.perf_counter()
+        if isinstance(unsettled, Measuring):
+            with computing or nullcontext():
+                here = Measurable(made_by(volume, so_far), after, origin, progress, thumbnails)
+                found = measure(unsettled, here, str(source))
+            measured[number] = found
+            notes += found.notes
+            warnings += found.warnings
+            every_report.append(describe.measured(unsettled, found, time.perf_counter() - started))
+            continue
         step, about_level = unsettled.settled(levels)
         notes += about_level
-        started = time.perf_counter()
-        # Of the maps between the steps none is kept: however long the chain, three maps are in memory.
+        # Of the maps between the steps none is kept but that of a skeleton: however long the chain, three or four maps
+        # are in memory.
         with computing or nullcontext():
             place = COMMAND if command == step.operation else CHAIN
             filtered, prepared, result = perform(
@@ -145,6 +194,10 @@ def process(
         elif outputs.renormalize and prepared.array.shape != volume.array.shape:
             unfiltered = step.prepare(unfiltered)
         seconds = time.perf_counter() - started
+        shortfall = result.shortfall or shortfall
+        # An inspection takes radii and certainty from the map that a skeleton was made of.
+        kept = isinstance(step, Skeleton) and any(isinstance(one, Inspect) for one in steps[number:])
+        origin = prepared if kept else None
         volume, labels = filtered, result.image if step.gives == LABELS else None
         after = _measured(volume)
         warnings += result.warnings
@@ -154,28 +207,26 @@ def process(
             invented.append(completed.row)
         results.append(replace(result, image=None, completed=None))
         reports.append(describe.step(step, result, prepared.unit, seconds))
-        if len(steps) > 1:
+        every_report.append(reports[-1])
+        if len(changes) > 1:
             reports[-1]["after"] = after.as_dict()
         so_far = describe.provenance(command, reports, read_with)
         levels = nested_levels(so_far)
-        if path is not None:
+        if stages is not None:
             kind = "mask" if step.gives == MASK else None
             how = WriteOptions(output_type=kind, force=outputs.force, provenance=so_far)
-            warnings += _store(volume, labels, path, how)
+            warnings += _store(volume, labels, next(paths), how)
 
     started = time.perf_counter()
     if outputs.renormalize or outputs.argmax:
         volume, labels = _combined(volume, original, unfiltered, outputs, str(source))
         after = _measured(volume) if labels is None else _measured_labels(volume, labels)
     if _resized(original, volume):
-        finer = prod(volume.array.shape) > prod(original.array.shape)
-        warnings.append(
-            f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation for independent voxels "
-            f"is {'too small' if finer else 'not that of the map'}, as interpolated voxels are not independent "
-            "(that for comonotone voxels and the quantiles hold), and its voxel counts are of the new grid."
-        )
+        warnings.append(_regridded(original, volume, steps))
     combined = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = describe.provenance(command, reports, read_with | combined | outputs.pooling_stated)
+    if labels is None or outputs.argmax:
+        provenance |= statement(original, volume, labels=outputs.argmax)
     warnings += _store(volume, labels, target, replace(outputs, output_type=stored, provenance=provenance))
     if outputs.standard_error is not None:
         errors = prepared.with_array(result.standard_error)
@@ -184,40 +235,46 @@ def process(
     if outputs.filled is not None and completed is not None:
         how = WriteOptions(output_type="mask", force=outputs.force, provenance=provenance)
         warnings += write_map(completed.mask, outputs.filled, how)
-    first = prepared if len(steps) == 1 else original
+    for number, found in measured.items():
+        write_tables(steps[number - 1], found, source, force=outputs.force)
+    pictures = _thumbnails(volume, measured) if thumbnails else {}
+    first = prepared if len(changes) == 1 else original
     if outputs.preview is not None:
         title = f"softmorph {command} {source.name}{describe.which(original, reading.time)}"
-        words = describe.words(steps, completed.document["missing"] if completed else ())
+        words = describe.words(changes, completed.document["missing"] if completed else ())
         if result.completed is not None:
             _draw_completion(result, prepared, outputs, title, words)
         else:
             from softmorph_cli.plots.preview import preview
 
             shown = first if completed is None else completed.seen(first)
-            preview(shown, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
+            preview(
+                *(shown, volume, outputs.preview),
+                title=title,
+                subtitle=words,
+                force=outputs.force,
+                look=outputs,
+                backdrop=backdrop,
+            )
     write_seconds = time.perf_counter() - started
 
     same_grid = first.array.shape == volume.array.shape and not (completed and completed.moved)
-    document = {
-        **documents.head(),
+    if nested_levels(provenance) is None:
+        notes += changes[-1].remarks(before.components_above_half, after.components_above_half)
+    content = {
         "input": documents.described(original) | {"read_with": read_with},
         "output": describe.output(target, volume, stored),
-        "steps": reports,
+        "steps": every_report,
         "before": before.as_dict(),
         "after": after.as_dict(),
         "change": change(first.array, volume.array) if same_grid else None,
         "device": result.device,
-        "seconds": {
-            "read": read_seconds,
-            "filter": sum(report["seconds"] for report in reports),
-            "write": write_seconds,
-        },
-        "warnings": warnings,
     }
-    if outputs.stats is not None:
-        documents.save(document, outputs.stats, force=outputs.force)
-    if nested_levels(provenance) is None:
-        notes += steps[-1].remarks(before.components_above_half, after.components_above_half)
+    filter_seconds = sum(report["seconds"]["total"] for report in every_report)
+    times = {"read": read_seconds, "filter": filter_seconds, "write": write_seconds}
+    document = documents.document(command, content, seconds=times, notes=(*told, *notes), warnings=warnings)
+    if outputs.json_file is not None:
+        documents.save(document, outputs.json_file, force=outputs.force)
     return Processed(
         document,
         before,
@@ -227,6 +284,8 @@ def process(
         tuple(warnings),
         shortfall,
         tuple(invented),
+        measured,
+        pictures,
     )
 
 
@@ -268,6 +327,7 @@ def _draw_completion(result: Result, volume: Volume, outputs: OutputOptions, tit
         title=title,
         facts=(words, made.figures),
         force=outputs.force,
+        look=outputs,
     )
 
 
@@ -289,6 +349,7 @@ def _combined(
 
     try:
         # Only the map as it was read knows the relation of its channels.
+        _refuse_times(original, outputs)
         found = classes(original)
         if (numbers := label_numbers(original.channels)) is not None:
             found = replace(found, labels=numbers, kind="rest" if found.kind == "complete" else found.kind)
@@ -301,6 +362,32 @@ def _combined(
         raise InputError(f"{name}: {error}") from error
     first = volume.channel(0)
     return first.with_array((labels > 0).astype(first.array.dtype)), labels
+
+
+def _thumbnails(volume: Volume, measured: Mapping[int, Measured]) -> Mapping[str, bytes]:
+    """Return small pictures of the last centreline, or of the result where none was inspected."""
+    from softmorph_cli.plots.graph_preview import thumbnail
+
+    drawn = [found.pictures for found in measured.values() if found.pictures]
+    if drawn:
+        return drawn[-1]
+    return {
+        "light": thumbnail(volume, None, theme="light"),
+        "dark": thumbnail(volume, None, theme="dark"),
+    }
+
+
+def _refuse_times(volume: Volume, outputs: OutputOptions) -> None:
+    """Refuse to combine the times of a map as if they were classes."""
+    axis = volume.channel_axis()
+    size = 1 if axis is None else volume.array.shape[axis]
+    if axis is None or volume.axes[axis] != "T" or size == 1 or volume.class_axis() is not None:
+        return
+    option = named("argmax", True) if outputs.argmax else named("renormalize", True)
+    raise InputError(
+        f"it holds {size} times, which are no classes: leave {option} out, or say with "
+        f"{named('channel_axis', 'T')} that they are channels."
+    )
 
 
 def _measured(volume: Volume) -> Statistics:
@@ -320,3 +407,14 @@ def _store(volume: Volume, labels: Labels | None, path: Path, options: WriteOpti
     if labels is not None:
         return write_labels(labels, volume, path, options)
     return write_map(volume, path, options)
+
+
+def _regridded(before: Volume, after: Volume, steps: Sequence[Filter]) -> str:
+    """Return the warning that statistics of a result on another grid are not those of the map."""
+    if any(getattr(step, "pool", None) == "max" for step in steps):
+        return "a larger voxel is the maximum of those it covers, not their mean: volumes are larger than the map's."
+    finer = prod(after.array.shape) > prod(before.array.shape)
+    return (
+        f"voxels of the result are {'smaller' if finer else 'larger'} than the map's and interpolated, so not "
+        "independent: do not use the standard deviation for independent voxels; counts are of the new voxels."
+    )

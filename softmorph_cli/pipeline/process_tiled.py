@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +31,6 @@ from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system import machine
 from softmorph_cli.system.files import is_store, not_written, replacing
-from softmorph_cli.system.machine import share_one_heap
 from softmorph_cli.system.temporaries import partial
 from softmorph_cli.tiled import (
     BASE,
@@ -135,7 +134,7 @@ class TiledProcess:
         started = time.perf_counter()
         with self._prepared() as ready:
             about_classes = ready.blocks.class_notes(slab_voxels(self.memory)) if self.step.cuts else ()
-            replaced = describe.over_input(self.source, self.target)
+            replaced = describe.over_input(self.source, self.target, ready.blocks.source)
             for message in (*ready.blocks.notes, *about_classes, *replaced):
                 self.tell(message)
             read_seconds = time.perf_counter() - started
@@ -224,7 +223,7 @@ class TiledProcess:
                 raise UsageError(
                     f"{path}: tile by tile, as on a cluster, an OME-Zarr is written; end its name with .zarr."
                 )
-        for name in ("renormalize", "argmax"):
+        for name in ("renormalize", "argmax", "background"):
             if getattr(self.outputs, name):
                 raise UsageError(f"--{name} needs the whole map: leave it out, or leave out {_OPTIONS}.")
 
@@ -233,8 +232,9 @@ class TiledProcess:
         """Open the map, connect to the cluster and plan the tiles, without filtering the map."""
         self._check()
         # Before the store is read, which starts its threads.
-        share_one_heap()
+        machine.share_one_heap()
         blocks = open_blocks(self.source, self.reading)
+        self.outputs.check_map(blocks, str(self.source))
         step, notes = self._settled(blocks)
         assert isinstance(step, SoftFilter)
         chosen = step.on_grid(blocks)
@@ -349,14 +349,14 @@ class TiledProcess:
                 if self.outputs.preview is not None:
                     from softmorph_cli.plots.preview import preview_blocks
 
-                    title, words = f"softmorph {self.command} {self.source.name}", describe.words([step])
+                    words = (f"softmorph {self.command} {self.source.name}", describe.words([step]))
                     with self._beside(self.outputs.preview, beside) as place:
-                        preview_blocks(blocks, made, place, title=title, subtitle=words)
+                        preview_blocks(blocks, made, place, self.outputs, self.outputs.preview, *words)
                     places[self.outputs.preview] = place
-                if self.outputs.stats is not None:
-                    with self._beside(self.outputs.stats, beside) as place:
+                if self.outputs.json_file is not None:
+                    with self._beside(self.outputs.json_file, beside) as place:
                         documents.write(processed.document, place)
-                    places[self.outputs.stats] = place
+                    places[self.outputs.json_file] = place
                 # Pipes and devices are written to by copying, not by renaming.
                 save_names(
                     {
@@ -390,7 +390,7 @@ class TiledProcess:
     def _undo_renames(self) -> None:
         """Rename finished stores of the interrupted run back to partial files, and remove finished JSON and preview."""
         for path in self.finished_outputs():
-            if path in (self.outputs.stats, self.outputs.preview):
+            if path in (self.outputs.json_file, self.outputs.preview):
                 path.unlink()
                 continue
             kept = partial(path)
@@ -426,9 +426,13 @@ class TiledProcess:
         warnings = [*step.ineffective(), *step.concerns(place, TILES), *result.warnings, *lost]
         before, after = (measured(one, self.memory) for one in (blocks, made))
         shape = {"shape": list(blocks.shape)}
-        report = describe.step(step, result, blocks.unit, seconds["filter"]) | {"tiles": asdict(ready.plan)}
-        document = {
-            **documents.head(),
+        report = describe.step(step, result, blocks.unit, seconds["filter"]) | {
+            "tiles": describe.plan(ready.plan)
+        }
+        notes = [*ready.notes]
+        if nested_levels(made.source.provenance) is None:
+            notes += step.remarks(before.components_above_half, after.components_above_half)
+        content = {
             "input": documents.described(place) | shape | {"read_with": self.reading.as_json},
             "output": describe.output(self.target, place, ready.stored) | shape,
             "steps": [report],
@@ -436,12 +440,9 @@ class TiledProcess:
             "after": after.as_dict(),
             "change": None,
             "device": "cpu",
-            "seconds": {**seconds, "measure": time.perf_counter() - started},
-            "warnings": warnings,
         }
-        notes = [*ready.notes]
-        if nested_levels(made.source.provenance) is None:
-            notes += step.remarks(before.components_above_half, after.components_above_half)
+        seconds = {**seconds, "measure": time.perf_counter() - started}
+        document = documents.document(self.command, content, seconds=seconds, notes=notes, warnings=warnings)
         return Processed(document, before, after, (result,), tuple(notes), tuple(warnings))
 
 

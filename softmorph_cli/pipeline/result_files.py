@@ -12,6 +12,7 @@ from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.io.formats import check_target
 from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.pipeline.outputs import ResultOptions
+from softmorph_cli.pipeline.steps.table import changing
 
 OUTPUT_TYPES: Final = ("float32", "float16", "uint8", "uint16")
 _DEFAULT_TYPES: Final = {".png": "uint16"}
@@ -28,7 +29,7 @@ def stored_type(steps: Sequence[Filter], target: Path, options: ResultOptions) -
     Raises:
         UsageError: If the chosen type is unknown, does not suit the values, or cannot represent each level set.
     """
-    chosen, last = options.output_type, steps[-1]
+    chosen, last = options.output_type, changing(steps)[-1]
     if chosen not in (None, *OUTPUT_TYPES):
         raise UsageError(f"--output-type {chosen}: use float32, float16, uint8 or uint16.")
     if (options.renormalize or options.argmax) and last.gives != PROBABILITY:
@@ -51,8 +52,9 @@ def stored_type(steps: Sequence[Filter], target: Path, options: ResultOptions) -
 
 
 def stage_paths(folder: Path, steps: Sequence[Filter], suffix: str) -> list[Path]:
-    """Return the path of the intermediate result of each step in a folder, such as 01-close.nii.gz."""
-    return [folder / f"{number:02d}-{step.operation}{suffix}" for number, step in enumerate(steps, 1)]
+    """Return the paths of the intermediate results in a folder, such as 01-close.nii.gz: of each step that has one."""
+    changes = changing(steps)
+    return [folder / f"{number:02d}-{step.operation}{suffix}" for number, step in enumerate(changes, 1)]
 
 
 def make_stages(folder: Path, paths: Sequence[Path], *, force: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,18 +15,18 @@ from softmorph_cli.completion.box import Grid
 from softmorph_cli.completion.training import Subject
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.formats import stem_of
+from softmorph_cli.io.nnunet import FIRST_IMAGE, NamedClasses, labelled, of_volume
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.reading import read_either, read_image, read_labels, read_map
 from softmorph_cli.pipeline.batch.plan import FileSelection, first_few, inputs
 from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import named
+from softmorph_cli.system.printable import meant
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior
 
-# What nnU-Net adds to the name of a case in that of its first image.
-_FIRST_IMAGE: Final = "_0000"
 # Positions of a map and its image may differ by this share of a voxel.
 _TOLERANCE: Final = 0.1
 
@@ -36,22 +36,26 @@ Labels = npt.NDArray[Any]
 def read_subjects(
     folder: Path,
     *,
-    labels: Sequence[int] = (),
+    labels: Sequence[int | str] = (),
     images: Path | None = None,
     voxels: bool = False,
     reading: ReadOptions = DEFAULT,
     report: Callable[[str, int, int], None] | None = None,
+    classes: Sequence[str] = (),
 ) -> list[Subject]:
     """Read the maps of a folder, sorted by name.
 
     Args:
         folder: The folder. Each file holds classes that exclude each other, one class, or labels; of labels each is a
-            class, "class 2" for label 2, if it occurs in any of the files.
-        labels: The labels that are taken; empty for all but 0. If labels are given, all files are label maps.
+            class if it occurs in any of the files: of the name that dataset.json gives it, else "class 2" for label 2.
+        labels: The labels that are taken, by number or name; empty for all but 0. If some are given, all files are
+            label maps.
         images: The folder of the images; `a_0000.nii.gz` too is the image of `a.nii.gz`.
         voxels: Whether lengths are counted in voxels, and what files say about their size is not used.
         reading: The options of reading the maps.
         report: A function that is called for each file, with a text and the numbers of files done and of all.
+        classes: The classes of the prior that the maps are for, if there is one. Where these are named after labels,
+            such as "class 2", the labels of maps are, too.
 
     Raises:
         FileError: If a folder or a file cannot be read.
@@ -59,6 +63,7 @@ def read_subjects(
             label maps hold none but 0; or if all maps need more memory than may be used, which their first ones tell.
     """
     names = inputs(FileSelection(folder, folder))
+    _check_cases(folder, names)
     beside = _images(folder, names, images)
     read: list[Volume | tuple[Labels, Volume]] = []
     values = 0
@@ -75,16 +80,22 @@ def read_subjects(
             f"{folder}: no label but 0 occurs in {first_few(maps_of_labels)}, so there is no object: give label maps "
             "with other labels, or probabilities."
         )
-    for label in labels:
+    numbers = [
+        label if isinstance(label, int) else _number(folder, label, dict(zip(names, read, strict=True)))
+        for label in labels
+    ]
+    for label in numbers:
         if label not in held:
             raise InputError(
                 f"{folder}: no file holds the label {label}; they hold {', '.join(map(str, held))}: choose "
                 f"one of these, or leave {named('label')} out."
             )
-    taken = sorted(set(labels)) or held
+    taken = sorted(set(numbers)) or held
     subjects = []
+    numbered = label_numbers(classes) is not None
     for name, one in zip(names, read, strict=True):
-        volume = _one_hot(*one, taken) if isinstance(one, tuple) else one
+        path = folder / name
+        volume = _one_hot(path, *one, taken, numbered=numbered) if isinstance(one, tuple) else one
         image = None if beside is None else _image(beside[name], volume, folder / name)
         subjects.append(Subject.of(name, volume, image, voxels))
     return subjects
@@ -118,6 +129,42 @@ def _values(read: Volume | tuple[Labels, Volume], images: bool) -> int:
     return read.array.size + voxels * (1 + images)
 
 
+def _number(folder: Path, label: str, read: Mapping[str, Volume | tuple[Labels, Volume]]) -> int:
+    """Return the label that has a name in one of the label maps of a folder.
+
+    Raises:
+        InputError: If none has; the message lists the names.
+    """
+    classes = [of_volume(folder / name, one[1]) for name, one in read.items() if isinstance(one, tuple)]
+    known = {
+        name: union[0]
+        for found in classes
+        if found is not None
+        for name, union in zip(found.names, found.unions, strict=True)
+        if len(union) == 1
+    }
+    if label not in known:
+        listed = f"; they are {', '.join(known)}: choose one of these" if known else ": give it by its number"
+        raise InputError(f"{folder}: no label is called {label!r}{meant(label, known)}{listed}.")
+    return known[label]
+
+
+def _check_cases(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a case that a folder holds twice: it would count twice, and could be learned and held out.
+
+    Raises:
+        InputError: If two files have one name apart from their formats.
+    """
+    cases: dict[str, str] = {}
+    for name in names:
+        other = cases.setdefault(stem_of(name), name)
+        if other != name:
+            raise InputError(
+                f"{folder} holds {other} and {name}, which are one case by their names: move one of them to another "
+                "folder."
+            )
+
+
 def read_for(path: Path, reading: ReadOptions, prior: Prior | None) -> Volume:
     """Read a map to which a prior of several classes may be fitted: labels as one channel for each of its classes.
 
@@ -136,7 +183,7 @@ def read_for(path: Path, reading: ReadOptions, prior: Prior | None) -> Volume:
     if isinstance(read, Volume):
         return read
     labels, like = read
-    taken, held = label_numbers(prior.classes), [int(k) for k in np.unique(labels) if k]
+    taken, held = _numbers(path, *read, prior.classes), [int(k) for k in np.unique(labels) if k]
     if taken is None or not set(held) <= set(taken):
         raise InputError(
             f"{path} holds the labels {', '.join(map(str, held))}, and the classes of the prior are "
@@ -144,7 +191,8 @@ def read_for(path: Path, reading: ReadOptions, prior: Prior | None) -> Volume:
             "channel for each class."
         )
     note = f"labels are read as probabilities of 0 and 1, a channel each: {', '.join(prior.classes)}."
-    return replace(_one_hot(labels, like, taken), notes=(*like.notes, note))
+    numbered = label_numbers(prior.classes) is not None
+    return replace(_one_hot(path, labels, like, taken, numbered=numbered), notes=(*like.notes, note))
 
 
 def label_numbers(names: Sequence[str] | None) -> tuple[int, ...] | None:
@@ -169,13 +217,39 @@ def _map_or_labels(path: Path, reading: ReadOptions, *, surely: bool) -> Volume 
     return found[0].reshape(found[1].single().array.shape), found[1].single()
 
 
-def _one_hot(labels: Labels, like: Volume, taken: Sequence[int]) -> Volume:
-    """Return a label map as a map of one channel for each label, with the names of the labels."""
+def _named(path: Path, labels: Labels, like: Volume) -> NamedClasses | None:
+    """Return the names of all labels of a label map, if dataset.json or softmorph's provenance states them."""
+    found = of_volume(path, like)
+    return None if found is None or found.others(labels) else found
+
+
+def _numbers(path: Path, labels: Labels, like: Volume, classes: Sequence[str]) -> tuple[int, ...] | None:
+    """Return the label of each class in a label map: by its name there, else by a name such as "class 2"."""
+    found = _named(path, labels, like)
+    known = {} if found is None else {found.name_of(label): label for label in found.classes.labels}
+    return tuple(known[name] for name in classes) if set(classes) <= set(known) else label_numbers(classes)
+
+
+def _one_hot(
+    path: Path, labels: Labels, like: Volume, taken: Sequence[int], *, numbered: bool = False
+) -> Volume:
+    """Return a label map as a map of one channel for each label, with the names of the labels.
+
+    If `numbered`, the names are "class 2" for label 2, whatever dataset.json calls it.
+    """
     planes = np.stack([labels == label for label in taken]).astype(np.float32)
-    names = tuple(f"class {label}" for label in taken)
-    if len(taken) == 1 and like.source and like.source.channel and not like.source.numbers:
-        names = (like.source.channel,)  # the only image, which the file names
-    return replace(like, array=planes, axes=f"C{like.axes}", channels=names)
+    found = None if numbered else _named(path, labels, like)
+    stated = [None if found is None else found.name_of(label) for label in taken]
+    names = [name or "" for name in stated] if all(stated) else [f"class {label}" for label in taken]
+    if (
+        len(taken) == 1
+        and not all(stated)
+        and like.source
+        and like.source.channel
+        and not like.source.numbers
+    ):
+        names = [like.source.channel]  # the only image, which the file names
+    return labelled(replace(like, array=planes, axes=f"C{like.axes}"), taken, names)
 
 
 def _images(folder: Path, names: Sequence[str], images: Path | None) -> dict[str, Path] | None:
@@ -183,7 +257,7 @@ def _images(folder: Path, names: Sequence[str], images: Path | None) -> dict[str
     if images is None:
         return None
     found = {stem_of(name): images / name for name in inputs(FileSelection(images, images))}
-    either = {name: found.get(stem_of(name)) or found.get(stem_of(name) + _FIRST_IMAGE) for name in names}
+    either = {name: found.get(stem_of(name)) or found.get(stem_of(name) + FIRST_IMAGE) for name in names}
     missing = [name for name, path in either.items() if path is None]
     if missing:
         raise InputError(

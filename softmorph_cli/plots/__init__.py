@@ -2,12 +2,12 @@
 
 __all__ = [
     "agreement",
+    "charts",
     "completion_preview",
-    "curves",
     "graph_preview",
     "graphics",
     "html",
-    "persistence",
+    "options",
     "preview",
     "prior_sheet",
     "terminal",

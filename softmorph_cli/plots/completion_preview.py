@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from softmorph_cli.classes import background
 from softmorph_cli.plots.canvas import Canvas
+from softmorph_cli.plots.options import DEFAULT, PictureOptions
 from softmorph_cli.plots.preview import size_words, voxel_size
 from softmorph_cli.plots.prior_sheet import Picture, Row, draw_sheet
 from softmorph_cli.plots.views import Box, choose_views, first_index_words, whole, window
@@ -42,8 +43,9 @@ def draw_completion(
     title: str = "",
     facts: Sequence[str] = (),
     force: bool = False,
+    look: PictureOptions = DEFAULT,
 ) -> None:
-    """Write a PNG that shows the invented slices of a map between those beside them.
+    """Write a picture that shows the invented slices of a map between those beside them.
 
     A map in 3D is shown as rows of at most 9 slices along the axis, after a cut across all slices; a 2D map whole.
     The orientation is that of `softmorph_cli.plots.preview`; of several times the first is shown.
@@ -54,12 +56,13 @@ def draw_completion(
         invented: Whether each voxel is invented, of the result's spatial shape.
         axis: The letter of the axis of the slices.
         channels: The array axis along which channels are classes, None for a single image.
-        path: The PNG to write.
+        path: The PNG, PDF or SVG to write.
         mean: What a prior gives without the map, on the same grid; None without a prior.
         classes: The name of each channel that is a class and no background; None for what the map itself says.
         title: First line of the picture.
         facts: Further lines below it.
         force: Whether an existing file may be replaced.
+        look: The options of the picture.
 
     Raises:
         FileError: If `path` exists and `force` is False, or `path` cannot be written.
@@ -73,8 +76,8 @@ def draw_completion(
         if invented.ndim == 3
         else whole(invented.shape)
     )
-    sheet = _sheet(after, shares, invented, axis, box, tuple(names.values()), title, (*facts, which))
-    sheet.save(path, force=force)
+    words = (tuple(names.values()), title, (*facts, which), look.of_file(path))
+    _sheet(after, shares, invented, axis, box, *words).save(path, force=force)
 
 
 def draw_segmentation(
@@ -86,17 +89,19 @@ def draw_segmentation(
     title: str = "",
     facts: Sequence[str] = (),
     force: bool = False,
+    look: PictureOptions = DEFAULT,
 ) -> None:
-    """Write a PNG of an image and its classes; in 3D as rows of at most 9 slices along z, after a cut across them.
+    """Write a picture of an image and its classes; in 3D as rows of at most 9 slices along z, after a cut across them.
 
     Args:
         image: The image, from 0 to 1.
         found: Probabilities of its classes without the background, of shape (classes, *grid).
         classes: The names of these classes.
-        path: The PNG to write.
+        path: The PNG, PDF or SVG to write.
         title: First line of the picture.
         facts: Further lines below it.
         force: Whether an existing file may be replaced.
+        look: The options of the picture.
 
     Raises:
         FileError: If `path` exists and `force` is False, or `path` cannot be written.
@@ -104,7 +109,8 @@ def draw_segmentation(
     shares = {IMAGE: image.array[np.newaxis], FOUND: found}
     nothing = np.zeros(image.array.shape, np.bool_)
     axis, box = image.axes[0], whole(image.array.shape)
-    _sheet(image, shares, nothing, axis, box, classes, title, facts).save(path, force=force)
+    words = (classes, title, facts, look.of_file(path))
+    _sheet(image, shares, nothing, axis, box, *words).save(path, force=force)
 
 
 def _sheet(
@@ -116,6 +122,7 @@ def _sheet(
     classes: Sequence[str],
     title: str,
     facts: Sequence[str],
+    look: PictureOptions,
 ) -> Canvas:
     """Return the sheet of maps on a grid, of which a box is shown."""
     lines = [*facts, size_words(invented.shape, grid.spacing, grid.unit)]
@@ -124,10 +131,10 @@ def _sheet(
         pictures = [_picture(name, found, invented, sizes) for name, found in shares.items()]
         rows, columns = [Row("", tuple(pictures))], list(shares)
     else:
-        rows, columns, more = _in_slices(grid, shares, invented, "zyx".index(axis.lower()), box)
+        rows, columns, more = _in_slices(grid, shares, invented, "zyx".index(axis.lower()), box, look)
         lines[-1] += more
     panel = PANEL if invented.ndim == 3 else 2 * PANEL
-    return draw_sheet(rows, columns, classes, title=title, facts=lines, panel=panel)
+    return draw_sheet(rows, columns, classes, title=title, facts=lines, panel=panel, look=look)
 
 
 def _without_margins(filled: Array, axis: int) -> Box:
@@ -139,7 +146,7 @@ def _without_margins(filled: Array, axis: int) -> Box:
 
 
 def _in_slices(
-    grid: Volume, shares: Mapping[str, Array], invented: Mask, axis: int, box: Box
+    grid: Volume, shares: Mapping[str, Array], invented: Mask, axis: int, box: Box, look: PictureOptions
 ) -> tuple[list[Row], list[str], str]:
     """Return the rows of pictures of maps in 3D, the heads of the columns, and how the slices lie."""
     cropped = invented.shape != tuple(part.stop - part.start for part in box)
@@ -155,7 +162,7 @@ def _in_slices(
     fullest = int(filled.sum(axis=(0, *(1 + k for k in range(3) if k != across))).argmax())
     cuts = [(across, fullest), *((axis, k) for k in slices)]
 
-    views = {view.axis: view for view in choose_views(invented.shape, sizes, affine=grid.affine)}
+    views = {view.axis: view for view in choose_views(invented.shape, sizes, affine=grid.affine, look=look)}
     rows = []
     for name, found in shares.items():
         pictures = []
@@ -164,7 +171,8 @@ def _in_slices(
             if along in views:
                 image = np.stack([views[along].oriented(one) for one in image])
                 mask = views[along].oriented(mask)
-            rest = [size for k, size in enumerate(sizes) if k != along]
+            shown = views[along].shown if along in views else [k for k in range(3) if k != along]
+            rest = [sizes[k] for k in shown]
             pictures.append(_picture(name, image, mask, rest))
         rows.append(Row(name, tuple(pictures)))
     heads = [f"{'zyx'[along]} = {at + box[along].start}" for along, at in cuts]

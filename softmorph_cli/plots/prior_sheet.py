@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.plots.canvas import Canvas
-from softmorph_cli.plots.theme import BLUE, DARK, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, rgb
+from softmorph_cli.plots.options import DEFAULT, PictureOptions
+from softmorph_cli.plots.theme import Theme, rgb
 from softmorph_cli.plots.views import choose_views, resize
 from softmorph_cli.system.printable import printable
 
-# Of the classes in turn, on a dark ground.
-COLORS: Final = (SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILION, BLUE)
 PANEL: Final = 190
 # The frame of invented slices: within it a pixel is left free.
 FRAME: Final = 4
@@ -25,7 +24,6 @@ LINE: Final = 20
 LEGEND: Final = 24
 # Of a letter, at most, in pixels for a pixel of the font's size.
 _LETTER: Final = 0.62
-_HIDDEN: Final = "#4a4a50"
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -69,6 +67,7 @@ class Example:
             has the others invented.
         sizes: The size of a voxel along each axis.
         affine: Index to world, as of a `Volume`; None leaves the first row on top.
+        look: The options of the picture, of which the orientation is used.
     """
 
     name: str
@@ -76,6 +75,7 @@ class Example:
     observed: Mask
     sizes: tuple[float, ...]
     affine: npt.NDArray[np.float64] | None = None
+    look: PictureOptions = DEFAULT
 
     @property
     def row(self) -> Row:
@@ -89,7 +89,8 @@ class Example:
         hidden = np.broadcast_to(hidden, cuts[0].shape[1:])
         if whole.ndim == 4 and self.affine is not None:
             turned = {
-                view.axis: view for view in choose_views(whole.shape[1:], self.sizes, affine=self.affine)
+                view.axis: view
+                for view in choose_views(whole.shape[1:], self.sizes, affine=self.affine, look=self.look)
             }
             if 1 in turned:
                 cuts = [np.stack([turned[1].oriented(one) for one in cut]) for cut in cuts]
@@ -108,6 +109,7 @@ def draw_sheet(
     title: str,
     facts: Sequence[str] = (),
     panel: int = PANEL,
+    look: PictureOptions = DEFAULT,
 ) -> Canvas:
     """Return a sheet of pictures, with the colours of the classes mixed by their probabilities.
 
@@ -118,30 +120,39 @@ def draw_sheet(
         title: The first line.
         facts: Further lines below it.
         panel: The height or the width of a picture in pixels, whichever is larger.
+        look: The options of the picture.
     """
-    made = [[_pixels(picture, panel) for picture in row.pictures] for row in rows]
-    heights = [max(len(pixels) for pixels in row) for row in made]
+    sizes = [[_size(picture, panel) for picture in row.pictures] for row in rows]
+    heights = [max(height for height, _ in row) for row in sizes]
     # Wide enough for the heads.
     heading = round(13 * _LETTER * max(map(len, columns)))
-    column = max(heading, *(pixels.shape[1] for row in made for pixels in row)) + GAP
+    column = max(heading, *(width for row in sizes for _, width in row)) + GAP
     width = 2 * MARGIN + max(len(columns) * column - GAP, 480)
-    legend = _legend(rows, classes, width - 2 * MARGIN)
+    legend = _legend(look.theme, rows, classes, width - 2 * MARGIN)
     facts = [fact for fact in facts if fact]
     head = 40 + LINE * len(facts) + (30 if any(columns) else 8)
     named = LINE if any(row.name for row in rows) else 0
     height = head + sum(each + GAP + named for each in heights) + LEGEND * len(legend) + GAP
-    canvas = Canvas(width, height, DARK, title=printable(title), description=printable("; ".join(facts)))
+    canvas = Canvas(
+        width,
+        height,
+        look.theme,
+        title=printable(title),
+        description=printable("; ".join(facts)),
+        dpi=look.dots_per_inch,
+    )
     canvas.text(MARGIN, 34, title, size=17, bold=True)
     for k, fact in enumerate(facts):
-        canvas.text(MARGIN, 56 + LINE * k, fact, size=12, color=DARK.pale_text)
+        canvas.text(MARGIN, 56 + LINE * k, fact, size=12, color=canvas.theme.pale_text)
     for k, name in enumerate(columns):
         canvas.text(MARGIN + k * column, head - 8, name, size=13)
     top = head
-    for row, pixels, each in zip(rows, made, heights, strict=True):
-        canvas.text(MARGIN, top + 13, row.name, size=12, color=DARK.pale_text)
+    for row, places, each in zip(rows, sizes, heights, strict=True):
+        canvas.text(MARGIN, top + 13, row.name, size=12, color=canvas.theme.pale_text)
         top += named
-        for k, picture in enumerate(pixels):
-            canvas.image(MARGIN + k * column, top, picture, lambda drawn: np.asarray(drawn, np.uint8))
+        for k, (picture, size) in enumerate(zip(row.pictures, places, strict=True)):
+            drawn = _pixels(picture, size, canvas)
+            canvas.image(MARGIN + k * column, top, drawn, size=size)
         top += each + GAP
     for line in legend:
         x = float(MARGIN)
@@ -152,14 +163,18 @@ def draw_sheet(
     return canvas
 
 
-def _legend(rows: Sequence[Row], classes: Sequence[str], room: float) -> list[list[tuple[str, str, str]]]:
+def _legend(
+    theme: Theme, rows: Sequence[Row], classes: Sequence[str], room: float
+) -> list[list[tuple[str, str, str]]]:
     """Return the lines of the legend: signs with their colours and meanings."""
     pictures = [picture for row in rows for picture in row.pictures]
-    entries = [("■", color, name) for name, color in zip(classes, _repeated(len(classes)), strict=True)]
+    entries = [
+        ("■", color, name) for name, color in zip(classes, _repeated(theme, len(classes)), strict=True)
+    ]
     if any(one.hidden is not None for one in pictures):
-        entries.append(("■", _HIDDEN, "missing"))
+        entries.append(("■", theme.hidden, "missing"))
     if any(one.invented is not None for one in pictures):
-        entries.append(("□", DARK.text, "invented: framed"))
+        entries.append(("□", theme.text, "invented: framed"))
     lines: list[list[tuple[str, str, str]]] = [[]]
     taken = 0.0
     for entry in entries:
@@ -171,28 +186,35 @@ def _legend(rows: Sequence[Row], classes: Sequence[str], room: float) -> list[li
     return lines
 
 
-def _pixels(picture: Picture, panel: int) -> npt.NDArray[np.uint8]:
-    """Return a picture with its frame, of shape (height, width, 3)."""
-    shape = picture.shares.shape[1:]
-    lengths = [number * size for number, size in zip(shape, picture.sizes, strict=True)]
+def _size(picture: Picture, panel: int) -> tuple[int, int]:
+    """Return the height and the width in pixels of a picture with its frame."""
+    lengths = [number * size for number, size in zip(picture.shares.shape[1:], picture.sizes, strict=True)]
     rows, columns = (max(1, round(length * panel / max(lengths))) for length in lengths)
+    return rows + 2 * (FRAME + 1), columns + 2 * (FRAME + 1)
+
+
+def _pixels(picture: Picture, size: tuple[int, int], canvas: Canvas) -> npt.NDArray[np.uint8]:
+    """Return a picture with its frame, of shape (rows, columns, 3), of a size in pixels."""
+    edge, line = (max(1, round(width * canvas.zoom)) for width in (FRAME + 1, 1))
+    rows, columns = (max(1, length - 2 * edge) for length in canvas.dots(*size))
 
     def resized(mask: Mask | None) -> Mask:
         if mask is None:
             return np.zeros((rows, columns), np.bool_)
-        return np.asarray(resize(np.broadcast_to(mask, shape), rows, columns))
+        return np.asarray(resize(np.broadcast_to(mask, picture.shares.shape[1:]), rows, columns))
 
-    colors = picture.colors or _repeated(len(picture.shares))
-    palette = np.array([rgb(color) for color in colors], np.float64)
-    shares = np.stack([resize(one, rows, columns) for one in picture.shares])
-    mixed = np.tensordot(shares, palette, axes=(0, 0)).clip(0, 255)
-    mixed[resized(picture.hidden)] = rgb(_HIDDEN)
-    around = np.pad(resized(picture.invented), FRAME + 1, mode="edge")[..., None]
-    framed = np.where(around, rgb(DARK.text), rgb(DARK.background)).astype(np.float64)
-    framed[FRAME:-FRAME, FRAME:-FRAME] = rgb(DARK.background)
-    framed[FRAME + 1 : -FRAME - 1, FRAME + 1 : -FRAME - 1] = mixed
-    return np.rint(framed).astype(np.uint8)
+    theme = canvas.theme
+    mixed = theme.mixed_colors(
+        np.stack([resize(one, rows, columns) for one in picture.shares]), picture.colors
+    )
+    mixed[resized(picture.hidden)] = rgb(theme.hidden)
+    around = np.pad(resized(picture.invented), edge, mode="edge")[..., None]
+    framed = np.where(around, rgb(theme.text), rgb(theme.background))
+    inner = edge - line
+    framed[inner:-inner, inner:-inner] = rgb(theme.edge)
+    framed[edge:-edge, edge:-edge] = mixed
+    return framed
 
 
-def _repeated(count: int) -> list[str]:
-    return [COLORS[k % len(COLORS)] for k in range(count)]
+def _repeated(theme: Theme, count: int) -> list[str]:
+    return [theme.classes[k % len(theme.classes)] for k in range(count)]

@@ -26,6 +26,12 @@ def forms(name: str) -> tuple[str, ...]:
     return tuple(form for form in (f"{name}-2d", f"{name}-3d") if form in names())
 
 
+def choices() -> tuple[str, ...]:
+    """Return the names of the bundled rules, and those without -2d or -3d that stand for both versions."""
+    both = (name.removesuffix("-2d") for name in names() if name.endswith("-2d"))
+    return (*(name for name in both if len(forms(name)) == 2), *names())
+
+
 @cache
 def bundled(name: str, dimensions: int | None = None) -> Rule:
     """Return the bundled rule with the given name.

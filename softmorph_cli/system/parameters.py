@@ -30,8 +30,14 @@ _NAMED: Final[ContextVar[list[str] | None]] = ContextVar("named", default=None)
 # Parameters whose values may be words in upper case; for all others such a word stands for a value, as FILE does.
 _UPPER_CASE: Final = ("axes", "channel", "channel_axis")
 
+# The words of the devices that a computation may run on; of several CUDA devices cuda:N is one.
+DEVICES: Final = ("auto", "cpu", "cuda")
 _YES: Final = {"true": True, "yes": True, "on": True, "1": True}
 _NO: Final = {"false": False, "no": False, "off": False, "0": False}
+# A placeholder that lists the values: max|mean.
+_WORDS: Final = re.compile(r"[a-z0-9][a-z0-9-]*(?:\|[a-z0-9][a-z0-9-]*)*")
+# How a placeholder ends of which several values may be given, separated by commas.
+_SEVERAL: Final = ",..."
 _KINDS: Final = {
     int: "a whole number",
     float: "a number",
@@ -55,6 +61,8 @@ class Parameter:
         least: The least value that the command line accepts.
         argument: Whether the parameter is a positional argument of the command line, before IN.
         shell: Whether the command line has the parameter; otherwise it is a keyword in Python only.
+        first: Whether the option is on the first screen of --help, which has the few that most users need.
+        words: The values that a shell completes, or a function that returns them; None for those that `metavar` lists.
     """
 
     help: str
@@ -66,6 +74,23 @@ class Parameter:
     least: int | None = None
     argument: bool = False
     shell: bool = True
+    first: bool = False
+    words: tuple[str, ...] | Callable[[], Iterable[str]] | None = None
+
+    def completed(self, begun: str) -> list[str]:
+        """Return the values that begin with what was typed; of values separated by commas the last one is completed.
+
+        >>> Parameter("", "max|mean").completed("me")
+        ['mean']
+        >>> Parameter("", "NAME,...", words=("dice", "cldice")).completed("dice,c")
+        ['dice,cldice']
+        """
+        placeholder = self.metavar or ""
+        listed = placeholder.split("|") if _WORDS.fullmatch(placeholder) else ()
+        known = listed if self.words is None else self.words() if callable(self.words) else self.words
+        several = placeholder.endswith(_SEVERAL)
+        before, comma, last = begun.rpartition(",") if several else ("", "", begun)
+        return [f"{before}{comma}{word}" for word in known if word.startswith(last)]
 
 
 @dataclass(frozen=True)

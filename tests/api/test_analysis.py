@@ -109,7 +109,7 @@ def test_an_inspection_is_the_same_of_every_kind(fork: npt.NDArray[np.float32]) 
         assert pruned.graph.length == pytest.approx(5.0, rel=0.02)
         assert sm.inspect(image, levels=0, prune=2.0, **grid(image)).graph.length == pruned.graph.length
         assert len(sm.inspect(image, levels=0, prune="2vox", **grid(image)).graph.branches) == 3
-    document = told("inspect", "map.nii.gz", "--levels", 0, "--prune", "2mm", "--json", "-")
+    document = told("inspect", "map.nii.gz", "--levels", 0, "--prune", "2mm", "--json")
     files = sm.inspect("map.nii.gz", levels=0, prune="2mm").as_dict()
     assert {name: document[name] for name in files} == files
 
@@ -214,7 +214,7 @@ def test_a_repair_gives_back_the_kind_that_it_was_given() -> None:
             assert found.image.spacing == SPACING
     document = told("topology", "repair", "map.nii.gz", "out.nii.gz", "--betti", "1,0", "--json")
     made = sm.repair("map.nii.gz", (1, 0)).as_dict()
-    made["certificate"]["read_from"] = "out.nii.gz"
+    made["certificate"]["path"] = "out.nii.gz"
     assert {name: document[name] for name in made} == made
     assert broken[3, 6] == np.float32(0.125)
 

@@ -25,7 +25,7 @@ from softmorph_cli.bench.clock import TimedTask, take_turns
 from softmorph_cli.bench.description import describe
 from softmorph_cli.bench.peers import COPY, PEERS, RULER
 from softmorph_cli.bench.workloads import CLOSING_RADIUS, Hardware, Work, line_passes, works
-from softmorph_cli.plots.curves import duration
+from softmorph_cli.plots.charts.curves import duration
 
 SKIMAGE = "scikit-image skeletonize of one mask"
 MB = 1e6

@@ -93,7 +93,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         write_hearts(10, 1)
-        beside = ("--preview", "sheet.png", "--stats", "prior.json")
+        beside = ("--preview", "sheet.png", "--json-file", "prior.json")
         # So small a prior is worse than interpolation on the two hearts that are held out.
         ended = run("prior", "train", "maps", "p.safetensors", "--images", "images", *QUICK, *beside, code=3)
         Path("out.txt").write_text(ended.out, encoding="utf-8")

@@ -18,6 +18,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from softmorph_cli.cli.app import app
+from softmorph_cli.cli.document_list import mismatches
 from softmorph_cli.io.reading import read
 
 # Half of them has types, which know little of the classes that are read.
@@ -30,6 +31,17 @@ BOXES = re.compile("[\u2500-\u257f]")
 SHAPE = (6, 7, 8)
 SPACING = (3.0, 2.0, 1.5)
 SUFFIXES = (".nii.gz", ".nii", ".tif", ".nrrd", ".mha", ".npy")
+# Runs a command, and prints what it has imported.
+IMPORTED = """
+import sys
+from softmorph_cli.__main__ import main
+sys.argv = ["softmorph", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("imported:", *sorted(sys.modules))
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,11 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        """The JSON object that was printed, of which every field has to be declared."""
+        found = json.loads(self.out)
+        if isinstance(found, dict) and "schema" in found:
+            assert mismatches(found) == []
+        return found
 
 
 def run(*arguments: object, code: int = 0) -> Ended:
@@ -91,8 +107,12 @@ def refused(*arguments: object, code: int = 1, says: str | tuple[str, ...] = ())
     """Run a command that has to be refused: one sentence, nothing left behind. Return the sentence."""
     before = everything()
     ended = run(*arguments, code=code)
-    assert ended.out == ""
     sentence = complaint(ended.err)
+    if "--json" in map(str, arguments):
+        assert ended.json["error"]["exit_code"] == code
+        assert ended.json["error"]["message"] == sentence
+    else:
+        assert ended.out == ""
     for text in (says,) if isinstance(says, str) else says:
         assert text in sentence, sentence
     assert everything() == before

@@ -14,7 +14,6 @@ SHAPE = (18, 76, 120)
 FORK = (20.0, 20.0, 18.0)
 TIPS = ((20.0, 4.0, 18.0), (26.0, 30.0, 28.0), (14.0, 32.0, 10.0))
 TEXTS = {
-    "json": "j.json",
     "csv": "c.csv",
     "summary": "cases.csv",
     "components": "parts.csv",
@@ -25,7 +24,8 @@ TEXTS = {
 }
 IMAGES = {"skeleton": "skeleton.nii.gz", "branch-labels": "labels.nii.gz", "tagged": "tagged.nii.gz"}
 PICTURES = {"preview": "p.png", "report": "r.html"}
-OUTPUTS = TEXTS | IMAGES | PICTURES
+JSON = {"json-file": "j.json"}
+OUTPUTS = JSON | TEXTS | IMAGES | PICTURES
 GRAPH = ("components", "cycles", "end_points", "junctions", "branches", "length_mm")
 UNEVEN = "voxels are 2 × 0.5 × 0.5 mm: thinning counts voxels, not lengths"
 

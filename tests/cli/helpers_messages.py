@@ -31,6 +31,8 @@ _NO_MESSAGES = {
     "switch",
     "choice",
 }
+# Declarations of fields, and the page that is made of them.
+_DECLARED = ("document_fields.py", "document_list.py", "reference.py")
 _HELP = {"help", "epilog", "definition", "title", "short_help", "examples"}
 
 
@@ -39,7 +41,7 @@ def messages() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         # Examples of --help, and phrases that messages elsewhere hold.
-        if path.name in ("app.py", "parameters.py"):
+        if path.name in ("app.py", "parameters.py", *_DECLARED):
             continue
         tree = ast.parse(path.read_text())
         for node in _spoken(tree):
@@ -120,7 +122,7 @@ def options_and_commands() -> tuple[set[str], set[str]]:
 
     from softmorph_cli.cli.app import app
 
-    options, commands, waiting = {"--help"}, set(), [get_command(app)]
+    options, commands, waiting = {"--help", "--help-all"}, set(), [get_command(app)]
     while waiting:
         one = waiting.pop()
         options |= {name for parameter in one.params for name in (*parameter.opts, *parameter.secondary_opts)}

@@ -338,9 +338,9 @@ TABLE = {
     ),
     "statistics on the terminal": Row(
         lambda: pair(labels(), labels()),
-        "evaluate pred.nii.gz ref.nii.gz --metrics dice --stats -",
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --json-file -",
         ("--json",),
-        mentions=("--stats",),
+        mentions=("--json-file",),
         code=2,
         then={"--json": "evaluate pred.nii.gz ref.nii.gz --metrics dice --json"},
     ),
@@ -482,7 +482,7 @@ TABLE = {
     ),
     "what is measured, and of what": Row(
         lambda: None,
-        "bench --dimensions 2 --size 64 --operation erosion --method levels --repeats 1 --no-memory",
+        "bench --dimensions 2 --size 64 --operation erosion --method levels --repeats 1 --no-peak-memory",
         ("--method minmax", "leave out --method"),
         "--method levels",
         code=2,

@@ -43,7 +43,7 @@ def advised(err: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "command",
     [
-        ["inspect", "FILM", "--json", "-"],
+        ["inspect", "FILM", "--json"],
         ["evaluate", "FILM", "REF", "--metrics", "dice"],
         ["topology", "repair", "FILM", "OUT", "--betti", "1,0,0"],
         ["skeletonize", "FILM", "STORE", "--memory", "1GB"],
@@ -76,7 +76,7 @@ def test_advice_for_time_and_channels_ends(
 
 @pytest.mark.parametrize(("time", "channel", "number"), [(0, "left vein", 1), (1, "artery", 0), (1, "1", 1)])
 def test_one_time_of_one_channel(film: Path, time: int, channel: str, number: int) -> None:
-    found = json.loads(run("inspect", film, "--time", time, "--channel", channel, "--json", "-").out)
+    found = json.loads(run("inspect", film, "--time", time, "--channel", channel, "--json").out)
     # From the middle of the bar's ends; a skeleton ends up to a radius before them.
     assert found["graph"]["voxels"] == pytest.approx(LENGTHS[time, number], abs=2)
 

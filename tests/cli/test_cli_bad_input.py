@@ -151,7 +151,7 @@ def test_a_sentence_and_nothing_else(what: str) -> None:
     Path("folder.nii.gz").mkdir()
     path = make()
     Path("x.nii").unlink(missing_ok=True)
-    sentence = refused("erode", path, "out.npy", "--stats", "s.json", "--preview", "p.png", says=says)
+    sentence = refused("erode", path, "out.npy", "--json-file", "s.json", "--preview", "p.png", says=says)
     assert str(path) in sentence
     assert sentence.endswith(".") or "mv " in sentence or "gunzip" in sentence or ".png" in sentence
     assert len(sentence) < 400
@@ -170,7 +170,7 @@ def test_stats_refuses_the_same(what: str) -> None:
     make, says = BAD[what]
     Path("folder.nii.gz").mkdir()
     path = make()
-    refused("stats", path, "--stats", "s.json", "--preview", "p.png", says=says)
+    refused("stats", path, "--json-file", "s.json", "--preview", "p.png", says=says)
 
 
 @pytest.mark.parametrize("what", [*BAD])
@@ -326,8 +326,8 @@ WRONG: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ["erode", "in.npy", "out.npy", "--label", "1", "--divide-by", "2"],
         ("--label", "--divide-by"),
     ),
-    "same": (["erode", "in.npy", "out.npy", "--stats", "out.npy"], ("out.npy",)),
-    "stats on input": (["erode", "in.npy", "out.npy", "--stats", "in.npy", "--force"], ("in.npy",)),
+    "same": (["erode", "in.npy", "out.npy", "--json-file", "out.npy"], ("out.npy",)),
+    "stats on input": (["erode", "in.npy", "out.npy", "--json-file", "in.npy", "--force"], ("in.npy",)),
     "info": (["info", "in.npy", "--warm"], ("--warm",)),
 }
 
@@ -405,7 +405,7 @@ def test_odd_voxel_sizes_in_a_nifti_header(spacing: tuple[float, ...]) -> None:
     image.header["xyzt_units"] = 2
     image.header["vox_offset"] = 352
     Path("in.nii").write_bytes(bytes(image.header.binaryblock) + bytes(4) + GOOD.tobytes())
-    run("erode", "in.nii", "out.nii", "--stats", "s.json", "--preview", "p.png")
+    run("erode", "in.nii", "out.nii", "--json-file", "s.json", "--preview", "p.png")
     kept = np.abs(nibabel.load("out.nii").header["pixdim"][1:4])
     wanted = np.abs(np.array(spacing[::-1], np.float32))
     # nibabel makes one of a size of zero.

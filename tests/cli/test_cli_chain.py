@@ -28,7 +28,9 @@ def test_a_chain_is_what_its_commands_are_one_after_another() -> None:
 
 
 def test_stages_are_kept_and_every_step_has_statistics() -> None:
-    run("chain", "in.nii.gz", "out.nii.gz", "erode", "fill", "--save-steps", "stages", "--stats", "s.json")
+    run(
+        "chain", "in.nii.gz", "out.nii.gz", "erode", "fill", "--save-steps", "stages", "--json-file", "s.json"
+    )
     assert sorted(path.name for path in Path("stages").iterdir()) == ["01-erode.nii.gz", "02-fill.nii.gz"]
     document = json.loads(Path("s.json").read_text())
     eroded = softmorph_cli.erosion(random_map())

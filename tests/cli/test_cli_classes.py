@@ -330,7 +330,7 @@ def test_every_output_of_inspect_names_the_class(channel: str, name: str) -> Non
 
 def test_a_plain_map_has_no_class() -> None:
     save("in.npy", softmax()[1])
-    assert run("inspect", "in.npy", "--json", "-").json["input"]["channel"] is None
+    assert run("inspect", "in.npy", "--json").json["input"]["channel"] is None
     assert "class" not in run("inspect", "in.npy", "--csv", "-").out
 
 

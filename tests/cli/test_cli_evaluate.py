@@ -39,7 +39,7 @@ def test_the_keys_are_those_of_the_contract(pair: tuple[Path, Path]) -> None:
 
 
 def test_the_json_has_the_settings_of_metrics(pair: tuple[Path, Path]) -> None:
-    asked = ("--threshold", 0.4, "--connectivity", 6, "--tolerance", "2vox", "--seed", 3)
+    asked = ("--threshold", 0.4, "--connectivity", 6, "--distance-tolerance", "2vox", "--seed", 3)
     found = run("evaluate", *pair, "--json", "--metrics", "dice, nsd", *asked).json
     assert list(found["metrics"]) == ["dice", "nsd"]
     parameters = found["parameters"]
@@ -57,7 +57,7 @@ def test_the_json_has_the_settings_of_metrics(pair: tuple[Path, Path]) -> None:
 
 
 def test_the_table_and_the_csv(pair: tuple[Path, Path]) -> None:
-    ended = run("evaluate", *pair, "--csv", "one.csv", "--stats", "one.json", "--metrics", "dice,iou")
+    ended = run("evaluate", *pair, "--csv", "one.csv", "--json-file", "one.json", "--metrics", "dice,iou")
     lines = ended.out.splitlines()
     assert lines[0] == "pred.nii.gz against ref.nii.gz"
     found = json.loads(Path("one.json").read_text(encoding="utf-8"))["metrics"]
@@ -73,7 +73,7 @@ def test_it_explains_itself_without_files() -> None:
     for name in (*KEYS, *PATCHES, *MATCHING):
         assert name in shown
     assert shown.count("Source: ") == shown.count("Cost at 128^3: ") > 8
-    metrics = run("evaluate", "--explain", "--json").json["metrics"]
+    metrics = run("evaluate", "--explain", "--json").json["definitions"]
     names = [name for metric in metrics for name in metric["names"]]
     assert sorted(names) == sorted((*KEYS, *PATCHES, *MATCHING))
     assert all(metric["definition"] and metric["source"] and metric["cost"] for metric in metrics)
@@ -291,9 +291,9 @@ def test_what_is_refused(pair: tuple[Path, Path], folders: dict[str, float]) -> 
     refused("evaluate", *pair, "--seed", -1, "--patches", 3, code=2, says="--seed -1")
     refused("evaluate", "predictions", "references", "--seed", -1, code=2, says="--seed -1")
     refused("evaluate", *pair, "--threads", 0, "--metrics", "dice", code=2, says="--threads 0")
-    refused("evaluate", *pair, "--stats", "-", code=2, says="--json")
+    refused("evaluate", *pair, "--json-file", "-", code=2, says="--json")
     assert not Path("-").exists()
-    refused("evaluate", *pair, "--tolerance", "fast", code=2, says="--tolerance")
+    refused("evaluate", *pair, "--distance-tolerance", "fast", code=2, says="--distance-tolerance")
     refused("evaluate", *pair, "--json", "--csv", "-", code=2, says="both print on stdout")
     refused("evaluate", "predictions", "references", "--error-map", "x.nii.gz", code=2, says="one pair")
     Path("taken.csv").touch()
@@ -303,9 +303,9 @@ def test_what_is_refused(pair: tuple[Path, Path], folders: dict[str, float]) -> 
         "evaluate",
         "bare.npy",
         save("bare_ref.npy", mask(tube())),
-        "--tolerance",
+        "--distance-tolerance",
         "1mm",
-        says="--tolerance 1mm",
+        says="--distance-tolerance 1mm",
     )
 
 

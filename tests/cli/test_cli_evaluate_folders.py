@@ -26,7 +26,7 @@ def test_two_folders(folders: dict[str, float]) -> None:
         "references",
         "--metrics",
         "dice,hd95_mm",
-        "--stats",
+        "--json-file",
         "all.json",
         "--csv",
         "-",
@@ -113,7 +113,7 @@ def test_names_that_several_files_have(folders: dict[str, float]) -> None:
 def test_a_missing_partner_is_an_error_if_strict(folders: dict[str, float]) -> None:
     says = ("1 prediction has no reference", "predictions/extra.nii.gz", "references/lost.nii.gz", "--strict")
     ended = run("evaluate", "predictions", "references", "--metrics", "dice", "--strict", "--json", code=1)
-    assert ended.out == ""
+    assert ended.json["error"]["exit_code"] == 1
     assert all(part in ended.err for part in says)
     Path("predictions/extra.nii.gz").unlink()
     Path("references/lost.nii.gz").unlink()

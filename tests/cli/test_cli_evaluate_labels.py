@@ -52,7 +52,7 @@ def test_classes_of_a_network_against_labels() -> None:
     save("ref.nii.gz", its)
     expected = {label: dice(p.argmax(axis=0) == label, its == label) for label in (1, 2)}
     found = run("evaluate", "predicted/case.npz", "ref.nii.gz", "--metrics", "dice", "--json").json["classes"]
-    assert [(row["label"], row["name"]) for row in found] == [(1, "artery"), (2, "vein")]
+    assert [(row["label"], row["class"]) for row in found] == [(1, "artery"), (2, "vein")]
     assert {row["label"]: row["metrics"]["dice"] for row in found} == pytest.approx(expected)
     vein = ("evaluate", "predicted/case.npz", "ref.nii.gz", "--metrics", "dice", "--json")
     for chosen in (("--channel", "vein"), ("--label", 2)):

@@ -106,8 +106,8 @@ def test_the_provenance_of_a_file(name: str, suffix: str) -> None:
 OTHERS: dict[str, tuple[Any, ...]] = {
     "stats": ("stats", "map.nii.gz"),
     "stats_many": ("stats", "map.nii.gz", "other.nii.gz"),
-    "inspect": ("inspect", "map.nii.gz", "--prune", "radius", "--json", "-"),
-    "inspect_mask": ("inspect", "mask.nii.gz", "--json", "-"),
+    "inspect": ("inspect", "map.nii.gz", "--prune", "radius", "--json"),
+    "inspect_mask": ("inspect", "mask.nii.gz", "--json"),
     "evaluate": ("evaluate", "other.nii.gz", "map.nii.gz"),
     "evaluate_mask": ("evaluate", "map.nii.gz", "mask.nii.gz"),
     "topology_numbers": ("topology", "numbers", "map.nii.gz"),

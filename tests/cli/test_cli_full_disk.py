@@ -28,7 +28,7 @@ WRITERS: dict[str, tuple[object, ...]] = {
     "pyramid.zarr": ("erode", "in.nii.gz", "OUT", "--pyramid"),
     "tiles.zarr": ("erode", "in.nii.gz", "OUT", "--memory", "1GB", "--iterations", 1),
     "labels.nii.gz": ("threshold", "in.nii.gz", "OUT", "--labels"),
-    "stats.json": ("stats", "in.nii.gz", "--stats", "OUT"),
+    "stats.json": ("stats", "in.nii.gz", "--json-file", "OUT"),
     "stats.csv": ("stats", "in.nii.gz", "--csv", "OUT"),
     "curve.png": ("stats", "in.nii.gz", "--preview", "OUT"),
     "preview.png": (*INSPECT, "--preview", "OUT"),

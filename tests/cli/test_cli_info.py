@@ -50,7 +50,7 @@ def test_info_suggests_to_inspect_a_skeleton(options: tuple[str, ...]) -> None:
 def test_info_names_channels_and_suggests_to_inspect_one_skeleton_of_several() -> None:
     several = np.stack([np.stack([random_map()] * 2)] * 3)
     write(Volume(several, "TCZYX", (2.0, 1.0, 1.0), "um", channels=("axon", "soma")), "cells.ome.tif")
-    assert run("info", "cells.ome.tif", "--json").json["channels"] == ["axon", "soma"]
+    assert run("info", "cells.ome.tif", "--json").json["input"]["channels"] == ["axon", "soma"]
     shown = run("info", "cells.ome.tif").out
     assert "channels: axon, soma\n" in shown
     assert "spacing: Z 2, Y 1, X 1\n" in shown
@@ -76,13 +76,17 @@ def test_info_does_not_suggest_to_write_a_file_onto_itself() -> None:
 
 
 def test_info_of_a_file_says_what_it_is() -> None:
-    for name, kind in (("integers.nii.gz", "image"), ("labels.nii.gz", "labels"), ("logits.npy", "logits")):
+    for name, kind, title in (
+        ("integers.nii.gz", "image", "image or probability map"),  # noise tells neither
+        ("labels.nii.gz", "labels", "label map or image"),
+        ("logits.npy", "logits", "logits"),
+    ):
         save(name, SUGGESTED[name])
         facts = run("info", name, "--json").json
         assert facts["kind"] == kind
-        assert facts["smallest"] == pytest.approx(float(SUGGESTED[name].min()))
-        assert facts["largest"] == pytest.approx(float(SUGGESTED[name].max()))
-        assert f"{name}: {kind}" in run("info", name).out
+        assert facts["min"] == pytest.approx(float(SUGGESTED[name].min()))
+        assert facts["max"] == pytest.approx(float(SUGGESTED[name].max()))
+        assert run("info", name).out.startswith(f"{name}: {title}\n")
 
 
 def test_info_of_this_machine() -> None:

@@ -73,6 +73,7 @@ def test_the_json_has_input_and_parameters(document: Any, kept: Path) -> None:
     assert set(document) == {
         "schema",
         "softmorph_version",
+        "command",
         "input",
         "map",
         "parameters",
@@ -99,7 +100,7 @@ def test_the_json_has_input_and_parameters(document: Any, kept: Path) -> None:
     }
     assert document["map"] is None
     assert document["parameters"] == {"as": "map", "threshold": 0.5, "levels": 64}
-    assert set(document["seconds"]) == {"read", "inspect"}
+    assert set(document["seconds"]) == {"read", "inspect", "total"}
     assert all(value > 0 for value in document["seconds"].values())
 
 
@@ -116,11 +117,13 @@ def test_every_warning_is_in_the_json_and_on_stderr(document: Any, kept: Path) -
 def test_a_text_on_stdout_is_alone_there_and_the_same(name: str, tree: Path, kept: Path) -> None:
     ended = run("inspect", tree, f"--{name}", "-")
     written = (kept / TEXTS[name]).read_text(encoding="utf-8")
-    if name != "json":
-        # The tables over files name the file.
-        assert ended.out == written.replace(str(kept / tree.name), str(tree))
-        return
-    found, wanted = ended.json, json.loads(written)
+    # The tables over files name the file.
+    assert ended.out == written.replace(str(kept / tree.name), str(tree))
+
+
+def test_the_json_on_stdout_is_alone_there_and_the_same(tree: Path, kept: Path) -> None:
+    ended = run("inspect", tree, "--json")
+    found, wanted = ended.json, json.loads((kept / "j.json").read_text(encoding="utf-8"))
     for one in (found, wanted):
         del one["seconds"], one["warnings"], one["input"]["path"]
     assert found == wanted
@@ -147,7 +150,7 @@ def test_without_a_voxel_size_names_say_voxels() -> None:
     names = run("inspect", "bare.npy", "--csv", "-", "--levels", 0).out.splitlines()[0].split(",")
     assert "length_voxels" in names
     assert not [name for name in names if name.endswith("_mm")]
-    graph = run("inspect", "bare.npy", "--json", "-", "--levels", 0).json["graph"]
+    graph = run("inspect", "bare.npy", "--json", "--levels", 0).json["graph"]
     assert graph["unit"] == "voxels"
     assert "length_mm" not in graph
 
@@ -191,9 +194,7 @@ def test_an_image_of_a_region_lies_where_the_region_does(tree: Path) -> None:
 
 
 def test_images_of_a_resampled_map_are_on_its_grid(tree: Path) -> None:
-    ended = run(
-        "inspect", tree, "--resample", "iso", "--skeleton", "fine.nii.gz", "--levels", 0, "--json", "-"
-    )
+    ended = run("inspect", tree, "--resample", "iso", "--skeleton", "fine.nii.gz", "--levels", 0, "--json")
     fine = nibabel.load("fine.nii.gz")
     assert fine.header.get_zooms() == (0.5, 0.5, 0.5)
     assert fine.shape == (120, 76, 72)
@@ -227,34 +228,34 @@ def test_the_report_is_one_page_about_this_file(kept: Path, document: Any) -> No
 
 
 def test_a_skeleton_is_recognised_by_who_wrote_it(skeleton: Path, tree: Path, document: Any) -> None:
-    ended = run("inspect", skeleton, "--json", "-")
+    ended = run("inspect", skeleton, "--json")
     assert ended.json["parameters"] == {"as": "skeleton", "threshold": 0.25}
     assert "note: softmorph wrote this file as a skeleton, and it is taken as one; add --as map" in ended.err
     found = {name: ended.json["graph"][name] for name in GRAPH}
     assert found == {name: document["graph"][name] for name in GRAPH}
     assert ended.json["graph"]["radius"] is None
-    ended = run("inspect", skeleton, "--map", tree, "--json", "-")
-    assert ended.json["map"] == str(tree)
+    ended = run("inspect", skeleton, "--map", tree, "--json")
+    assert ended.json["map"] == {"path": str(tree)}
     assert ended.json["graph"]["radius"] == document["graph"]["radius"]
     assert ended.json["graph"]["certainty"] == document["graph"]["certainty"]
 
 
 def test_the_kind_of_a_file_can_be_given(skeleton: Path) -> None:
-    ended = run("inspect", skeleton, "--as", "map", "--json", "-", "--levels", 0)
+    ended = run("inspect", skeleton, "--as", "map", "--json", "--levels", 0)
     assert ended.json["parameters"]["as"] == "map"
     assert ended.json["graph"]["radius"] is not None
     assert "softmorph wrote" not in ended.err
     # The same voxels from another program are a map.
     save("other.nii.gz", load(skeleton).astype(np.uint8), SPACING)
-    assert run("inspect", "other.nii.gz", "--json", "-", "--levels", 0).json["parameters"]["as"] == "map"
-    ended = run("inspect", "other.nii.gz", "--as", "skeleton", "--json", "-")
+    assert run("inspect", "other.nii.gz", "--json", "--levels", 0).json["parameters"]["as"] == "map"
+    ended = run("inspect", "other.nii.gz", "--as", "skeleton", "--json")
     assert ended.json["parameters"]["as"] == "skeleton"
 
 
 @pytest.mark.parametrize(("hard", "certainty"), [(["--hard"], False), ([], True)])
 def test_what_skeletonize_wrote(tree: Path, hard: list[str], certainty: bool) -> None:
     run("skeletonize", tree, "out.nii.gz", *hard)
-    found = run("inspect", "out.nii.gz", "--json", "-").json
+    found = run("inspect", "out.nii.gz", "--json").json
     assert found["parameters"]["as"] == "skeleton"
     assert (found["graph"]["certainty"] is not None) is certainty
     assert (found["graph"]["components"], found["graph"]["cycles"]) == (2, 1)
@@ -279,7 +280,7 @@ def test_a_map_of_another_place_is_refused(skeleton: Path) -> None:
 )
 def test_a_length_has_its_unit(prune: str, gone: int, tree: Path) -> None:
     """A voxel counts as its shortest side, 0.5 mm. Without one arm, the others are one branch."""
-    ended = run("inspect", tree, "--prune", prune, "--json", "-", "--levels", 0)
+    ended = run("inspect", tree, "--prune", prune, "--json", "--levels", 0)
     assert ended.json["parameters"]["prune"] == prune
     assert ended.json["parameters"]["pruned_spurs"] == gone
     assert ended.json["graph"]["junctions"] == 1 - gone
@@ -336,7 +337,7 @@ def test_plain_lines_have_the_numbers_of_the_json(kept: Path, document: Any) -> 
         kind = branch["branch_type"].replace("isolated cycle", "isolated-cycle")
         assert (row["type"], row["component"]) == (kind, str(branch["component"]))
     for component in document["components"]:
-        row = table[f"component {component['number']}"]
+        row = table[f"component {component['component']}"]
         assert float(row["length (mm)"]) == pytest.approx(component["length_mm"], rel=5.1e-3)
         names = ("branches", "end points", "junctions", "cycles")
         assert [int(row[name]) for name in names] == [component[n.replace(" ", "_")] for n in names]
@@ -391,9 +392,10 @@ def test_components_beyond_the_first_are_summed_up() -> None:
     assert "length (voxels) 15, branches 3, end points 6, junctions 0, cycles 0" in table[-1]
 
 
-def test_quiet_keeps_results_and_warnings(skeleton: Path, tree: Path) -> None:
+def test_quiet_silences_tables_and_keeps_warnings(skeleton: Path, tree: Path) -> None:
     loud, still = (run("inspect", skeleton, *more) for more in ([], ["-q"]))
     assert loud.err.count("note: ") == 2
     assert still.err == ""
-    assert still.out == loud.out
+    assert still.out == ""
+    assert "components" in loud.out
     assert run("inspect", tree, "--quiet", "--levels", 0).err.startswith(f"warning: {UNEVEN}")

@@ -59,12 +59,15 @@ def test_a_missing_folder_is_refused_before_the_input_is_read(name: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--json", "-", "--csv", "-"], "--json - and --csv - would both print on stdout"),
+        (["--json", "--csv", "-"], "--json and --csv - would both print on stdout"),
         (["--obj", "-", "--swc", "-", "--csv", "x"], "--swc - and --obj - would both"),
         (["--report", "r.txt"], "--report r.txt: a report is a web page; end its name with .html"),
-        (["--preview", "p.jpg"], "--preview p.jpg: a preview is a PNG; end its name with .png"),
+        (
+            ["--preview", "p.jpg"],
+            "--preview p.jpg: a preview is a PNG, a PDF or an SVG; end its name with .png",
+        ),
         (["--skeleton", "s.xyz"], "s.xyz"),
-        (["--csv", "same", "--json", "same"], "same is named twice"),
+        (["--csv", "same", "--json-file", "same"], "same is named twice"),
         (["--skeleton", "missing.nii.gz", "--force"], "missing.nii.gz is named twice"),
         (["--as", "skeleton", "--map", "m.nii.gz", "--tagged", "m.nii.gz"], "m.nii.gz is named twice"),
         (["--sort", "width"], "--sort width: use length, tortuosity, radius, certainty"),
@@ -106,7 +109,8 @@ def test_a_file_of_several_maps_names_what_to_type(axes: str, option: str) -> No
             "inspect",
             "pair.ome.tif",
             *typed,
-            *flags({"json": "-", "skeleton": f"{channel}.tif", "levels": "0"}),
+            "--json",
+            *flags({"skeleton": f"{channel}.tif", "levels": "0"}),
         )
         assert ended.json["graph"]["length_mm"] == pytest.approx(steps)
         np.testing.assert_array_equal(load(f"{channel}.tif"), pair[channel] > 0.5)
@@ -200,7 +204,6 @@ def test_options_about_values_are_meant_for_the_map() -> None:
         "--from-logits",
         "sigmoid",
         "--json",
-        "-",
     ).json
     assert found["graph"]["branches"] == 1
     assert found["graph"]["certainty"]["min"] > 0.99
@@ -212,7 +215,7 @@ def test_a_time_is_that_of_the_map() -> None:
     film[1, 4, 1:8] = 0.75
     np.save("film.npy", film)
     np.save("line.npy", (film[1] > 0).astype(np.float32))
-    words = ("--as", "skeleton", "--map", "film.npy", "--axes", "TYX", "--time", 1, "--json", "-")
+    words = ("--as", "skeleton", "--map", "film.npy", "--axes", "TYX", "--time", 1, "--json")
     assert run("inspect", "line.npy", *words).json["graph"]["certainty"]["mean"] == 0.75
 
 
@@ -257,7 +260,7 @@ def test_lengths_of_uneven_voxels_without_a_unit_name_their_unit(unit: str | Non
     image[2:10, 10, 10] = image[6, 10, 3:17] = 1
     spacing = (2.0, 2.0, 2.0) if cubic else (5.0, 2.0, 2.0)
     write(Volume(image, "ZYX", spacing, unit), "cross.zarr")
-    ended = run("inspect", "cross.zarr", "--json", "j.json")
+    ended = run("inspect", "cross.zarr", "--json-file", "j.json")
     told = "lengths are in voxels along x, of which one along z counts 2.5."
     assert (told in ended.err) == (unit is None and not cubic)
     graph = json.loads(Path("j.json").read_text())["graph"]

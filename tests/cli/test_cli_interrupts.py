@@ -61,7 +61,7 @@ def test_in_the_middle_of_a_long_run(number: signal.Signals, threads: int, comma
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "softmorph_cli", name, "in.npy", "out.nii.gz", "--threads", str(threads)),
-            *("--stats", "old.json", "--preview", "p.png", "--force", *options),
+            *("--json-file", "old.json", "--preview", "p.png", "--force", *options),
         ],
         stdout=subprocess.PIPE,
         stderr=other_end,

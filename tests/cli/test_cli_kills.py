@@ -40,7 +40,7 @@ def test_a_batch(instants: int) -> None:
 def test_a_run_in_tiles(instants: int) -> None:
     save("in.npy", random_map((24, 25, 26)))
     words = ["skeletonize", "in.npy", "out.ome.zarr", "--levels", "8", "--memory", "1GB"]
-    words += ["--scratch", "scratch", "--stats", "s.json", "--preview", "p.png", "-q"]
+    words += ["--scratch", "scratch", "--json-file", "s.json", "--preview", "p.png", "-q"]
     check(
         words,
         "--resume",
@@ -54,5 +54,5 @@ def test_a_run_in_tiles(instants: int) -> None:
 @pytest.mark.parametrize("target", ["out.nii.gz", "out.ome.zarr"])
 def test_a_chain(target: str, instants: int) -> None:
     np.save("in.npy", random_map((10, 11, 12)))
-    words = ["chain", "in.npy", target, "close:iterations=1", "fill", "--stats", "s.json", "-q"]
+    words = ["chain", "in.npy", target, "close:iterations=1", "fill", "--json-file", "s.json", "-q"]
     check(words, "--force", instants=instants, same=[target], clear=[target, "s.json"])

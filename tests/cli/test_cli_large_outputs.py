@@ -79,8 +79,8 @@ def test_pyramid_standard_error_and_preview_are_those_of_the_whole_map(words: tu
     [
         (("-m", "sampled", "--standard-error", "e.nii"), "e.nii: tile by tile"),
         (("--standard-error", "e.zarr"), "--standard-error goes with --method sampled"),
-        (("--preview", "p.jpg"), "a preview is a PNG"),
-        (("--preview", "in.ome.zarr"), "a preview is a PNG"),
+        (("--preview", "p.jpg"), "a preview is a PNG, a PDF or an SVG"),
+        (("--preview", "in.ome.zarr"), "a preview is a PNG, a PDF or an SVG"),
         (("-m", "sampled", "--standard-error", "out.zarr"), "out.zarr is named twice"),
     ],
 )
@@ -197,7 +197,7 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -
 def test_a_run_that_is_done_says_so_when_it_is_resumed() -> None:
     """As after a kill when all outputs were renamed and the scratch folder removed."""
     words = ("skeletonize", "in.ome.zarr", "out.zarr", "--hard", "--memory", "300MB", "--scratch", "scratch")
-    more = ("--stats", "s.json", "--pyramid")
+    more = ("--json-file", "s.json", "--pyramid")
     run(*words, *more)
     before = everything()
     ended = run(*words, *more, "--resume")

@@ -19,7 +19,7 @@ def test_files_of_every_type_may_have_any_name(stem: str) -> None:
     image[4, 2:10] = 0.9
     np.save("map.npy", image)
     for suffix in (".nii.gz", ".tif", ".ome.tif", ".nrrd", ".mha", ".npy", ".png", ".zarr"):
-        run("erode", "map.npy", stem + suffix, "-q", "--stats", "s.json", "--force")
+        run("erode", "map.npy", stem + suffix, "-q", "--json-file", "s.json", "--force")
         # What any reader of JSON takes: it has no halves of surrogate pairs.
         json.loads(Path("s.json").read_text())["output"]["path"].encode()
         run("info", stem + suffix, "--json").json["path"].encode()

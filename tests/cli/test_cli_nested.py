@@ -125,7 +125,7 @@ def test_inspect_takes_a_level_as_it_is(expected: np.ndarray) -> None:
 
 def test_inspect_of_exact_levels_takes_any_threshold() -> None:
     run("skeletonize", "in.nii.gz", "s.nii.gz", "--method", "nested", "--levels", "exact")
-    ended = run("inspect", "s.nii.gz", "--threshold", 0.4, "--json", "-")
+    ended = run("inspect", "s.nii.gz", "--threshold", 0.4, "--json")
     assert ended.json["parameters"]["threshold"] == 0.4
     assert ended.json["parameters"]["levels"] == "exact"
     assert "->" not in ended.err
@@ -136,7 +136,7 @@ def test_inspect_of_an_unfinished_skeleton_notes_the_thinning() -> None:
     for name, more in (("a", ("--no-finish",)), ("b", ("--iterations", 1))):
         skeleton(*more, target=f"{name}.nii.gz")
         assert provenance(f"{name}.nii.gz")["parameters"]["finish"] is False
-        ended = run("inspect", f"{name}.nii.gz", "--threshold", 0.3, "--json", "-")
+        ended = run("inspect", f"{name}.nii.gz", "--threshold", 0.3, "--json")
         # Its level sets are those of the map all the same.
         assert ended.json["parameters"]["threshold"] == 0.25
         assert CUT in ended.err or "no skeleton but a solid object" in ended.err
@@ -159,7 +159,7 @@ def test_later_filters_of_a_nested_skeleton_use_the_given_threshold(step: tuple[
     skeleton()
     name, *more = step
     run(name, "s.nii.gz", "later.nii.gz", *more)
-    ended = run("inspect", "later.nii.gz", "--as", "skeleton", "--threshold", 0.4, "--json", "-")
+    ended = run("inspect", "later.nii.gz", "--as", "skeleton", "--threshold", 0.4, "--json")
     assert ended.json["parameters"]["threshold"] == 0.4
     run(
         "chain",
@@ -192,7 +192,7 @@ def test_a_file_that_another_program_changed_is_not_believed() -> None:
         # nibabel copies what softmorph said along with the header.
         nibabel.save(nibabel.Nifti1Image(changed, image.affine, image.header), f"{name}.nii.gz")
         assert nested_levels(provenance(f"{name}.nii.gz")) == LevelSets(8)
-        ended = run("inspect", f"{name}.nii.gz", "--threshold", 0.4, "--json", "-")
+        ended = run("inspect", f"{name}.nii.gz", "--threshold", 0.4, "--json")
         assert ended.json["warnings"] != []
         assert ended.json["parameters"]["threshold"] == (0.4 if name == "blurred" else 0.375)
         assert ("changed or cut since" in ended.err) == (name == "thick")
@@ -254,7 +254,9 @@ def test_topology_is_counted_at_the_nearest_level(probabilities: np.ndarray) -> 
     ended = run("topology", "numbers", "s.nii.gz", "--threshold", 0.4, "--no-bars", "--json")
     assert f"note: {NEAREST}" in ended.err
     assert ended.json["parameters"]["threshold"] == 0.375
-    assert tuple(ended.json["maps"][0]["betti"].values())[:3] == betti_numbers(probabilities > 0.375).numbers
+    assert (
+        tuple(ended.json["classes"][0]["betti"].values())[:3] == betti_numbers(probabilities > 0.375).numbers
+    )
     assert "->" not in run("topology", "numbers", "in.nii.gz", "--threshold", 0.4, "--no-bars").err
 
 
@@ -263,7 +265,7 @@ def test_a_coarser_resolution_is_no_nested_skeleton() -> None:
     ended = run("skeletonize", "big.nii.gz", "s.zarr", "--method", "nested", "--levels", 8, "--pyramid")
     assert "only resolution 0 is the nested skeleton" in ended.err
     for resolution, used in ((0, 0.375), (1, 0.4)):
-        words = ("inspect", "s.zarr", "--resolution", resolution, "--threshold", 0.4, "--json", "-")
+        words = ("inspect", "s.zarr", "--resolution", resolution, "--threshold", 0.4, "--json")
         assert run(*words).json["parameters"]["threshold"] == used
 
 
@@ -346,7 +348,7 @@ def test_tiles_judge_a_changed_skeleton_as_the_whole_map_does() -> None:
     array[0, 0, 0] = 0.02
     write(replace(changed, array=array), "changed.zarr", provenance=provenance("s.zarr"))
     for source, threshold in (("s.zarr", 0.375), ("changed.zarr", 0.4)):
-        hard = ("skeletonize", source, "--hard", "--threshold", 0.4, "--stats", "stats.json", "--force")
+        hard = ("skeletonize", source, "--hard", "--threshold", 0.4, "--json-file", "stats.json", "--force")
         for target, more in (("whole.zarr", ()), ("tiles.zarr", ("--memory", "2GB"))):
             run(hard[0], hard[1], target, *hard[2:], *more)
             document = json.loads(Path("stats.json").read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ import softmorph_cli
 from softmorph_cli.cli.app import app
 from softmorph_cli.system.printable import printable
 
-OTHERS = ["--stats", "s.json", "--preview", "p.png", "--standard-error", "e.npy"]
+OTHERS = ["--json-file", "s.json", "--preview", "p.png", "--standard-error", "e.npy"]
 SAMPLED = ["--method", "sampled"]
 
 
@@ -195,6 +195,16 @@ def test_output_on_input() -> None:
     refused("erode", "map.npy", "map.npy", says=("map.npy exists already", "--force"))
     ended = run("erode", "map.npy", "map.npy", "--force")
     assert "note: map.npy is IN as well: the map that is read is replaced by its result." in ended.err
+    # .npy holds no provenance; NIfTI says that the file is a result already.
+    assert "already" not in ended.err
+    save("map.nii.gz", random_map())
+    again = "It is a result already, of softmorph erode, and is filtered once more."
+    first, second = (run("erode", "map.nii.gz", "map.nii.gz", "--force").err for _ in range(2))
+    assert "is replaced by its result." in first
+    assert again not in first
+    assert (
+        f"note: map.nii.gz is IN as well: the map that is read is replaced by its result. {again}" in second
+    )
     np.testing.assert_array_equal(load("map.npy"), softmorph_cli.erosion(random_map()))
     # Of a file with two names one is replaced, and the other stays.
     Path("other.npy").hardlink_to("map.npy")
@@ -209,16 +219,26 @@ def test_output_on_input_in_formats_that_map_the_file(suffix: str) -> None:
     np.testing.assert_array_equal(load(f"map{suffix}"), softmorph_cli.erosion(random_map()))
 
 
-@pytest.mark.parametrize("option", ["--stats", "--preview"])
+@pytest.mark.parametrize("option", ["--json-file", "--preview"])
 def test_nothing_is_written_over_the_input_the_mask_or_the_rule(option: str) -> None:
     save("in.npy", random_map())
     for name in ("mask.png.npy", "mask.png"):
         save("x.npy", np.ones((6, 7, 8), np.uint8)).rename(name)
     refused("erode", "in.npy", "out.npy", option, "./in.npy", "--force", code=2)
     refused(
-        "erode", "in.npy", "out.npy", "--mask", "mask.png.npy", "--stats", "mask.png.npy", "--force", code=2
+        "erode",
+        "in.npy",
+        "out.npy",
+        "--mask",
+        "mask.png.npy",
+        "--json-file",
+        "mask.png.npy",
+        "--force",
+        code=2,
     )
-    refused("erode", "in.npy", "out.npy", "--stats", "a.png", "--preview", "./a.png", code=2, says="a.png")
+    refused(
+        "erode", "in.npy", "out.npy", "--json-file", "a.png", "--preview", "./a.png", code=2, says="a.png"
+    )
 
 
 def test_a_symbolic_link_is_followed_and_stays_one() -> None:
@@ -239,7 +259,7 @@ def test_links_that_lead_nowhere() -> None:
     Path("b.npy").symlink_to("a.npy")
     refused("erode", "in.npy", "a.npy", "--force", says="a.npy")
     refused("erode", "a.npy", "out.npy", says="a.npy")
-    refused("erode", "in.npy", "out.npy", "--stats", "a.npy", "--force", says="a.npy")
+    refused("erode", "in.npy", "out.npy", "--json-file", "a.npy", "--force", says="a.npy")
     Path("dangling.npy").symlink_to("not there/real.npy")
     refused("erode", "in.npy", "dangling.npy", says=("dangling.npy", "not there"))
     refused("erode", "dangling.npy", "out.npy", says=("dangling.npy", "not exist"))
@@ -252,7 +272,7 @@ def test_links_that_lead_nowhere() -> None:
 def test_a_folder_as_output(name: str) -> None:
     save("in.npy", random_map())
     Path(name).mkdir()
-    for arguments in (["out.npy", "--stats", name], [name]):
+    for arguments in (["out.npy", "--json-file", name], [name]):
         ended = run("erode", "in.npy", *arguments, code=1)
         assert f"{name.rstrip('/')} is a folder" in complaint(ended.err)
     assert list(Path(name).iterdir()) == []
@@ -289,7 +309,7 @@ def test_odd_names(name: str) -> None:
     Path("out").mkdir()
     save("x.nii.gz", random_map()).rename(Path("in") / name)
     os.chdir("in")
-    ended = run("erode", "--preview", "../p.png", "--stats", "../s.json", "--", name, f"../out/{name}")
+    ended = run("erode", "--preview", "../p.png", "--json-file", "../s.json", "--", name, f"../out/{name}")
     assert ended.err.startswith(f"erode → ../out/{printable(name)}\n")
     shutil.move(f"../out/{name}", "../x.nii.gz")
     np.testing.assert_array_equal(load("../x.nii.gz"), softmorph_cli.erosion(random_map()))
@@ -305,7 +325,7 @@ def test_a_name_that_is_no_text() -> None:
     ended = script(
         "import os, sys; from softmorph_cli.__main__ import main\n"
         "name = os.fsdecode(b'caf\\xe9.npy'); out = os.fsdecode(b'r\\xe9sultat.npy')\n"
-        "sys.argv = ['softmorph', 'erode', name, out, '--stats', 's.json', '--preview', 'p.png', '--json']\n"
+        "sys.argv = ['softmorph', 'erode', name, out, '--json-file', 's.json', '--preview', 'p.png', '--json']\n"
         "main()"
     )
     assert ended.code == 0, ended.err
@@ -319,7 +339,7 @@ def test_names_that_are_too_long(length: int) -> None:
     name = "n" * (length - 4) + ".npy"
     refused("erode", "in.npy", name, says="too long")
     refused("erode", name, "out.npy", says="too long")
-    refused("erode", "in.npy", "out.npy", "--stats", name, says="too long")
+    refused("erode", "in.npy", "out.npy", "--json-file", name, says="too long")
     refused("erode", "in.npy", "out.npy", "--mask", name, says="too long")
 
 
@@ -345,7 +365,7 @@ def test_permissions_are_those_of_any_new_file() -> None:
     save("in.npy", random_map())
     previous = os.umask(0o027)
     try:
-        run("erode", "in.npy", "out.npy", "--stats", "s.json", "--preview", "p.png")
+        run("erode", "in.npy", "out.npy", "--json-file", "s.json", "--preview", "p.png")
     finally:
         os.umask(previous)
     for name in ("out.npy", "s.json", "p.png"):

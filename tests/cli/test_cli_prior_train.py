@@ -86,7 +86,7 @@ def test_a_finished_training_still_writes_what_is_asked_for() -> None:
     softened()
     run(*COMMAND)
     content = Path("p.safetensors").read_bytes()
-    ended = run(*COMMAND, "--resume", "--json", "--stats", "p.json", "--preview", "p.png")
+    ended = run(*COMMAND, "--resume", "--json", "--json-file", "p.json", "--preview", "p.png")
     assert "p.safetensors is complete: " in ended.err
     assert ended.json["prior"]["network_sha256"] == read_prior("p.safetensors").network_hash()
     assert json.loads(Path("p.json").read_text())["prior"] == ended.json["prior"]

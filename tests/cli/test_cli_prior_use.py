@@ -35,7 +35,7 @@ def linear_dice(labels: np.ndarray, kept: np.ndarray) -> float:
 
 
 def test_evaluate_hides_what_is_asked_for_and_measures_each_method(prior: Path) -> None:
-    beside = ("--json", "--csv", "table.csv", "--stats", "table.json")
+    beside = ("--json", "--csv", "table.csv", "--json-file", "table.json")
     ended = run("prior", "evaluate", prior, "others/maps", "--hide", "every:4", "--hide", "end:3", *beside)
     rows = {(row["hidden"], row["method"], row["class"]): row for row in ended.json["rows"]}
     assert len(rows) == 24
@@ -146,7 +146,7 @@ def test_a_larger_box_holds_larger_maps(learned: Path) -> None:
 
 def test_an_image_is_segmented_by_its_intensities(prior: Path) -> None:
     image = "others/images/case_0_0000.nii.gz"
-    beside = ("--preview", "o.png", "--json", "--stats", "o.json")
+    beside = ("--preview", "o.png", "--json", "--json-file", "o.json")
     before = read_prior(prior).network_hash()
     ended = run("prior", "segment", image, "o.nii.gz", "--prior", prior, "--min-fit", 0.3, *beside)
     found = load("o.nii.gz")

@@ -45,6 +45,7 @@ INPUT = {
 SCHEMA: dict[str, Any] = {
     "schema": int,
     "softmorph_version": str,
+    "command": str,
     "input": INPUT,
     "output": {"path": str},
     "steps": [
@@ -54,14 +55,15 @@ SCHEMA: dict[str, Any] = {
             "parameters": {},
             "iterations": int,
             "stop_reason": str,
-            "seconds": NUMBER,
+            "seconds": {"filter": NUMBER, "total": NUMBER},
         }
     ],
     "before": STATISTICS,
     "after": STATISTICS,
     "change": {"sum_abs": NUMBER, "max_abs": NUMBER},
     "device": str,
-    "seconds": {"read": NUMBER, "filter": NUMBER, "write": NUMBER},
+    "seconds": {"read": NUMBER, "filter": NUMBER, "write": NUMBER, "total": NUMBER},
+    "notes": [str],
     "warnings": [str],
 }
 
@@ -114,7 +116,7 @@ def agree(found: dict[str, Any], array: np.ndarray, voxel: float, unit: str) -> 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".mha"])
 def test_every_field_from_the_files(command: list[str], suffix: str) -> None:
     save(f"in{suffix}", random_map())
-    ended = run(*command, f"in{suffix}", f"out{suffix}", "--stats", "out.json", "--json", "--quiet")
+    ended = run(*command, f"in{suffix}", f"out{suffix}", "--json-file", "out.json", "--json", "--quiet")
     document = ended.json
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == document
     check(document, SCHEMA)
@@ -149,7 +151,7 @@ def test_shape_axes_and_spacing_go_together(suffix: str) -> None:
 @pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".mha", ".npy"])
 def test_info_too(suffix: str) -> None:
     save(f"in{suffix}", random_map())
-    described = run("info", f"in{suffix}", "--json").json
+    described = run("info", f"in{suffix}", "--json").json["input"]
     assert dict(zip(described["axes"], described["shape"], strict=True)) == {"Z": 6, "Y": 7, "X": 8}
 
 
@@ -268,7 +270,7 @@ def test_each_channel_has_its_own() -> None:
 
 def test_stats_alone() -> None:
     save("in.mha", random_map())
-    ended = run("stats", "in.mha", "--json", "--stats", "out.json", "--preview", "out.png")
+    ended = run("stats", "in.mha", "--json", "--json-file", "out.json", "--preview", "out.png")
     check(ended.json, {"schema": int, "softmorph_version": str, "input": INPUT, "statistics": STATISTICS})
     agree(ended.json["statistics"], random_map(), math.prod(SPACING), "mm^3")
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == ended.json

@@ -51,6 +51,11 @@ def errors(err: str) -> list[str]:
     return [line for line in err.splitlines() if line.startswith("error: ")]
 
 
+# The fields of every document.
+HEAD = ("schema", "softmorph_version", "command")
+TAIL = ("seconds", "notes", "warnings")
+
+
 @pytest.fixture
 def maps() -> dict[str, np.ndarray]:
     """Three maps of one kind."""
@@ -139,22 +144,23 @@ def test_a_csv_file_stands_beside_what_is_printed(maps: dict[str, np.ndarray], c
     assert [row["file"] for row in parsed(text)] == names
     assert run("stats", *names, "--csv", "-").out == text
     document = run("stats", *names, "--csv", "out.csv", "--force", "--json")
-    assert document.out == run("stats", *names, "--json").out
+    again = run("stats", *names, "--json").json
+    assert document.json | {"seconds": again["seconds"]} == again
 
 
 def test_one_file_is_as_it_was(maps: dict[str, np.ndarray]) -> None:
     name = next(iter(maps))
-    document = run("stats", name, "--json", "--stats", "out.json").json
-    assert list(document) == ["schema", "softmorph_version", "input", "statistics"]
+    document = run("stats", name, "--json", "--json-file", "out.json").json
+    assert list(document) == [*HEAD, "input", "statistics", *TAIL]
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == document
     assert run("stats", name).out.splitlines()[0] == name
     assert len(run("stats", name).out.splitlines()) == 13
 
 
 def test_the_json_of_several(maps: dict[str, np.ndarray]) -> None:
-    document = run("stats", *maps, "--json", "--stats", "out.json").json
+    document = run("stats", *maps, "--json", "--json-file", "out.json").json
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == document
-    assert list(document) == ["schema", "softmorph_version", "files", "failed"]
+    assert list(document) == [*HEAD, "files", "failed", *TAIL]
     assert document["failed"] == []
     for one, (name, array) in zip(document["files"], maps.items(), strict=True):
         check(one["statistics"], STATISTICS)
@@ -236,7 +242,7 @@ def test_what_fails_does_not_stop_the_others(maps: dict[str, np.ndarray]) -> Non
     Path("bad.nii.gz").write_bytes(b"not a map")
     save("labels.npy", np.arange(60).reshape(3, 4, 5) % 5)
     names = ["bad.nii.gz", "case_0.nii.gz", "missing.nii.gz", "labels.npy", "case_1.nii.gz"]
-    ended = run("stats", *names, "--json", "--csv", "out.csv", "--stats", "out.json", code=1)
+    ended = run("stats", *names, "--json", "--csv", "out.csv", "--json-file", "out.json", code=1)
     told = errors(ended.err)
     assert len(told) == 3
     for name, words in (
@@ -247,8 +253,15 @@ def test_what_fails_does_not_stop_the_others(maps: dict[str, np.ndarray]) -> Non
         assert [line for line in told if name in line and words in line]
     document = ended.json
     assert [one["input"]["path"] for one in document["files"]] == ["case_0.nii.gz", "case_1.nii.gz"]
-    assert [one["path"] for one in document["failed"]] == ["bad.nii.gz", "missing.nii.gz", "labels.npy"]
-    assert [f"error: {one['error']}" for one in document["failed"]] == told
+    assert [one["input"]["path"] for one in document["failed"]] == [
+        "bad.nii.gz",
+        "missing.nii.gz",
+        "labels.npy",
+    ]
+    assert [f"error: {one['error']['message']}" for one in document["failed"]] == told
+    error = document.pop("error")
+    assert error["exit_code"] == 1
+    assert f"error: {error['message']}" == f"{told[0]} (2 more on stderr)"
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == document
     rows = parsed(Path("out.csv").read_text(encoding="utf-8"))
     assert [row["file"] for row in rows] == ["case_0.nii.gz", "case_1.nii.gz"]
@@ -260,8 +273,9 @@ def test_what_fails_does_not_stop_the_others(maps: dict[str, np.ndarray]) -> Non
 
 def test_all_that_fail_leave_nothing() -> None:
     before = everything()
-    ended = run("stats", "a.nii", "b.nii", "--csv", "out.csv", "--stats", "out.json", "--json", code=1)
-    assert ended.out == ""
+    ended = run("stats", "a.nii", "b.nii", "--csv", "out.csv", "--json-file", "out.json", "--json", code=1)
+    assert ended.json["files"] == []
+    assert [one["input"]["path"] for one in ended.json["failed"]] == ["a.nii", "b.nii"]
     assert len(errors(ended.err)) == 2
     assert everything() == before
 
@@ -311,7 +325,7 @@ WRONG = [
     (["--csv", "nowhere/out.csv"], 1, ("nowhere", "does not exist", "mkdir -p")),
     (["--csv", "."], 1, (".", "")),
     (["--csv", "case_1.nii.gz", "--force"], 2, ("case_1.nii.gz", "twice")),
-    (["--csv", "out.txt", "--stats", "./out.txt"], 2, ("out.txt", "twice")),
+    (["--csv", "out.txt", "--json-file", "./out.txt"], 2, ("out.txt", "twice")),
 ]
 
 
@@ -325,7 +339,7 @@ def test_wrong_use_is_refused_before_anything_is_read(
     refused("stats", *maps, *options, code=code, says=says)
 
 
-@pytest.mark.parametrize("option", ["--csv", "--stats"])
+@pytest.mark.parametrize("option", ["--csv", "--json-file"])
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_exists_is_kept(option: str, count: int) -> None:
     Path("old").write_text("mine", encoding="utf-8")

@@ -137,7 +137,7 @@ def test_plain_lines_where_there_is_none(volume: Path, command: str) -> None:
 
 @pytest.mark.posix
 def test_quiet_is_quiet(volume: Path) -> None:
-    ended = process("erode", volume, "out.nii.gz", "-q", "--stats", "s.json", "--preview", "p.png")
+    ended = process("erode", volume, "out.nii.gz", "-q", "--json-file", "s.json", "--preview", "p.png")
     assert (ended.code, ended.out, ended.err) == (0, "", "")
     code, shown = on_terminal("erode", volume, "out2.nii.gz", "--quiet")
     assert (code, shown) == (0, "")

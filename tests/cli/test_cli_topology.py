@@ -25,7 +25,7 @@ def test_a_ring_is_repaired_and_certified() -> None:
     save("ring.nii.gz", p)
     ended = run(
         *("topology", "repair", "ring.nii.gz", "one.nii.gz", "--betti", "1,1"),
-        *("--stats", "one.json", "--preview", "one.png", "--json"),
+        *("--json-file", "one.json", "--preview", "one.png", "--json"),
     )
     told = ended.json
     q = load("one.nii.gz").reshape(p.shape)
@@ -87,7 +87,7 @@ def test_a_prior_that_is_not_reached_ends_with_3_and_the_best_map() -> None:
     ended = run("topology", "repair", "blob.nii.gz", "o.nii.gz", "--betti", "4,0", "--json", code=3)
     assert "4,0 was not reached, the best has 1,0 and is in o.nii.gz" in ended.err.replace("\n", " ")
     assert not ended.json["reached"]
-    assert ended.json["stopped"] == "stuck"
+    assert ended.json["stop_reason"] == "stuck"
     np.testing.assert_array_equal(load("o.nii.gz"), load("blob.nii.gz"))
     save("ring.nii.gz", broken_ring())
     steps = ("--max-steps", 1, "--smooth", "0.5vox")
@@ -206,7 +206,7 @@ def test_a_length_in_millimetres() -> None:
         (["--betti", "1,0,0", "--smooth", "1e9vox"], 1, "--smooth"),
         (["--betti", "1,0,0", "--region", "90:95,:,:"], 1, "--region"),
         (["--betti", "1,0,0", "--output-type", "int8"], 2, "int8"),
-        (["--betti", "1,0,0", "--stats", "v.nii.gz"], 1, "v.nii.gz"),
+        (["--betti", "1,0,0", "--json-file", "v.nii.gz"], 1, "v.nii.gz"),
     ],
 )
 def test_what_cannot_be_repaired(options: list[object], code: int, says: str) -> None:
@@ -287,7 +287,7 @@ main()
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
     "command",
-    [("numbers", "v.nii.gz", "--plot", "o.png", "--stats", "o.json"),
+    [("numbers", "v.nii.gz", "--plot", "o.png", "--json-file", "o.json"),
      ("repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--preview", "o.png")],
 )  # fmt: skip
 def test_while_gudhi_computes(command: tuple[str, ...], name: str, status: int) -> None:

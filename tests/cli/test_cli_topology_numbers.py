@@ -24,7 +24,7 @@ def test_numbers_are_those_of_the_map() -> None:
     p = vessels(24, noise=1.5)
     save("v.nii.gz", p)
     found = run("topology", "numbers", "v.nii.gz", "--json").json
-    (one,) = found["maps"]
+    (one,) = found["classes"]
     betti = betti_numbers(p > 0.5)
     assert one["betti"] == {"b0": betti.b0, "b1": betti.b1, "b2": betti.b2}
     assert one["euler"] == betti.euler
@@ -45,7 +45,9 @@ def test_numbers_are_those_of_the_map() -> None:
     z, y, x = one["longest_bars"][0]["birth_voxel"]
     assert one["longest_bars"][0]["birth_world"] == [1.5 * x, 2 * y, 3 * z]
     assert one["world_unit"] == "mm"
-    everything = run("topology", "numbers", "v.nii.gz", "--json", "--top", 0).json["maps"][0]["longest_bars"]
+    everything = run("topology", "numbers", "v.nii.gz", "--json", "--top", 0).json["classes"][0][
+        "longest_bars"
+    ]
     assert len(everything) == sum(map(len, wanted.diagrams))
 
 
@@ -65,9 +67,9 @@ def test_the_table_names_what_is_counted() -> None:
 
 def test_numbers_of_each_channel() -> None:
     p = softmax()
-    found = run("topology", "numbers", "softmax.nii.gz", "--json", "--stats", "n.json").json
-    assert [one["betti"]["b0"] for one in found["maps"]] == [betti_numbers(c > 0.5).b0 for c in p]
-    assert len({one["channel"] for one in found["maps"]}) == 3
+    found = run("topology", "numbers", "softmax.nii.gz", "--json", "--json-file", "n.json").json
+    assert [one["betti"]["b0"] for one in found["classes"]] == [betti_numbers(c > 0.5).b0 for c in p]
+    assert len({one["class"] for one in found["classes"]}) == 3
     assert Path("n.json").read_text(encoding="utf-8").startswith("{")
     shown = run("topology", "numbers", "softmax.nii.gz").out
     assert shown.count("longest bars of ") == 3
@@ -86,7 +88,7 @@ def test_bars_of_a_nested_skeleton_are_those_of_its_levels() -> None:
     document = result.json
     rounded = LevelSets(8).rounded_up(p)
     wanted = sorted((b, d) for k in bars(rounded).diagrams for b, d in zip(k.birth, k.death, strict=True))
-    assert sorted((one["birth"], one["death"]) for one in document["maps"][0]["longest_bars"]) == wanted
+    assert sorted((one["birth"], one["death"]) for one in document["classes"][0]["longest_bars"]) == wanted
     assert "values are rounded up to them" in result.err
     # Of its own values there are more, which the map has not.
     assert sum(map(len, bars(load("s.tif")).diagrams)) > len(wanted)
@@ -113,7 +115,7 @@ def test_the_numbers_shown_of_a_nested_skeleton_are_the_map_s_at_levels_that_are
 
 def test_an_empty_map_has_numbers() -> None:
     save("zero.nii.gz", np.zeros((4, 5, 6), np.float32))
-    (one,) = run("topology", "numbers", "zero.nii.gz", "--json").json["maps"]
+    (one,) = run("topology", "numbers", "zero.nii.gz", "--json").json["classes"]
     assert one["betti"] == {"b0": 0, "b1": 0, "b2": 0}
     assert one["longest_bars"] == []
     run("topology", "numbers", "zero.nii.gz", "--plot", "zero.png")

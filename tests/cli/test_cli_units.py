@@ -42,7 +42,7 @@ def test_a_store_without_a_unit_has_lengths_in_voxels(tmp_path: Path, unit: str 
     )
     found = read(path)
     assert (found.spacing, found.unit) == ((2.0, 0.5, 0.5), None)
-    graph = json.loads(run("inspect", path, "--json", "-").out)["graph"]
+    graph = json.loads(run("inspect", path, "--json").out)["graph"]
     assert graph["unit"] == "voxels"
     # 18 steps of one voxel along x lie between the ends of the line.
     assert graph["length_voxels"] == pytest.approx(18, abs=0.5)
@@ -200,7 +200,7 @@ def test_distances_are_selected_by_their_names_in_the_output(
     # The broad sides move by two voxels, and the narrow ones lie nearer to each other.
     step = 2.0 if unit is None else 1.0
     csv_file, json_file = tmp_path / "out.csv", tmp_path / "out.json"
-    options = ("--csv", csv_file, "--stats", json_file, "--force")
+    options = ("--csv", csv_file, "--json-file", json_file, "--force")
     # As mm they are asked for in any unit, but not where there is none.
     for asked in (",".join(names), "hd95_mm,assd_mm") if unit else (",".join(names),):
         out = run("evaluate", path, moved, "--metrics", asked, *options).out
@@ -270,7 +270,7 @@ def test_lengths_behind_an_sform_that_places_nothing_are_those_of_the_voxels(
     content[280:328] = sform[:3].astype("<f4").tobytes()
     (tmp_path / "in.nii").write_bytes(content)
     path = tmp_path / "in.nii"
-    ended = run("inspect", path, "--levels", "0", "--json", "-", "--csv", tmp_path / "b.csv")
+    ended = run("inspect", path, "--levels", "0", "--json", "--csv", tmp_path / "b.csv")
     graph = json.loads(ended.out)["graph"]
     # 18 or so steps of half a millimetre.
     assert graph["length_mm"] == pytest.approx(0.5 * 18, abs=0.8)

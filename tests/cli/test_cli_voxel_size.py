@@ -80,7 +80,7 @@ def test_lengths_and_volumes_in_the_unit_that_is_given(
         # Resolutions without a unit, as many programs leave them.
         tifffile.imwrite("in.tif", LINE, imagej=True, metadata={"axes": "ZYX"})
     name = f"in.{kind}"
-    said = run("inspect", name, *SIZE, "--json", "-", "--csv", "out.csv")
+    said = run("inspect", name, *SIZE, "--json", "--csv", "out.csv")
     # 20 steps of a quarter of a micrometre lie between the ends of the line.
     graph = json.loads(said.out)["graph"]
     assert graph["length_um"] == pytest.approx(5.0, abs=0.02)
@@ -100,7 +100,7 @@ def test_a_result_keeps_the_size_and_says_where_it_is_from(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", LINE)
-    run("dilate", "in.npy", "out.nii.gz", *SIZE, "--radius", "0.5 µm", "--stats", "out.json")
+    run("dilate", "in.npy", "out.nii.gz", *SIZE, "--radius", "0.5 µm", "--json-file", "out.json")
     header = nibabel.load("out.nii.gz").header
     assert header.get_xyzt_units()[0] == "micron"
     np.testing.assert_array_equal(header.get_zooms(), [0.25, 0.25, 1.0])
@@ -121,7 +121,7 @@ def test_a_radius_typed_in_pixels_is_told_in_what_the_image_has(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", np.zeros(shape, np.float32))
-    ended = run("dilate", "in.npy", "out.npy", "--radius", "2 px", "--stats", "out.json")
+    ended = run("dilate", "in.npy", "out.npy", "--radius", "2 px", "--json-file", "out.json")
     assert f"radius reached {told}" in ended.err
     (step,) = json.loads(Path("out.json").read_text())["steps"]
     assert (step["radius_reached"], step["radius_unit"]) == ([2.0] * len(shape), told.split()[-1])

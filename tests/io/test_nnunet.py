@@ -32,7 +32,7 @@ def test_classes_position_and_background(tmp_path: Path, ending: str, dtype: Any
     assert volume.channels == ("liver", "tumour")
     assert volume.array.dtype == np.float32
     assert np.array_equal(volume.array, stored[1:].astype(np.float32))
-    assert "'background' is left out (channel=0 takes it)." in volume.notes
+    assert "'background' is left out." in volume.notes
     beside = read(tmp_path / f"case_007{ending}", label=1)
     assert volume.spacing == beside.spacing == pytest.approx((3.0, 1.5, 0.8))
     assert volume.unit == "mm"
@@ -65,7 +65,7 @@ def test_one_channel_by_name_and_by_number_of_the_file(tmp_path: Path) -> None:
         assert volume.axes == "ZYX"
         assert np.array_equal(volume.array, stored[index])
         assert classes(volume).labels == (index,)
-    with pytest.raises(InputError, match="choose channel=0 to 2 or background, liver, tumour"):
+    with pytest.raises(InputError, match="choose channel=1 to 2 or liver, tumour"):
         read(path, channel="kidney")
 
 
@@ -75,7 +75,7 @@ def test_one_class_is_a_plain_map(tmp_path: Path) -> None:
     volume = read(case(tmp_path, stored))
     assert volume.axes == "ZYX"
     assert np.array_equal(volume.array, stored[1])
-    assert "'vessel' is read; 'background' is left out (channel=0 takes it)." in volume.notes
+    assert "'vessel' is read; 'background' is left out." in volume.notes
     assert np.array_equal(argmax(volume, kind=classes(volume).kind, labels=(1,)), stored.argmax(axis=0))
 
 

@@ -12,6 +12,7 @@ from test_graph_preview import Watched
 
 from softmorph_cli.plots import preview as module
 from softmorph_cli.plots.agreement import BOTH, EXTRA, MISSED, Compared, preview_agreement
+from softmorph_cli.plots.options import ViewOptions
 from softmorph_cli.plots.theme import THEMES
 from softmorph_cli.skeleton.curve import centreline_voxels, graph_of
 from softmorph_cli.skeleton.frame import Frame
@@ -48,7 +49,11 @@ def drawn(predicted: np.ndarray, truth: np.ndarray, theme: Name = "dark", **plac
         )
         for mask in (predicted, truth)
     )
-    return read_png(preview_agreement(mine, its, volume, title="t", subtitle="s", theme=theme).png())
+    return read_png(
+        preview_agreement(
+            mine, its, volume, title="t", subtitle="s", look=ViewOptions(light=theme == "light")
+        ).png()
+    )
 
 
 def colors(picture: np.ndarray, place: tuple[int, int, int, int], shape: tuple[int, int]) -> np.ndarray:

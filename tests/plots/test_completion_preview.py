@@ -17,7 +17,8 @@ from softmorph_cli.plots.completion_preview import (
     draw_segmentation,
     gaps_left_out,
 )
-from softmorph_cli.plots.prior_sheet import COLORS, Row, draw_sheet
+from softmorph_cli.plots.prior_sheet import Row, draw_sheet
+from softmorph_cli.plots.theme import DARK
 from softmorph_cli.volume import Volume
 
 
@@ -160,5 +161,5 @@ def test_an_image_is_grey_above_its_classes(tmp_path: Path) -> None:
         with Image.open(path) as picture:
             drawn = np.asarray(picture.convert("RGB")).reshape(-1, 3)
         # The second class alone is seen, beside its sign in the legend that of the first.
-        counts = [(drawn == list(bytes.fromhex(color[1:]))).all(axis=1).sum() for color in COLORS[:2]]
+        counts = [(drawn == list(bytes.fromhex(color[1:]))).all(axis=1).sum() for color in DARK.classes[:2]]
         assert counts[0] < 200 < 10_000 < counts[1]

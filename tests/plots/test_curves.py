@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.plots.curves import TimeCurve, draw_curves, duration, spread
+from softmorph_cli.plots.charts.curves import TimeCurve, draw_curves, duration, spread
 
 CURVES = tuple(
     TimeCurve(f"work {k}, of some method", family, ((1e5, 0.001 * 1.01**k), (1e6, 0.01 * 1.01**k)))

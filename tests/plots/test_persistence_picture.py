@@ -11,7 +11,7 @@ from helpers_topology import broken_ring
 from PIL import Image
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.plots.persistence import STEPS, draw_persistence
+from softmorph_cli.plots.charts.persistence import STEPS, draw_persistence
 from softmorph_cli.topology.persistence import Bars, Diagram, bars
 
 NAMES = ("components", "holes")

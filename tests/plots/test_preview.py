@@ -200,7 +200,7 @@ def test_maps_of_every_kind_fit_on_the_canvas(
     images: list[tuple[int, int]] = []
 
     class Watched(Canvas):
-        def image(self, x: int, y: int, values: Array, colors: Any = None) -> None:
+        def image(self, x: int, y: int, values: Array, colors: Any = None, *, size: Any = None) -> None:
             images.append((x, y))
             assert x >= 0
             assert y >= 0
@@ -208,7 +208,7 @@ def test_maps_of_every_kind_fit_on_the_canvas(
             assert y + values.shape[0] <= self.height
             assert values.min() >= 0
             assert values.max() <= 1
-            super().image(x, y, values, colors)
+            super().image(x, y, values, colors, size=size)
 
         def text(self, x: float, baseline: float, text: str, **style: Any) -> float:
             end = super().text(x, baseline, text, **style)
@@ -259,10 +259,10 @@ def test_an_existing_picture_is_kept_without_force(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: Canvas) -> bytes:
+    def full(*_: object) -> bytes:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Canvas, "png", full)
+    monkeypatch.setattr("softmorph_cli.plots.canvas.rendered", full)
     with pytest.raises(FileError, match="disk is full"):
         preview(square(), None, tmp_path / "preview.png")
     assert list(tmp_path.iterdir()) == []

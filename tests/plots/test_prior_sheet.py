@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmorph_cli.plots.prior_sheet import COLORS, FRAME, PANEL, Example, Picture, _pixels, draw_sheet
+from softmorph_cli.plots.canvas import Canvas
+from softmorph_cli.plots.prior_sheet import FRAME, PANEL, Example, Picture, _pixels, _size, draw_sheet
 from softmorph_cli.plots.theme import DARK
 
 EDGE = FRAME + 1
+
+
+def pixels(picture: Picture, panel: int) -> np.ndarray:
+    return _pixels(picture, _size(picture, panel), Canvas(9, 9))
 
 
 def rgb(color: str) -> tuple[int, ...]:
@@ -24,9 +29,9 @@ def example(dims: int) -> Example:
 
 
 def test_pictures_have_true_proportions_and_colours() -> None:
-    left, right = map(rgb, COLORS[:2])
+    left, right = map(rgb, DARK.classes[:2])
     for dims in (2, 3):
-        made = [_pixels(picture, PANEL) for picture in example(dims).row.pictures]
+        made = [pixels(picture, PANEL) for picture in example(dims).row.pictures]
         # 4 slices of 3 by 6 voxels of 1, within a frame.
         assert {one.shape for one in made} == {(PANEL + 2 * EDGE, PANEL // 2 + 2 * EDGE, 3)}
         observed, filled, whole = (one[EDGE:-EDGE, EDGE:-EDGE] for one in made)
@@ -46,7 +51,7 @@ def test_pictures_have_true_proportions_and_colours() -> None:
         assert rows == [dark, light, dark, light]
         assert [tuple(made[1][at, EDGE]) for at in (0, -1)] == [dark, light]
         assert {tuple(color) for color in made[2][:, 0].tolist()} == {dark}
-    mixed = _pixels(Picture(np.full((2, 4, 6), 1 / 3), (1, 1)), PANEL)[EDGE, EDGE]
+    mixed = pixels(Picture(np.full((2, 4, 6), 1 / 3), (1, 1)), PANEL)[EDGE, EDGE]
     assert np.abs(mixed - np.rint((np.array(left) + right) / 3)).max() <= 1
 
 
@@ -67,8 +72,8 @@ def test_slices_are_turned_as_the_world_is() -> None:
 def test_lines_thinner_than_a_pixel_stay() -> None:
     thin = np.zeros((1, 500, 400))
     thin[0, :, 123] = 1
-    drawn = _pixels(Picture(thin, (1, 1)), 100)[EDGE:-EDGE, EDGE:-EDGE]
-    assert (drawn == rgb(COLORS[0])).all(axis=-1).any(axis=1).all()
+    drawn = pixels(Picture(thin, (1, 1)), 100)[EDGE:-EDGE, EDGE:-EDGE]
+    assert (drawn == rgb(DARK.classes[0])).all(axis=-1).any(axis=1).all()
 
 
 def test_the_sheet_is_a_picture_with_a_legend_that_wraps() -> None:

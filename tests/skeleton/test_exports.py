@@ -158,12 +158,12 @@ def test_the_document_is_plain_json_with_the_names_of_the_table(graph: SkeletonG
         assert {name: "" if branch[name] is None else str(branch[name]) for name in header} == row
     for said, node in zip(found["nodes"], graph.nodes, strict=True):
         assert said == {
-            "number": node.number,
+            "node": node.number,
             "component": node.component,
             "kind": node.kind,
             "degree": node.degree,
             "voxel": node.voxels[0].tolist(),
-            "place": node.place.tolist(),
+            "world": node.place.tolist(),
         }
 
 
@@ -197,7 +197,7 @@ def test_the_document_has_totals() -> None:
     assert said["radius"]["unit"] == said["unit"] == "mm"
     assert set(said["certainty"]) == set(said["levels"]) == {"mean", "min", "max"}
     for component, shape in zip(found["components"], graph.components, strict=True):
-        assert component["number"] == shape.number
+        assert component["component"] == shape.number
         assert component["cycles"] == shape.cycles
     assert sum(c["branches"] for c in found["components"]) == len(found["branches"])
     assert sum(c["junctions"] for c in found["components"]) == said["junctions"]

@@ -25,6 +25,7 @@ _MIN_SIZE: Final = Parameter(
     "A volume with its unit, such as 50um3 or 0.2mm3; in 2D an area, such as 20um2; or 30vox.",
     "SIZE",
     check=_check_size,
+    first=True,
 )
 
 
@@ -92,14 +93,17 @@ def _positive_count(name: str, value: int) -> None:
 class Threshold(Filter):
     """A mask, or its components numbered."""
 
-    threshold: Annotated[float, Parameter("A voxel above it is foreground.", "P", check=below_one)] = 0.5
+    threshold: Annotated[
+        float, Parameter("A voxel above it is foreground.", "P", check=below_one, first=True)
+    ] = 0.5
     largest: Annotated[
-        int | None, Parameter("Keep the N largest components. (default: all)", "N", check=_positive_count)
+        int | None,
+        Parameter("Keep the N largest components. (default: all)", "N", check=_positive_count, first=True),
     ] = None
     min_size: Annotated[str | None, _MIN_SIZE] = None
-    labels: Annotated[bool, Parameter("Write each component's number, the largest first, not 0 and 1.")] = (
-        False
-    )
+    labels: Annotated[
+        bool, Parameter("Write each component's number, the largest first, not 0 and 1.", first=True)
+    ] = False
 
     operation: ClassVar = "threshold"
     cuts: ClassVar = True
@@ -153,6 +157,7 @@ class Resample(Filter):
             "iso: cubic voxels of the finest spacing; a length such as 0.5mm; or one for each axis, z first.",
             "iso|LENGTH[,...]",
             check=check_spacing,
+            first=True,
         ),
     ] = "iso"
     pool: Annotated[

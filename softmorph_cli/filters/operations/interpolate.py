@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -30,6 +30,12 @@ def _check_method(name: str, value: str) -> None:
     check(name, value)
 
 
+def _methods() -> Iterable[str]:
+    from softmorph_cli.completion.between import METHODS
+
+    return METHODS
+
+
 def _check_fit(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise UsageError(f"{named(name)} {value:g}: an agreement is from 0 to 1.")
@@ -51,6 +57,7 @@ class Interpolate(Filter):
             "others that are 0 throughout.",
             "SLICES|empty",
             check=_check_missing,
+            first=True,
         ),
     ] = None
     axis: Annotated[
@@ -64,6 +71,7 @@ class Interpolate(Filter):
             "such as 0.5mm; or one for each axis, z first. (default: that of IN)",
             "iso|LENGTH[,...]",
             check=check_spacing,
+            first=True,
         ),
     ] = None
     like: Annotated[
@@ -82,6 +90,7 @@ class Interpolate(Filter):
             "NAME",
             ("--method", "-m"),
             check=_check_method,
+            words=_methods,
         ),
     ] = None
     prior: Annotated[
@@ -89,6 +98,7 @@ class Interpolate(Filter):
         Parameter(
             "A shape prior, as of softmorph prior train: it is fitted to the observed slices, and gives the others.",
             "FILE",
+            first=True,
         ),
     ] = None
     min_fit: Annotated[

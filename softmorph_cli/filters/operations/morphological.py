@@ -27,8 +27,11 @@ _ERODE, _DILATE = "erosion", "dilation"
 _IDENTITY: Final[tuple[str, ...]] = ()
 
 
+_CONNECTIVITIES: Final = (4, 8, 6, 18, 26)
+
+
 def _check_connectivity(name: str, value: int) -> None:
-    if value not in (4, 8, 6, 18, 26):
+    if value not in _CONNECTIVITIES:
         raise UsageError(f"connectivity {value}: use 4 or 8 in 2D, 6, 18 or 26 in 3D.")
 
 
@@ -56,6 +59,7 @@ class Morphology(SoftFilter):
             "Neighbours that count: 4 or 8 in 2D, 6, 18 or 26 in 3D. (default: 4 in 2D, 6 in 3D)",
             flags=("--connectivity", "-c"),
             check=_check_connectivity,
+            words=tuple(map(str, _CONNECTIVITIES)),
         ),
     ] = None
     iterations: Annotated[
@@ -65,6 +69,7 @@ class Morphology(SoftFilter):
             "N",
             ("--iterations", "-n"),
             check=at_least(1),
+            first=True,
         ),
     ] = None
     radius: Annotated[
@@ -75,6 +80,7 @@ class Morphology(SoftFilter):
             "LENGTH",
             ("--radius", "-r"),
             check=_check_length,
+            first=True,
         ),
     ] = None
     spacing: Annotated[
@@ -258,7 +264,7 @@ class Closing(TwoElements):
     sequences = ((_DILATE, _ERODE),)
     help = f"Soft closing: dilations, then erosions. Fills gaps thinner than the element. {_EXACT}"
     examples = (
-        "softmorph close vessels.nii.gz whole.nii.gz --radius 2mm --stats whole.json",
+        "softmorph close vessels.nii.gz whole.nii.gz --radius 2mm --json-file whole.json",
         "softmorph close roads.png whole.png --connectivity 8",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -12,6 +12,12 @@ from softmorph_cli.filters.filter import Sequences, SoftFilter
 from softmorph_cli.filters.method import Scheme, check_method, find
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.system.parameters import Parameter, at_least
+
+
+def _names() -> Iterable[str]:
+    from softmorph_cli.rules import catalog
+
+    return catalog.choices()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +30,9 @@ class ApplyRule(SoftFilter):
 
     rule: Annotated[
         str | Path | Rule,
-        Parameter("A bundled rule (see softmorph rules) or a TOML file.", "RULE", argument=True),
+        Parameter(
+            "A bundled rule (see softmorph rules) or a TOML file.", "RULE", argument=True, words=_names
+        ),
     ]
     iterations: Annotated[
         int | None,
@@ -33,6 +41,7 @@ class ApplyRule(SoftFilter):
             "N",
             ("--iterations", "-n"),
             check=at_least(1),
+            first=True,
         ),
     ] = None
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from softmorph_cli.errors import SoftmorphError, UsageError
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.operations import OPERATIONS
 from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import resolve_preset
 from softmorph_cli.pipeline.batch.recipe import Recipe
 from softmorph_cli.pipeline.chain import as_text
+from softmorph_cli.pipeline.steps.table import STEPS, changing
 
 # Default methods of version 0.1.0.
 _DEFAULTS: Final = {Skeleton.operation: "levels"}
@@ -33,11 +33,13 @@ def comparable(parameters: Parameters) -> dict[str, Any] | None:
     If `parameters` are not those of a recipe, None is returned.
     """
     plain = json.loads(json.dumps(parameters, default=str))
+    # A step that measures changes no result.
+    plain.pop("measured", None)
     try:
         steps, chosen, settings = plain.pop("steps"), plain.pop("method"), plain.pop("settings")
         if "in_force" not in plain:
             plain["in_force"] = [_earlier_settings(step, chosen, settings) for step in steps]
-        own = [("operation", *OPERATIONS[step["operation"]].own_keys()) for step in steps]
+        own = [("operation", *STEPS[step["operation"]].own_keys()) for step in steps]
         own_values = [
             {name: step[name] for name in names if name in step}
             for names, step in zip(own, steps, strict=True)
@@ -55,7 +57,7 @@ def _earlier_settings(step: Parameters, chosen: str | None, settings: Parameters
         chosen: The method for all steps; None if the user chose none.
         settings: The settings for all steps.
     """
-    operation = OPERATIONS[step["operation"]]
+    operation = STEPS[step["operation"]]
     if not issubclass(operation, SoftFilter) or step.get("hard"):
         return {}
     own, names = operation.own_keys(), [*operation.keys()]
@@ -92,7 +94,7 @@ def advice(recipe: Recipe, parameters: Parameters) -> str | None:
     }
     filters = [
         replace(one, method=changed[number]) if number in changed and isinstance(one, SoftFilter) else one
-        for number, one in enumerate(recipe.filters)
+        for number, one in enumerate(changing(recipe.filters))
     ]
     if not changed or not _reproduces(replace(recipe, filters=tuple(filters)), wanted):
         return None
@@ -114,7 +116,7 @@ def _others_affected(recipe: Recipe, changed: Mapping[int, str]) -> bool:
     """Return whether the option --method, for all steps, would also change a step that is not in `changed`."""
     return any(
         isinstance(one, SoftFilter) and one.method is None and number not in changed
-        for number, one in enumerate(recipe.filters)
+        for number, one in enumerate(changing(recipe.filters))
     )
 
 

@@ -16,6 +16,7 @@ from softmorph_cli.pipeline.batch.recipe import Recipe
 from softmorph_cli.pipeline.batch.resources import shares
 from softmorph_cli.pipeline.batch.run import MakeEngine
 from softmorph_cli.pipeline.batch.task import FileTask, Outcome
+from softmorph_cli.pipeline.steps.repairing import Repair
 from softmorph_cli.workers import Lost
 from softmorph_cli.workers.cluster import Cluster, ClusterOptions, connected
 
@@ -83,6 +84,8 @@ def _for_any_machine(task: FileTask, memory: int | None) -> FileTask:
         task,
         source=task.source.absolute(),
         target=task.target.absolute(),
+        kept=None if task.kept is None else task.kept.absolute(),
+        preview=None if task.preview is None else task.preview.absolute(),
         recipe=_absolute(task.recipe),
         # The target was checked when the task was made. A worker that died may have written it before, and the next
         # one has to replace it.
@@ -98,6 +101,8 @@ def _absolute(recipe: Recipe) -> Recipe:
     filters = tuple(
         replace(one, rule=str(Path(str(one.rule)).absolute()))
         if isinstance(one, ApplyRule) and _rule_file(one)
+        else replace(one, priors=one.priors.absolute())
+        if isinstance(one, Repair) and one.priors is not None
         else one
         for one in recipe.filters
     )

@@ -13,6 +13,8 @@ from softmorph_cli import __version__
 from softmorph_cli.filters.filter import MASK, Filter
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.pipeline.outputs import OutputOptions
+from softmorph_cli.pipeline.steps.measuring import Measuring
+from softmorph_cli.pipeline.steps.table import changing
 from softmorph_cli.system.parameters import declared
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Recipe:
         pipeline: The TOML file that contains the steps; None if the steps were typed on the command line.
         reading: Options for reading files.
         writing: Options for writing results, except `force`, which is set for each file.
+        thumbnails: Whether small pictures of the results are kept, for a page of all files.
     """
 
     filters: tuple[Filter, ...]
@@ -40,6 +43,12 @@ class Recipe:
     pipeline: Path | None = None
     reading: ReadOptions = DEFAULT
     writing: OutputOptions = _DEFAULT_OUTPUTS
+    thumbnails: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether something is kept of each file beside its result: what was measured, or small pictures."""
+        return self.thumbnails or bool(self.measured)
 
     def on_threads(self, threads: int) -> Recipe:
         """Return a copy of the recipe whose filters use the given number of threads."""
@@ -67,7 +76,7 @@ class Recipe:
                 "operation": one.operation,
                 **{name: _content(value) for name, value in one.given(self.settings).items()},
             }
-            for one in self.filters
+            for one in changing(self.filters)
         ]
         return {
             "steps": steps,
@@ -75,8 +84,9 @@ class Recipe:
             "settings": settings,
             "in_force": [
                 one.settings.as_dict() if one.settings is not None and one.gives != MASK else {}
-                for one in self.filters
+                for one in changing(self.filters)
             ],
+            **({"measured": measured} if (measured := self.measured) else {}),
             "reading": reading,
             "output_type": self.writing.output_type,
             **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self.writing, name)},
@@ -85,14 +95,27 @@ class Recipe:
         }
 
     @property
+    def measured(self) -> list[dict[str, Any]]:
+        """The steps that measure, with their places among all steps, as values for JSON."""
+        return [
+            {"step": number, "operation": one.operation, **one.given(self.settings)}
+            for number, one in enumerate(self.filters, 1)
+            if isinstance(one, Measuring)
+        ]
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the parameters (16 hexadecimal digits), which differs if results may differ."""
         return fingerprint_of(self.parameters)
 
 
 def fingerprint_of(parameters: Mapping[str, Any]) -> str:
-    """Return a hash (16 hexadecimal digits) of parameters from `Recipe.parameters` or from a manifest."""
-    text = json.dumps(parameters, sort_keys=True, default=str)
+    """Return a hash (16 hexadecimal digits) of parameters from `Recipe.parameters` or from a manifest.
+
+    It does not depend on the steps that measure, which change no result.
+    """
+    made = {name: value for name, value in parameters.items() if name != "measured"}
+    text = json.dumps(made, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -9,7 +10,18 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
-from softmorph_cli.pipeline.batch import earlier_versions, lock, manifest, plan, stale_temporaries, summary
+from softmorph_cli.pipeline.batch import (
+    earlier_versions,
+    lock,
+    manifest,
+    measured_files,
+    plan,
+    stale_temporaries,
+    summary,
+    tables,
+    together,
+)
+from softmorph_cli.pipeline.batch.differences import differences
 from softmorph_cli.pipeline.batch.engine import Engine, WorkerStatus
 from softmorph_cli.pipeline.batch.manifest import BEGUN, DONE, FAILED, BatchManifest, Record
 from softmorph_cli.pipeline.batch.plan import FileJob, FileSelection
@@ -18,9 +30,9 @@ from softmorph_cli.pipeline.batch.resources import choose
 from softmorph_cli.pipeline.batch.task import FileTask, Outcome
 from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.system.files import check_writable
+from softmorph_cli.system.printable import typed
 
 NEW, REDO, SKIP = "new", "redo", "skip"
-_NOT_RUN: Final = "not run"
 # Complete results that `--resume` alone does not replace.
 _KEPT_WITHOUT_FORCE: Final = {
     manifest.OTHER_PARAMETERS: "made with other parameters",
@@ -41,6 +53,9 @@ class BatchRequest:
         workers: Number of files that are processed at once; None if the user has not chosen it.
         parts: Number of parts that the files are split into, which separate commands process.
         part: Index of the part that this batch processes, from 0.
+        previews: Folder for a picture of each file; None for no pictures.
+        report: The page of all files; None for no page.
+        words: The command line of the batch, of which messages advise a changed one; empty if there is none.
     """
 
     selection: FileSelection
@@ -51,11 +66,35 @@ class BatchRequest:
     workers: int | None = None
     parts: int = 1
     part: int = 0
+    previews: Path | None = None
+    report: Path | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
         """Text such as "-0-of-3", which file names contain to identify the part of a batch; "" for a single part."""
         return manifest.tag(self.parts, self.part)
+
+    @property
+    def tables(self) -> dict[str, Path]:
+        """The tables of what the steps measure of all files: the path by the name."""
+        names = measured_files.table_names(self.recipe.filters).values()
+        return tables.paths(self.selection.target, names, self.tag)
+
+    def preview_of(self, job: FileJob) -> Path | None:
+        """Return the picture of a file; its name is that of the result, with .png after it."""
+        if self.previews is None:
+            return None
+        below = job.target.relative_to(self.selection.target)
+        return self.previews / below.with_name(f"{below.name}.png")
+
+    def kept_of(self, job: FileJob) -> Path | None:
+        """Return the file that keeps what is measured of a file; None if nothing is."""
+        return measured_files.path_of(self.selection.target, job.name) if self.recipe.keeps else None
+
+    def beside(self, job: FileJob) -> list[Path]:
+        """Return the files that are written beside the result of a file."""
+        return [path for path in (self.preview_of(job), self.kept_of(job)) if path is not None]
 
 
 @dataclass(frozen=True)
@@ -68,6 +107,7 @@ class PlannedFile:
         why: The reason why the file is processed again or skipped, in a few words.
         record: The last record of the file in the manifests; None if there is none.
         ours: Whether a batch is known to have written the existing result.
+        made_with: The parameters that the existing result was made with; None if no file says it.
     """
 
     job: FileJob
@@ -75,6 +115,7 @@ class PlannedFile:
     why: str = ""
     record: Record | None = None
     ours: bool = False
+    made_with: Mapping[str, Any] | None = None
 
 
 class Watcher(Protocol):
@@ -145,56 +186,73 @@ def decide(batch: BatchRequest, jobs: Sequence[FileJob]) -> list[PlannedFile]:
     _check_summary(batch, ours=bool(listed) or manifest.exists(folder))
     records, ours = manifest.known(folder)
     fingerprints = _continued(batch, records.values()) if batch.resume else set()
+    recipes = {fingerprint_of(one): one for one in manifest.batches(folder)} if batch.resume else {}
     items = []
     for job in jobs:
         record, below = records.get(job.name), _below(job, folder)
         own = below in ours
         if batch.resume and record is not None and record.target == below:
             why = manifest.unchanged(record, job.source, job.target, fingerprints, _reference(batch, job))
-            items.append(PlannedFile(job, SKIP if why is None else REDO, why or "done already", record, own))
+            why = why or _beside_missing(batch, job)
+            made_with = recipes.get(record.fingerprint)
+            action = SKIP if why is None else REDO
+            items.append(PlannedFile(job, action, why or "done already", record, own, made_with))
             continue
         if not job.target.exists():
             items.append(PlannedFile(job, NEW, "", None, own))
             continue
-        lost = None if own else _lost(job, below, listed, batch.recipe)
+        made_with = None if own else _lost(job, below, listed)
+        lost = None if made_with is None else _why_lost(made_with, batch.recipe)
         why = (lost or "other input") if batch.resume else "exists"
-        items.append(PlannedFile(job, REDO, why, None, own or lost is not None))
+        items.append(PlannedFile(job, REDO, why, None, own or lost is not None, made_with))
     if not batch.force:
         _refuse_existing(batch, items)
     return items
 
 
+def _beside_missing(batch: BatchRequest, job: FileJob) -> str | None:
+    """Return why a file whose result is up to date is processed again for what is beside the result; None if not."""
+    preview, kept = batch.preview_of(job), batch.kept_of(job)
+    if preview is not None and not preview.exists():
+        return "picture missing"
+    return "not measured" if kept is not None and not measured_files.is_current(kept, batch.recipe) else None
+
+
 def _lost(
-    job: FileJob, below: str, listed: Mapping[tuple[str, ...], summary.ListedResult], recipe: Recipe
-) -> str | None:
-    """Return why an existing result that no manifest lists is made again; None if no summary lists the result either.
+    job: FileJob, below: str, listed: Mapping[tuple[str, ...], summary.ListedResult]
+) -> Mapping[str, Any] | None:
+    """Return what an existing result that no manifest lists was made with; None if no summary lists it either.
 
     Args:
         job: The input file and the path of the result.
         below: The path of the result relative to the output folder.
         listed: The results that the summaries in the output folder list, by the parts of their paths.
-        recipe: The recipe of the batch.
     """
     parts = Path(below).parts
     for path, found in listed.items():
         if path[-len(parts) :] == parts and job.target.lstat().st_mtime_ns <= found.when:
-            same = earlier_versions.comparable(found.parameters) == earlier_versions.comparable(
-                recipe.parameters
-            )
-            return manifest.NOT_LISTED if same else manifest.OTHER_PARAMETERS
+            return found.parameters
     return None
+
+
+def _why_lost(made_with: Mapping[str, Any], recipe: Recipe) -> str:
+    same = earlier_versions.comparable(made_with) == earlier_versions.comparable(recipe.parameters)
+    return manifest.NOT_LISTED if same else manifest.OTHER_PARAMETERS
 
 
 def _check_summary(batch: BatchRequest, *, ours: bool) -> None:
     """Raise an error if the summary could not be written; `ours` tells that a batch has used the folder before."""
     folder = batch.selection.target
-    for path in summary.paths(folder, batch.tag) if folder.is_dir() else ():
+    made = (*summary.paths(folder, batch.tag), *batch.tables.values())
+    if batch.report is not None:
+        check_writable(batch.report, force=batch.force or batch.resume)
+    for path in made if folder.is_dir() else ():
         if path.is_symlink():
             if not batch.force:
                 raise FileError(f"{path} is a symbolic link, which is not followed here; remove it.")
         elif path.exists() and not path.is_file():
             raise FileError(
-                f"{path} is no file, and the summary takes its name; rename it, or choose another output folder."
+                f"{path} is no file, and the batch takes its name; rename it, or choose another output folder."
             )
         else:
             check_writable(path, force=batch.force or ours)
@@ -227,19 +285,35 @@ def _refuse_existing(batch: BatchRequest, items: Sequence[PlannedFile]) -> None:
             "replaced; add --force, choose another output folder, or give the results another name with --suffix."
         )
     for why, how in _KEPT_WITHOUT_FORCE.items():
-        other = [item.job.target for item in there if item.why == why]
+        other = [item for item in there if item.why == why]
         if other:
+            files = plan.first_few([item.job.target for item in other])
             count = f"{len(other)} result{'s were' if len(other) > 1 else ' was'}"
-            raise FileError(
-                f"{plan.first_few(other)}: {count} {how}; add --force beside --resume to do that again, or "
-                "choose another output folder."
-            )
+            raise FileError(f"{files}: {count} {how}{_what_differs(batch, other[0])}. {_either(batch)}")
     if there and not batch.resume:
         count = f"{len(there)} result{'s are' if len(there) > 1 else ' is'} there already"
         raise FileError(
             f"{plan.first_few([item.job.target for item in there])}: {count}; add --resume to skip what is done, or "
             "--force to do all again."
         )
+
+
+def _what_differs(batch: BatchRequest, item: PlannedFile) -> str:
+    """Return what the parameters of a result were and are, in brackets; empty if they are not known or are the same."""
+    found = differences(item.made_with, batch.recipe.parameters) if item.made_with is not None else []
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def _either(batch: BatchRequest) -> str:
+    """Return what to type to keep results that a batch would replace, and what to type to replace them."""
+    if not batch.words:
+        return "Add --force beside --resume to replace what is there, or choose another output folder."
+    folder = batch.selection.target
+    number = next(n for n in itertools.count(2) if not folder.with_name(f"{folder.name}-{n}").exists())
+    other = folder.with_name(f"{folder.name}-{number}")
+    place = min(n for n, word in enumerate(batch.words) if Path(word) == folder)
+    kept = [*batch.words[:place], str(other), *batch.words[place + 1 :]]
+    return f"To keep what is there: {typed(*kept)}; to replace it: {typed(*batch.words, '--force')}"
 
 
 def _is_there(path: Path) -> bool:
@@ -267,8 +341,9 @@ def carry_out(batch: BatchRequest, watcher: Watcher, engine: MakeEngine = choose
     with lock.held(folder, batch.tag):
         items = decide(batch, jobs)
         todo = [item for item in items if item.action != SKIP]
-        others_targets = [job.target for job in others]
-        stale_temporaries.clear([item.job.target for item in todo], others_targets)
+        others_targets = [path for job in others for path in (job.target, *batch.beside(job))]
+        own_targets = [path for item in todo for path in (item.job.target, *batch.beside(item.job))]
+        stale_temporaries.clear(own_targets, others_targets)
         entries = {item.job.name: _begun(item) for item in items}
         if todo:
             chosen, note = engine([item.job for item in todo], batch.recipe, batch.workers)
@@ -283,9 +358,11 @@ def carry_out(batch: BatchRequest, watcher: Watcher, engine: MakeEngine = choose
                 with BatchManifest(path, batch.recipe.parameters) as lines:
                     _do(batch, todo, chosen, lines, watcher, entries)
             finally:
-                stale_temporaries.clear([item.job.target for item in todo], others_targets)
+                stale_temporaries.clear(own_targets, others_targets)
         done = summary.BatchSummary(batch.recipe.parameters, list(entries.values()))
         summary.save(done, folder, batch.tag)
+        if batch.recipe.keeps:
+            together.put(batch, entries)
     return done
 
 
@@ -294,7 +371,7 @@ def _begun(item: PlannedFile) -> summary.FileEntry:
     return summary.FileEntry(
         input=str(item.job.source),
         output=str(item.job.target),
-        status="skipped" if item.action == SKIP else _NOT_RUN,
+        status="skipped" if item.action == SKIP else summary.NOT_RUN,
         row=before,
     )
 
@@ -349,7 +426,11 @@ def _do(
             if failed and batch.fail_fast:
                 return
             job = item.job
-            task = FileTask(job.name, job.source, job.target, batch.recipe, batch.force or item.ours)
+            task = FileTask(
+                *(job.name, job.source, job.target, batch.recipe, batch.force or item.ours),
+                kept=batch.kept_of(job),
+                preview=batch.preview_of(job),
+            )
             if not task.force and _is_there(job.target):
                 # Created while the batch ran, by something else.
                 ended(Outcome(task, error=f"{job.target} exists already; add --force to replace it."))
@@ -365,34 +446,3 @@ def _do(
     with closing(engine.outcomes(tasks(), watcher.sign)) as outcomes:
         for outcome in outcomes:
             ended(outcome)
-
-
-def summarize(batch: BatchRequest) -> summary.BatchSummary:
-    """Merge the manifests of all parts of a batch, write the summary of the whole batch, and return it.
-
-    Raises:
-        FileError: If the output folder contains no manifest.
-        UsageError: If a single part of the batch is requested.
-    """
-    folder = batch.selection.target
-    if batch.parts > 1:
-        raise UsageError("--summarize merges all parts: leave out --num-parts and --part-id.")
-    records, _ = manifest.known(folder)
-    if not records:
-        raise FileError(f"{folder} holds no manifest of a batch; run the batch, or name its output folder.")
-    entries = {
-        name: summary.FileEntry(
-            input=str(batch.selection.source / name),
-            output=str(folder / record.target),
-            status={DONE: "done", FAILED: "failed"}.get(record.state, "not finished"),
-            row=record.row,
-        )
-        for name, record in records.items()
-    }
-    if batch.selection.source.is_dir():
-        for job in plan.jobs(batch.selection, None):
-            entries.setdefault(job.name, summary.FileEntry(str(job.source), str(job.target), _NOT_RUN, {}))
-    parameters = batch.recipe.parameters if batch.recipe.filters else {}
-    done = summary.BatchSummary(parameters, [entries[name] for name in sorted(entries)])
-    summary.save(done, folder, "")
-    return done

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ COLUMNS: Final = (
     "warning_texts",
 )
 GOOD: Final = ("done", "skipped")
+NOT_RUN: Final = "not run"
 _JSON: Final = re.compile(r"summary(-\d+-of-\d+)?\.json")
 
 
@@ -98,18 +100,15 @@ class BatchSummary:
     def document(self) -> dict[str, Any]:
         """The summary as a JSON document."""
         counts = self.counts
-        return {
-            **documents.head(),
-            "command": "batch",
+        names = ("done", "skipped", "failed", "not run", "not finished")
+        content = {
             "parameters": dict(self.parameters),
-            "counts": {
-                name: counts[name] for name in ("done", "skipped", "failed", "not run", "not finished")
-            },
-            "files": [
-                {"input": one.input, "output": one.output, "status": one.status, **one.row}
-                for one in self.entries
-            ],
+            "counts": {name.replace(" ", "_"): counts[name] for name in names},
+            "files": [_described(one) for one in self.entries],
         }
+        times = [one.row.get("seconds", 0.0) for one in self.entries]
+        seconds = {"processing": sum((time for time in times if isinstance(time, float)), 0.0)}
+        return documents.document("batch", content, seconds=seconds)
 
     @property
     def table(self) -> str:
@@ -122,6 +121,36 @@ class BatchSummary:
         writer.writeheader()
         writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
         return text.getvalue()
+
+
+def _described(entry: FileEntry) -> dict[str, Any]:
+    """Return the JSON of a file, in the fields of the other commands."""
+    row = dict(entry.row)
+    stages = [name for name in row if name.startswith("seconds_")]
+    seconds = {name.removeprefix("seconds_"): row.pop(name) for name in stages}
+    if "seconds" in row:
+        row["seconds"] = {**seconds, "total": row["seconds"]}
+    if row.get("error") is not None:
+        row["error"] = {"message": row["error"]}
+    if "iterations" in row:
+        # A manifest is a file, whose lists need not be of equal length.
+        pairs = zip_longest(row.pop("iterations"), row.pop("stop_reasons", ()))
+        row["steps"] = [{"iterations": count, "stop_reason": reason} for count, reason in pairs]
+    for when in ("before", "after"):
+        if when in row:
+            row[when] = volume_columns.statistics(row[when])
+    input_, output = ({"path": path} for path in (entry.input, entry.output))
+    return {
+        "input": input_ | {name: row.pop(name) for name in ("shape", "axes") if name in row},
+        "output": output | ({"shape": row.pop("output_shape")} if "output_shape" in row else {}),
+        "status": entry.status,
+        **row,
+    }
+
+
+def _path_of(place: Any) -> str:
+    """Return the path of a file in a summary; one of schema 1, or of an earlier schema 2, has it as a text."""
+    return str(place["path"] if isinstance(place, Mapping) else place)
 
 
 def paths(folder: Path, tag: str) -> tuple[Path, Path]:
@@ -155,7 +184,7 @@ def listed(folder: Path) -> dict[tuple[str, ...], ListedResult]:
             with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
                 document, when = json.load(file), os.fstat(file.fileno()).st_mtime_ns
             parameters, entries = document["parameters"], document["files"]
-            made = [Path(entry["output"]).parts for entry in entries if entry["status"] in GOOD]
+            made = [Path(_path_of(entry["output"])).parts for entry in entries if entry["status"] in GOOD]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue
         if isinstance(parameters, dict):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
 from softmorph_cli.io.options import VALUES, Option, ReadOptions
 from softmorph_cli.metrics import volume_columns
+from softmorph_cli.pipeline.batch import measured_files
 from softmorph_cli.pipeline.batch.plan import FileJob
 from softmorph_cli.pipeline.batch.recipe import Recipe
 from softmorph_cli.system.parameters import declared, named_as_options
@@ -46,12 +47,16 @@ class FileTask(FileJob):
         force: Whether an existing result may be replaced.
         threads: Number of CPU threads if the recipe sets none; None for what the machine allows.
         memory: Bytes of memory that may be used; None for what the machine allows.
+        kept: The file in which what was measured is kept; None if nothing is.
+        preview: The picture of input and result; None for none.
     """
 
     recipe: Recipe
     force: bool = False
     threads: int | None = None
     memory: int | None = None
+    kept: Path | None = None
+    preview: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -135,23 +140,28 @@ def _run(
     recipe = task.recipe
     if recipe.settings.threads is None and task.threads is not None:
         recipe = recipe.on_threads(task.threads)
-    try:
-        task.target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{task.target.parent} cannot be made: {error.strerror or error}.") from error
+    for path in (task.target, task.preview):
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise FileError(f"{path.parent} cannot be made: {error.strerror or error}.") from error
     with _caught(alone=computing is None) as caught:
         processed = process(
             "batch",
             task.source,
             task.target,
             recipe.filters,
-            replace(recipe.writing, force=task.force),
+            replace(recipe.writing, force=task.force, preview=task.preview),
             reading=recipe.reading,
             progress=progress,
             tell=tell,
             computing=computing,
             memory=task.memory,
+            thumbnails=recipe.thumbnails,
         )
+        if task.kept is not None:
+            measured_files.save(task.kept, processed, recipe)
     return processed, [str(one.message) for one in caught if issubclass(one.category, SoftmorphWarning)]
 
 
@@ -210,7 +220,11 @@ def _row(processed: Processed) -> Row:
         "stop_reasons": [step["stop_reason"] for step in document["steps"]],
         "device": document["device"],
         **_invented(processed.invented),
-        **{f"seconds_{name}": round(value, 4) for name, value in document["seconds"].items()},
+        **{
+            f"seconds_{name}": round(value, 4)
+            for name, value in document["seconds"].items()
+            if name != "total"
+        },
         "before": _figures(processed.before),
         "after": _figures(processed.after),
     }

@@ -1,3 +1,3 @@
 """Pages that open in a browser without a network."""
 
-__all__ = ["inspection_page"]
+__all__ = ["cohort_page", "inspection_page"]

@@ -101,7 +101,7 @@ def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, n
     """
     values = np.asarray(values, np.float64)
     logarithmic = bool(values.min() > 0 and values.max() > SKEWED * np.median(values))
-    edges = _log_edges(values) if logarithmic else _edges(values)
+    edges = edges_of(values, logarithmic=logarithmic)
     counts = np.histogram(values, edges)[0]
 
     step = max(1.0, round_up(float(counts.max()) / 4))
@@ -131,7 +131,7 @@ def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, n
         for k, count in enumerate(counts.tolist())
         if count
     )
-    marks = _log_ticks(edges) if logarithmic else _ticks(edges)
+    marks = ticks_of(edges, logarithmic=logarithmic)
     places = left + (scaled(marks) - low) / (high - low) * (WIDTH - RIGHT - left)
     scale = " The axis is logarithmic." if logarithmic else ""
     return Chart(
@@ -156,6 +156,16 @@ def round_up(value: float) -> float:
     power = 10.0 ** math.floor(math.log10(value))
     factor = next(f for f in STEPS if f * power >= value * (1 - 1e-9))
     return float(f"{factor * power:.6g}")
+
+
+def edges_of(values: npt.NDArray[np.float64], *, logarithmic: bool) -> npt.NDArray[np.float64]:
+    """Return round edges of bins that enclose all values."""
+    return _log_edges(values) if logarithmic else _edges(values)
+
+
+def ticks_of(edges: npt.NDArray[np.float64], *, logarithmic: bool) -> npt.NDArray[np.float64]:
+    """Return the round values between the first and the last edge at which an axis has ticks."""
+    return _log_ticks(edges) if logarithmic else _ticks(edges)
 
 
 def _bins(count: int) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,14 +11,15 @@ import numpy.typing as npt
 from softmorph_cli import __version__
 from softmorph_cli.plots.html import histogram as charts
 from softmorph_cli.plots.html.histogram import Chart, histogram
+from softmorph_cli.plots.html.rendering import Card, embedded, rendered
 from softmorph_cli.plots.html.tables import SHOWN, Column, HtmlTable, decimals_of, figures, number, places
+from softmorph_cli.plots.html.view3d import view3d
 from softmorph_cli.skeleton import analyse
 from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 from softmorph_cli.system.units import sign
 from softmorph_cli.volume import Volume
 
 TIMES: Final = " \u00d7 "
-LOOKS: Final = ("light", "dark")
 # Labels of parameters, where they differ from their names.
 NAMES: Final = {"as": "read as", "levels": "levels of the soft skeleton"}
 KINDS: Final = {
@@ -35,40 +33,6 @@ MEANINGS: Final = {
     Quantity.CERTAINTY: "the map's value along the branch",
     Quantity.LEVELS: "the soft skeleton's value along the branch",
 }
-
-
-@dataclass(frozen=True)
-class Card:
-    """One number of the summary.
-
-    Attributes:
-        name: Name of the number.
-        value: The number as text.
-        unit: Unit of the number; "" for none.
-        words: Remark below the number.
-    """
-
-    name: str
-    value: str
-    unit: str = ""
-    words: str = ""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG that is embedded in the page.
-
-    Attributes:
-        data: The PNG, encoded as text.
-        width: Width in pixels.
-        height: Height in pixels.
-        look: The colour theme that shows the picture; "" for both.
-    """
-
-    data: str
-    width: int
-    height: int
-    look: str
 
 
 def inspection_page(
@@ -90,35 +54,23 @@ def inspection_page(
             the default one.
         pictures: PNG files, "light" and "dark"; the page shows the one for its theme, or the only one.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    loader = PackageLoader("softmorph_cli.plots.html", "")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    script = loader.get_source(environment, "page.js")[0]
     graph = inspection.graph
-    page = environment.get_template("inspection.html").render(
+    branches = _branches(graph)
+    view = view3d(inspection, branches.columns)
+    return rendered(
+        "inspection.html",
+        () if view is None else ("view3d.js",),
         title=title,
-        version=__version__,
         facts=_facts(inspection, facts),
         remarks=[("warning", inspection.warnings), ("note", inspection.notes)],
         cards=_cards(graph),
-        pictures=_pictures(pictures),
+        pictures=embedded(pictures),
         seen=_seen(inspection.volume, graph),
         histograms=_histograms(graph),
         charts=charts,
-        tables=[_branches(graph), _components(graph)],
+        view=view,
+        tables=[branches, _components(graph)],
         shown=SHOWN,
-        script=Markup(script),
-        # The content security policy allows this script alone, and none injected by a name.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
-    # File names may hold bytes that are no text, and invisible characters.
-    return "".join(
-        c if c.isprintable() or c.isspace() else "\ufffd" for c in page.encode("utf-8", "replace").decode()
     )
 
 
@@ -180,20 +132,6 @@ def _cards(graph: SkeletonGraph) -> list[Card]:
         elif quantity != Quantity.LEVELS:
             cards.append(Card(name, "\u2013", "", "not known"))
     return cards
-
-
-def _pictures(pictures: Mapping[str, bytes]) -> list[Picture]:
-    given = [(look, pictures[look]) for look in LOOKS if look in pictures]
-    return [
-        Picture(
-            data=base64.b64encode(png).decode(),
-            # The 17th to 24th byte of a PNG are its size.
-            width=int.from_bytes(png[16:20], "big"),
-            height=int.from_bytes(png[20:24], "big"),
-            look=look if len(given) > 1 else "",
-        )
-        for look, png in given
-    ]
 
 
 def _seen(volume: Volume, graph: SkeletonGraph) -> str:

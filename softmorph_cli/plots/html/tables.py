@@ -40,15 +40,17 @@ class HtmlTable:
         name: Name of the objects in the rows, plural, such as "branches".
         caption: Caption of the table.
         columns: Columns of equal length.
-        sorted_by: Index of the column by which the rows are sorted in descending order.
+        sorted_by: Index of the column by which the rows are sorted in descending order; None for another order.
         legend: Terms in the table with their meanings.
+        first: Word for the rows that come first, such as "longest".
     """
 
     name: str
     caption: str
     columns: Sequence[Column]
-    sorted_by: int
+    sorted_by: int | None
     legend: Mapping[str, str] = field(default_factory=dict)
+    first: str = "longest"
 
     @property
     def rows(self) -> list[tuple[str, ...]]:

@@ -65,7 +65,8 @@ def header(name: str, graph: SkeletonGraph) -> list[str]:
 
     `name` is a key of `TABLES`.
     """
-    space = Frame(np.eye(3), np.zeros(3), graph.frame.unit)
+    # A unit that is not known has the name of what is counted, voxels or pixels.
+    space = Frame(np.eye(3), np.zeros(3), graph.frame.suffix)
     if name == "csv":
         names = ["component", *(column for column in column_names(space) if column != "component")]
     else:

@@ -17,10 +17,10 @@ def document(graph: SkeletonGraph) -> dict[str, Any]:
 
     Returns:
         The key `graph` holds the summary; `components`, `branches` (with the columns of the CSV as keys) and `nodes`
-        hold lists. Names of lengths end in the unit, such as `length_mm`; places are world coordinates (x, y, z) in the
-        summary's `unit`; voxels are array indices.
+        hold lists. Names of lengths end in the unit, such as `length_mm`; `world` is a place (x, y, z) in the
+        summary's `unit`; `voxel` is an array index.
     """
-    renamed = {"length": f"length_{graph.frame.suffix}"}
+    renamed = {"number": "component", "length": f"length_{graph.frame.suffix}"}
     return {
         "graph": summary(graph),
         "components": [
@@ -33,12 +33,12 @@ def document(graph: SkeletonGraph) -> dict[str, Any]:
         ],
         "nodes": [
             {
-                "number": node.number,
+                "node": node.number,
                 "component": node.component,
                 "kind": node.kind,
                 "degree": int(node.degree),
                 "voxel": node.voxels[0].tolist(),
-                "place": node.place.tolist(),
+                "world": node.place.tolist(),
             }
             for node in graph.nodes
         ],

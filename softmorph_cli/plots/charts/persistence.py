@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from softmorph_cli.plots.canvas import FONT
-from softmorph_cli.plots.figure import COLORS, LETTER, MARKS, PALE, TEXT, TitledFigure, points
+from softmorph_cli.plots.charts.figure import COLORS, LETTER, MARKS, PALE, TEXT, TitledFigure, points
 from softmorph_cli.topology import persistence
 
 HEIGHT: Final = 620

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli.plots.canvas import FONT
+from softmorph_cli.plots.canvas import FONT, save_figure
 from softmorph_cli.plots.theme import BLACK, BLUE, GREEN, LIGHT, ORANGE, PURPLE, SKY, VERMILION
-from softmorph_cli.system.files import replacing
 from softmorph_cli.system.printable import printable
 
 TEXT, PALE, FAINT = LIGHT.text, LIGHT.pale_text, "#d9d9d9"
@@ -34,7 +33,7 @@ class TitledFigure:
         self.figure = Figure(size, dpi=_DOTS_PER_INCH, facecolor=LIGHT.background)
         FigureCanvasAgg(self.figure)
         title, subtitle = map(printable, (title, subtitle))
-        self._texts = {"Title": title, "Description": subtitle}
+        self._texts = (title, subtitle)
         self.figure.text(24 / WIDTH, 1 - 34 / height, title, fontweight="bold", color=TEXT, **font(17))
         self.figure.text(24 / WIDTH, 1 - 58 / height, subtitle, color=PALE, **font(12))
 
@@ -54,13 +53,12 @@ class TitledFigure:
         return axes
 
     def save(self, path: Path, *, force: bool = False) -> None:
-        """Write the figure as a PNG that also stores its title and subtitle.
+        """Write the figure as a PNG, a PDF or an SVG that also stores its title and subtitle.
 
         Raises:
             FileError: If `path` exists and `force` is False, or `path` cannot be written.
         """
-        with replacing(path, force=force) as temporary:
-            self.figure.savefig(temporary, format="png", metadata=self._texts)
+        save_figure(self.figure, path, *self._texts, force=force)
 
 
 def font(size: float) -> dict[str, Any]:

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from softmorph_cli.plots.figure import COLORS, FAINT, LETTER, MARKS, PALE, TEXT, WIDTH, TitledFigure, font
+from softmorph_cli.plots.charts.figure import (
+    COLORS,
+    FAINT,
+    LETTER,
+    MARKS,
+    PALE,
+    TEXT,
+    WIDTH,
+    TitledFigure,
+    font,
+)
 
 LEAST_HEIGHT: Final = 640
 RATE_ROOM: Final = 105

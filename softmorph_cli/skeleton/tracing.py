@@ -1,19 +1,87 @@
-"""The parameters with which the centreline of an image is traced, for the function `inspect` and the command alike."""
+"""The parameters with which the centreline of an image is traced, for the function, the command and steps alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.settings import Settings
 from softmorph_cli.system import lengths
-from softmorph_cli.system.parameters import named
+from softmorph_cli.system.parameters import Parameter, declared, named
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
     from softmorph_cli.skeleton import analyse
     from softmorph_cli.volume import Volume
+
+
+def _whole(value: str | int) -> int:
+    """Return a number of levels; the option is a text, as in the filters, where it may be `exact`."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise UsageError(f"{named('levels')} {value}: give a whole number, 8, 16, 32, 64, or 0 for none.")
+    return int(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveOptions:
+    """The options of an inspection for the voxels of the curve (skeleton) and the pruning of branches."""
+
+    kind: Annotated[
+        str | None,
+        Parameter(
+            "Whether IN is a map or a skeleton. (default: skeleton if softmorph wrote it as one, else map)",
+            "map|skeleton",
+            flags=("--as",),
+        ),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        Parameter(
+            "A voxel above it is foreground; of a nested skeleton the nearest level is taken. (default: 0.5, of"
+            " a skeleton by another method 0.25)",
+            "P",
+        ),
+    ] = None
+    resample: Annotated[
+        str | None,
+        Parameter(
+            "iso: first interpolate a map to cubic voxels of the finest spacing; images are on that grid.",
+            "iso",
+        ),
+    ] = None
+    prune: Annotated[
+        str | None,
+        Parameter(
+            "Remove spurs shorter than this, such as 2mm, 300um or 4vox, one after another; radius: those"
+            " shorter than the vessel's radius where they leave it. (default: none)",
+            "LENGTH|radius",
+            first=True,
+        ),
+    ] = None
+    prune_cycles: Annotated[
+        str | None,
+        Parameter("Remove this branch of every cycle. (default: cycles stay)", "shortest|least-certain"),
+    ] = None
+    root: Annotated[
+        str | None,
+        Parameter(
+            "Where the tree begins, for generations, Strahler orders and angles: the end of the widest branch of each"
+            " component, the node nearest to a place, or a branch by its number. (default: no tree)",
+            "widest|x,y,z|BRANCH",
+        ),
+    ] = None
+    levels: Annotated[
+        int,
+        Parameter(
+            "Level sets of the soft skeleton that is measured along the curve: 8, 16, 32, 64; 0 for none. Fewer"
+            " take less memory.",
+            "N",
+            parse=_whole,
+        ),
+    ] = 64
+    threads: Annotated[int | None, replace(declared(Settings)["threads"].about, group=None)] = None
 
 
 class Tracing:

@@ -44,7 +44,6 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
     Raises:
         InputError: If the channels overlap, or the shapes differ.
     """
-    axis = _axis(volume, named("renormalize", True))
     if kind not in ("complete", "rest"):
         raise InputError(
             f"these channels overlap, so they need not sum to 1; leave {named('renormalize')} out."
@@ -53,6 +52,7 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
         raise InputError(
             f"a map of shape {volume.array.shape} does not come from one of {before.array.shape}."
         )
+    axis = volume.channel_axis()
     if axis is None:
         return volume
     total = volume.array.sum(axis=axis, keepdims=True)
@@ -91,7 +91,7 @@ def argmax(
     """
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f"a threshold of probability is between 0 and 1, not {threshold:g}.")
-    axis = _axis(volume, named("argmax", True))
+    axis = volume.channel_axis()
     array = volume.array[np.newaxis] if axis is None else np.moveaxis(volume.array, axis, 0)
     first = 0 if kind == "complete" else 1
     numbers = list(range(first, first + len(array))) if labels is None else [int(label) for label in labels]
@@ -118,19 +118,3 @@ def argmax(
     elif kind == "rest":
         chosen[best <= 1 - array.sum(axis=0, dtype=np.float64)] = 0
     return chosen
-
-
-def _axis(volume: Volume, option: str) -> int | None:
-    """Return the index of the channel axis, None without one; refuse an axis of times, which are no classes."""
-    axis = volume.channel_axis()
-    if (
-        axis is not None
-        and volume.axes[axis] == "T"
-        and volume.array.shape[axis] > 1
-        and volume.class_axis() is None
-    ):
-        raise InputError(
-            f"it holds {volume.array.shape[axis]} times, which are no classes: leave {option} out, or say with "
-            f"{named('channel_axis', 'T')} that they are channels."
-        )
-    return axis

@@ -41,6 +41,7 @@ from softmorph_cli.pipeline.steps.measuring import (
 )
 from softmorph_cli.pipeline.steps.table import changing
 from softmorph_cli.skeleton import image_kind
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import millimetres
 from softmorph_cli.volume import Volume
 
@@ -348,6 +349,7 @@ def _combined(
 
     try:
         # Only the map as it was read knows the relation of its channels.
+        _refuse_times(original, outputs)
         found = classes(original)
         if (numbers := label_numbers(original.channels)) is not None:
             found = replace(found, labels=numbers, kind="rest" if found.kind == "complete" else found.kind)
@@ -373,6 +375,19 @@ def _thumbnails(volume: Volume, measured: Mapping[int, Measured]) -> Mapping[str
         "light": thumbnail(volume, None, theme="light"),
         "dark": thumbnail(volume, None, theme="dark"),
     }
+
+
+def _refuse_times(volume: Volume, outputs: OutputOptions) -> None:
+    """Refuse to combine the times of a map as if they were classes."""
+    axis = volume.channel_axis()
+    size = 1 if axis is None else volume.array.shape[axis]
+    if axis is None or volume.axes[axis] != "T" or size == 1 or volume.class_axis() is not None:
+        return
+    option = named("argmax", True) if outputs.argmax else named("renormalize", True)
+    raise InputError(
+        f"it holds {size} times, which are no classes: leave {option} out, or say with "
+        f"{named('channel_axis', 'T')} that they are channels."
+    )
 
 
 def _measured(volume: Volume) -> Statistics:

@@ -107,7 +107,7 @@ class BatchSummary:
             "files": [_described(one) for one in self.entries],
         }
         times = [one.row.get("seconds", 0.0) for one in self.entries]
-        seconds = {"processing": float(sum(time for time in times if isinstance(time, int | float)))}
+        seconds = {"processing": sum((time for time in times if isinstance(time, float)), 0.0)}
         return documents.document("batch", content, seconds=seconds)
 
     @property

@@ -202,7 +202,12 @@ def batch(
         recipe=replace(
             order.recipe,
             thumbnails=pictures.report is not None,
-            writing=replace(order.recipe.writing, light=pictures.light, dpi=pictures.dpi),
+            writing=replace(
+                order.recipe.writing,
+                light=pictures.light,
+                dpi=pictures.dpi,
+                orientation=pictures.orientation,
+            ),
         ),
     )
     where = machines.where(running.workers)

@@ -179,8 +179,6 @@ def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptio
         source, read, files, output.preview, force=output.force, images=images, pictures=output
     )
     _check_images(output, None)
-    if output.color != "certainty" and output.preview is None:
-        raise UsageError("--color is of the picture: add --preview PATH.png, or leave it out.")
     if output.color == "generation" and curve.root is None:
         raise UsageError("--color generation is counted from a root: add --root widest.")
 

@@ -170,14 +170,15 @@ class Fitting:
         Parameter("The prior, which was trained with images; it has to be given.", "FILE", first=True),
     ] = None
     min_fit: Annotated[
-        float,
+        float | None,
         Parameter(
-            "Exit status 3 where the fit explains less than this share of the variance of the image's intensities. "
-            "Drawn hearts have 0.7 to 0.8, their mirror images 0.6, blocks 0.4.",
+            "Exit status 3 where the fit explains less than this share of the variance of the image's intensities. By "
+            "default the least share of the images that were held out in training, if these are 8 or more, and "
+            "at least 0.5.",
             "SHARE",
             check=below_one,
         ),
-    ] = 0.5
+    ] = None
     voxels: Annotated[bool, _VOXELS] = False
     seed: Annotated[int, SEED] = 0
     device: Annotated[str, DEVICE] = "auto"

@@ -301,8 +301,9 @@ def applied(raw: Raw, path: Path, options: ReadOptions = DEFAULT) -> Raw:
         name = None if of_label is None else of_label.name_of(label)
         if of_label is None or name is None or not set(raw.axes or "") <= set("ZYX"):
             return raw
-        single = of_label.classes.only(of_label.names.index(name), kind="rest")
-        return replace(raw, channels=(name,), native=Network(single, raw.format, raw.native, logits=False))
+        number = label if isinstance(label, int) else of_label.classes.labels[of_label.names.index(name)]
+        own = Network(Classes((number,), "rest"), raw.format, raw.native, logits=False)
+        return replace(raw, channels=(name,), native=own)
     found = None if known else find(path, raw.provenance)
     if found is None:
         return raw

@@ -335,7 +335,8 @@ def trends(
     """
     found = np.asarray(list(rows.values()))[: len(alphas)]
     centred = np.asarray(alphas) - np.mean(alphas)
-    slopes = np.tensordot(centred, found, 1) / (centred**2).sum() / 10
+    # Rounded, because the slope of a measure that no alpha changes is not exactly 0, and would seem to be a trend.
+    slopes = np.round(np.tensordot(centred, found, 1) / (centred**2).sum() / 10, 12)
     texts, words = [], []
     for k, one in enumerate(measures):
         low, high = confidence(slopes[:, k])

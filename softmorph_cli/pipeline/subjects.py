@@ -15,7 +15,7 @@ from softmorph_cli.completion.box import Grid
 from softmorph_cli.completion.training import Subject
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.formats import stem_of
-from softmorph_cli.io.nnunet import NamedClasses, labelled, of_volume
+from softmorph_cli.io.nnunet import FIRST_IMAGE, NamedClasses, labelled, of_volume
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.reading import read_either, read_image, read_labels, read_map
 from softmorph_cli.pipeline.batch.plan import FileSelection, first_few, inputs
@@ -26,8 +26,6 @@ from softmorph_cli.volume import Volume
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior
 
-# What nnU-Net adds to the name of a case in that of its first image.
-_FIRST_IMAGE: Final = "_0000"
 # Positions of a map and its image may differ by this share of a voxel.
 _TOLERANCE: Final = 0.1
 
@@ -227,7 +225,7 @@ def _images(folder: Path, names: Sequence[str], images: Path | None) -> dict[str
     if images is None:
         return None
     found = {stem_of(name): images / name for name in inputs(FileSelection(images, images))}
-    either = {name: found.get(stem_of(name)) or found.get(stem_of(name) + _FIRST_IMAGE) for name in names}
+    either = {name: found.get(stem_of(name)) or found.get(stem_of(name) + FIRST_IMAGE) for name in names}
     missing = [name for name, path in either.items() if path is None]
     if missing:
         raise InputError(

@@ -77,7 +77,7 @@ def preview_agreement(
         The picture, with `.png()` and `.save(path)`.
     """
     either = prediction.mask | reference.mask
-    held = Held(either.astype(np.uint8))
+    held = Held(either.astype(np.float32))
     box = window([profiles(held)], 0.5) if backdrop is None else whole(either.shape)
     start, shape = tuple(part.start for part in box), either[box].shape
     spacing, unit = voxel_size(len(shape), place.spacing, place.unit)

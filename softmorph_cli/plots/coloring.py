@@ -91,14 +91,13 @@ def coloring_of(name: str, graph: SkeletonGraph, theme: Theme, certainty: Values
 
 def _by_radius(graph: SkeletonGraph, theme: Theme) -> Coloring:
     known = [branch.along[Quantity.RADIUS] for branch in graph.branches if Quantity.RADIUS in branch.along]
-    if not known:
-        if not graph.branches:
-            raise InputError(f"it has no branches, and {named('color', RADIUS)} is of branches.")
+    if not known and graph.branches:
         add = "--map MAP" if in_shell() else "map=MAP"
         raise InputError(
             f"{named('color', RADIUS)} needs radii, which a skeleton alone does not tell: add {add}."
         )
-    low, high = min(float(one.min()) for one in known), max(float(one.max()) for one in known)
+    low = min((float(one.min()) for one in known), default=0.0)
+    high = max((float(one.max()) for one in known), default=0.0)
     label = f"radius ({sign(graph.frame.counted)})"
     # One value has one tick.
     ticks = tuple(dict.fromkeys(f"{value:.3g}" for value in (low, (low + high) / 2, high)))
@@ -111,11 +110,11 @@ def _by_radius(graph: SkeletonGraph, theme: Theme) -> Coloring:
 
 def _by_generation(graph: SkeletonGraph, theme: Theme) -> Coloring:
     depths = [branch.tree.generation for branch in graph.branches if branch.tree is not None]
-    if not depths:
+    if not depths and graph.branches:
         raise InputError(
             f"{named('color', GENERATION)} is counted from a root: add {named('root', 'widest')}."
         )
-    most = max(depths)
+    most = max(depths, default=0)
     step = -(-most // _TICKS) or 1
     ticks = tuple(str(depth) if depth % step == 0 or depth == most else "" for depth in range(most + 1))
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol, Self
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system import lengths
-from softmorph_cli.system.parameters import Parameter, check_all, named, one_of
+from softmorph_cli.system.parameters import Parameter, check_all, declared, named, one_of
 
 if TYPE_CHECKING:
     from softmorph_cli.plots.theme import Theme
 
 PICTURES: Final = "Pictures"
 PREVIEW: Final = "PATH.png|pdf|svg"
+# What is drawn into; the other options of the group say how the first looks.
+FILES: Final = ("preview", "report")
 FORMATS: Final = ("png", "pdf", "svg")
 # A pixel of the layout is a pixel of a PNG at this resolution.
 BASE_DPI: Final = 144
@@ -116,9 +118,9 @@ class PictureOptions:
     @property
     def given(self) -> list[str]:
         """The names of the options that differ from their defaults."""
-        # A command may hold other options in the same bundle.
-        known = (one for base in type(self).__mro__ if base in PICTURE_OPTIONS for one in fields(base))
-        return [one.name for one in known if getattr(self, one.name) != one.default]
+        known = declared(type(self)).values()
+        ours = [one for one in known if one.about.group == PICTURES and one.name not in FILES]
+        return [one.name for one in ours if getattr(self, one.name) != one.default]
 
     def of_file(self, path: Path) -> Self:
         """Return the options for a file of a picture, with the resolution that is usual for its format."""
@@ -248,7 +250,6 @@ class ViewOptions(PictureOptions):
         return tuple(max(1, round(size / side)) for side in spacing or ())
 
 
-PICTURE_OPTIONS: Final = (PictureOptions, ViewOptions)
 DEFAULT: Final = ViewOptions()
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 
 # A part of each message, as it stands in the source ({} is filled in), and the row of the table that tries it.
 ROWS = {
+    " is of the picture: add --preview PATH.png": "a look without a picture",
+    "leave --orientation out, or": "the sides of a body that a file does not know",
+    "name the axes instead of planes": "the planes of a body that a file does not know",
+    "or the thickness of a slab, such as --projection 5vox": "a projection of where two maps disagree",
+    " is counted from a root: add ": "generations without a root",
     ": name one file with it, or take --root widest.": "a root that is a branch, in a folder",
     "give widest, the number of a branch, or a place x,y,z": "a root that is no place",
     "a place, such as ": "a widest branch without radii",

@@ -270,6 +270,14 @@ def test_a_trend_is_told_where_its_interval_excludes_zero() -> None:
     assert words == "| trend | rises | falls | no trend |"
 
 
+def test_what_no_alpha_changes_has_no_trend() -> None:
+    # The means over 40 images are such numbers; the weights of a slope do not sum to 0 exactly.
+    rows = {f"alpha {alpha}": [(0.1,), (0.125,), (0.075,)] for alpha in filters_example.ALPHAS}
+    for alphas in (filters_example.ALPHAS, filters_example.ALPHAS[:-1]):
+        *_, slopes, words = filters_example.trends(rows, [filters_example.Measure("", "b2")], alphas)
+        assert (slopes, words) == ("| slope | +0.0000 ± 0.0000 |", "| trend | no trend |")
+
+
 def test_a_trend_can_leave_out_the_greatest_alpha() -> None:
     rows = {f"alpha {alpha}": [(alpha, 0.0), (2 * alpha, 0.0)] for alpha in filters_example.ALPHAS}
     rows["alpha 0.5"] = [(-9.0, 0.0), (9.0, 0.0)]

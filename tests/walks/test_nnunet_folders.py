@@ -54,7 +54,9 @@ def test_a_folder_of_label_maps_is_one_of_its_classes() -> None:
     assert not image("cleaned/case_001.nii.gz")[1].any()
     np.testing.assert_array_equal(image("cleaned/case_002.nii.gz")[1], image("artery.nii.gz"))
     # Together again they are labels, which know their classes too.
-    typed("softmorph batch postprocessed labels fill --argmax --workers 1 --quiet")
+    Path("labels").mkdir()
+    for name in patients:
+        typed(f"softmorph fill postprocessed/{name}.nii.gz labels/{name}.nii.gz --argmax --quiet")
     np.testing.assert_array_equal(image("labels/case_002.nii.gz"), patients["case_002"].painted * ~ISLAND)
     found = rows(typed(f"softmorph inspect labels --summary - {QUICK}").out)
     assert [row["class"] for row in found] == ["vein", "artery"] * 2
@@ -85,8 +87,9 @@ def test_results_keep_the_names_and_labels_of_their_classes() -> None:
     numbers = np.array([0, 3, 7], np.uint8)
     for path, labels in (("predictions/case_001", patient.painted), ("labelsTs/case_001", patient.truth)):
         write_image(Path(f"{path}.nii.gz"), numbers[labels], spacing_of(1))
-    typed("softmorph batch predictions cleaned despeckle:min-size=60vox --workers 1 --quiet")
-    typed("softmorph batch predictions labels despeckle:min-size=60vox --argmax --workers 1 --quiet")
+    for folder, option in (("cleaned", ""), ("labels", "--argmax")):
+        Path(folder).mkdir()
+        typed(f"softmorph despeckle {ONE} {folder}/case_001.nii.gz --min-size 60vox {option} --quiet")
     assert set(np.unique(image("labels/case_001.nii.gz"))) == {0, 3, 7}
     cleaned = image("cleaned/case_001.nii.gz")
     wanted = {
@@ -113,8 +116,8 @@ def test_a_region_is_the_union_of_its_labels() -> None:
     found = rows(typed(f"softmorph inspect postprocessed --summary - {QUICK}").out)
     # The vessels are a vein and an artery, two pieces.
     assert [(row["class"], row["components"]) for row in found] == [("vessel", "2"), ("artery", "1")] * 2
-    typed("softmorph batch predictions lines skeletonize:hard --workers 1 --quiet")
-    lines = image("lines/case_001.nii.gz")
+    typed(f"softmorph skeletonize {ONE} lines.nii.gz --hard --quiet")
+    lines = image("lines.nii.gz")
     assert lines.shape == (2, *SHAPE)
     # An argmax over the channels would leave no line of the vessels where the artery is.
     assert lines[0][patients["case_001"].painted == 2].any()
@@ -201,9 +204,17 @@ def test_a_prior_of_label_maps_has_the_names_of_their_classes() -> None:
     train = "softmorph prior train postprocessed prior.safetensors --steps 40 --width 4 --layers 1 --validate 0 --quiet"
     typed(train)
     assert "vein, artery" in typed("softmorph prior info prior.safetensors").out
-    typed(
-        f"softmorph interpolate {LABELS} o.nii.gz --missing 4 --prior prior.safetensors --min-fit 0 --quiet"
-    )
+    # The numbers of the label map are found by the names, of another dataset too.
+    described = json.loads(Path("postprocessed/dataset.json").read_text())
+    described["labels"] = {"background": 0, "artery": 3, "vein": 5}
+    Path("others").mkdir()
+    Path("others/dataset.json").write_text(json.dumps(described))
+    labels = np.array([0, 5, 3], np.uint8)[image(LABELS)]
+    write_image(Path("others/case.nii.gz"), labels, spacing_of(1))
+    options = "--missing 4 --prior prior.safetensors --min-fit 0 --argmax --quiet"
+    typed(f"softmorph interpolate others/case.nii.gz o.nii.gz {options}")
+    observed = np.arange(SHAPE[0]) != 4
+    np.testing.assert_array_equal(image("o.nii.gz")[observed], labels[observed])
     write_image(Path("postprocessed/case_001.nrrd"), image(LABELS), spacing_of(1))
     ended = typed(f"{train} --force", 1)
     assert "postprocessed holds case_001.nii.gz and case_001.nrrd, which are one case" in ended.err

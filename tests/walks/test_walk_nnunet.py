@@ -80,9 +80,9 @@ def test_five_patients_become_a_study_in_six_commands() -> None:
     page = Path("figure.pdf").read_bytes()
     assert page.startswith(b"%PDF-")
     assert b"artery" in page  # the title
-    drawn = next(
+    content = next(
         zlib.decompress(one) for one in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", page, re.DOTALL)
     )
     # The first thing that is painted is the page, in white.
-    before_it, _, _ = drawn.partition(b"\nf\n")
+    before_it, _, _ = content.partition(b"\nf\n")
     assert b" 1 g\n0 0 m" in before_it

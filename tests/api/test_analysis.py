@@ -96,7 +96,7 @@ def test_betti_numbers_are_the_same_of_every_kind() -> None:
     document = told("topology", "numbers", "map.nii.gz", "--no-bars", "--threshold", "0.7", "--json")
     found = sm.betti_numbers("map.nii.gz", 0.7).as_dict()
     assert found == {"betti": {"b0": 1, "b1": 1}, "euler": 0}
-    assert found.items() <= document["maps"][0].items()
+    assert found.items() <= document["classes"][0].items()
 
 
 def test_an_inspection_is_the_same_of_every_kind(fork: npt.NDArray[np.float32]) -> None:

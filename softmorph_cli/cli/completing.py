@@ -58,12 +58,13 @@ def step(begun: str) -> list[str]:
 
 
 def _steps(begun: str) -> list[str]:
-    from softmorph_cli.filters.operations import OPERATIONS
+    from softmorph_cli.pipeline.chain import option
+    from softmorph_cli.pipeline.steps.table import STEPS
 
     name, colon, rest = begun.partition(":")
     if not colon:
-        return [operation for operation in OPERATIONS if operation.startswith(begun)]
-    keys = OPERATIONS[name].keys() if name in OPERATIONS else {}
+        return [operation for operation in STEPS if operation.startswith(begun)]
+    keys = {option(one): one for one in STEPS[name].keys().values()} if name in STEPS else {}
     given, comma, last = rest.rpartition(",")
     ahead = f"{name}:{given}{comma}"
     key, equals, value = last.partition("=")

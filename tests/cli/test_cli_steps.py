@@ -26,7 +26,7 @@ def wide() -> np.ndarray:
     """The T with lines 3 pixels wide, so that its skeleton is not the map itself."""
     image = tee()
     shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-    return np.stack([np.roll(image, shift, (0, 1)) for shift in shifts]).max(axis=0)
+    return np.asarray(np.max([np.roll(image, shift, (0, 1)) for shift in shifts], axis=0), np.float32)
 
 
 def without_file(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -294,6 +294,16 @@ def test_pictures_of_a_batch_on_white(study: None, threads: None) -> None:
     run("batch", "in", "out", "erode", "--light", "--preview", "p", "--dpi", 72)
     assert imread("p/a.nii.gz.png")[0, 0, :3].tolist() == [1, 1, 1]
     run("batch", "in", "other", "erode")
+
+
+def test_the_page_of_a_chain(study: None) -> None:
+    command = ("chain", "in/b.nii.gz", "o.nii.gz", "skeletonize:hard")
+    sentence = refused(*command, "--report", "r.html", code=2)
+    assert "--report is the page of a step inspect: add it to the steps, or leave --report out" in sentence
+    run(*command, "inspect", "--report", "r.html", "--force")
+    page = parsed(Path("r.html").read_text(encoding="utf-8"))
+    assert page.one("h1").text == "b.nii.gz"
+    assert len(of_page(page, "branches")[2]) == 4
 
 
 def test_a_damaged_file_of_numbers(study: None, threads: None) -> None:

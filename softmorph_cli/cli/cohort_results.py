@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from softmorph_cli.io import documents
 from softmorph_cli.system.units import COUNTED, sign
 
@@ -81,6 +79,8 @@ class CohortResults:
 
 def case_of(path: Path, found: analyse.Inspection) -> cohort_page.Case:
     """Return the row of the page for one class of a file, with small pictures of the centreline over the map."""
+    import numpy as np
+
     from softmorph_cli.plots.graph_preview import thumbnail
     from softmorph_cli.plots.html.cohort_page import Case
     from softmorph_cli.skeleton import export

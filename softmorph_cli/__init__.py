@@ -22,6 +22,7 @@ _HOMES = {
     "SoftOpening": "filters.modules",
     "SoftSkeletonizer": "filters.modules",
     "betti_numbers": "api.analysis",
+    "draw": "api.pictures",
     "evaluate": "api.analysis",
     "evaluate_prior": "api.priors",
     "inspect": "api.analysis",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from softmorph_cli.api.analysis import statistics as statistics
     from softmorph_cli.api.filters import *  # noqa: F403
     from softmorph_cli.api.interpolation import interpolate as interpolate
+    from softmorph_cli.api.pictures import draw as draw
     from softmorph_cli.api.priors import evaluate_prior as evaluate_prior
     from softmorph_cli.api.priors import read_prior as read_prior
     from softmorph_cli.api.priors import segment as segment

@@ -106,5 +106,6 @@ def test_a_radius_on_a_map_of_unknown_size(unit: str | None) -> None:
         lengths.in_unit((2.5, "mm"), unit)
     unknown = "does not say how large its voxels are: give the length in voxels, such as 4vox."
     assert str(caught.value) == f"the image {unknown}"
-    with named_as_options(), pytest.raises(InputError, match=f"the file {unknown}"):
+    told = "how large its voxels are: state it, such as --voxel-size 1mm, or give the length in voxels, such as 4vox"
+    with named_as_options(), pytest.raises(InputError, match=told):
         lengths.in_unit((2.5, "mm"), unit)

@@ -198,7 +198,7 @@ def evaluate(
     reference: Image,
     *,
     metrics: Sequence[str] | str | None = None,
-    label: int | Sequence[int] | None = None,
+    label: int | str | Sequence[int | str] | None = None,
     threshold: float | None = None,
     tolerance: float | str | None = None,
     connectivity: int | None = None,
@@ -222,7 +222,7 @@ def evaluate(
             or a tensor; a `Volume`, which may have channels, one for each class; or a path.
         reference: What is true, on the same grid: a mask, labels, or the same.
         metrics: Names such as "dice" or ["cldice", "hd95_mm"]; None for all but the expensive ones.
-        label: Compare these classes only; None for all but 0.
+        label: Compare these classes only, by number or name; None for all but 0.
         threshold: In [0, 1): a voxel of the prediction above it is foreground, the reference is cut at 0.5; None for
             0.5; of classes that exclude each other the most probable one, of nnU-Net's regions the last painted.
         tolerance: How far apart surfaces and centrelines still agree: a number in the map's unit (in voxels where
@@ -259,7 +259,7 @@ def evaluate(
     """
     order = order_of(
         (metrics,) if isinstance(metrics, str) else metrics,
-        (label,) if isinstance(label, int) else label,
+        (label,) if isinstance(label, int | str) else label,
         threshold,
         tolerance,
         same_grid=same_grid,
@@ -281,7 +281,7 @@ def evaluate(
 
 def order_of(
     metrics: Sequence[str] | None,
-    label: Sequence[int] | None,
+    label: Sequence[int | str] | None,
     threshold: float | None,
     tolerance: float | str | None,
     *,
@@ -312,7 +312,8 @@ def order_of(
     from softmorph_cli.metrics import evaluation
 
     for one in label or ():
-        at_least(0)("label", one)
+        if not isinstance(one, str):
+            at_least(0)("label", one)
     return evaluation.Evaluation(
         settings=evaluation.MetricSettings(threshold=0.5 if threshold is None else threshold, **settings),
         tolerance=_tolerance(tolerance),

@@ -41,7 +41,7 @@ def train_prior(
     maps: str | Path,
     *,
     images: str | Path | None = None,
-    labels: Sequence[int] = (),
+    labels: Sequence[int | str] = (),
     voxels: bool = False,
     reading: ReadOptions | None = None,
     progress: Progress | None = None,
@@ -56,7 +56,7 @@ def train_prior(
     Args:
         maps: A folder with at least 8 maps: of classes that exclude each other, of one class, or of labels.
         images: A folder with the image of each map, by the same names; then `segment` is possible.
-        labels: The labels to take of label maps; empty for all but 0.
+        labels: The labels to take of label maps, by number or name; empty for all but 0.
         voxels: Count lengths in voxels, where files do not state the size of voxels.
         reading: The options of reading the maps.
         progress: A function that is called with a text, and how much of how much is done.
@@ -184,7 +184,7 @@ def evaluate_prior(
     *,
     hide: str | Sequence[str] = GAPS,
     axis: str | None = None,
-    labels: Sequence[int] = (),
+    labels: Sequence[int | str] = (),
     voxels: bool = False,
     seed: int = 0,
     device: str = "auto",
@@ -199,8 +199,8 @@ def evaluate_prior(
         hide: Which slices are hidden: "every:4" keeps one of four, "gap:4" hides four in the middle, "end:4" the last
             four; one text or several. `softmorph_cli.completion.slices.gap` tells more.
         axis: The axis of the slices, "z", "y" or "x"; None for z, in 2D y.
-        labels: The labels to take of label maps; empty for all but 0. Then a label of the prior that no map holds is an
-            empty class.
+        labels: The labels to take of label maps, by number or name; empty for all but 0. Then a label of the
+            prior that no map holds is an empty class.
         voxels: Count lengths in voxels, as the prior has to do.
         seed: The seed of fits and intervals.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -346,7 +346,7 @@ def _axis(axis: str | None, prior: Prior) -> int:
 
 def read_maps(
     maps: str | Path,
-    labels: Sequence[int],
+    labels: Sequence[int | str],
     images: str | Path | None,
     voxels: bool,
     reading: ReadOptions | None,

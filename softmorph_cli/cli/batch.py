@@ -12,6 +12,7 @@ import typer
 from softmorph_cli.cli import answer, common, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
+from softmorph_cli.cli.command import typed_words
 from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.filters.settings import Settings
@@ -201,7 +202,12 @@ def batch(
         recipe=replace(
             order.recipe,
             thumbnails=pictures.report is not None,
-            writing=replace(order.recipe.writing, light=pictures.light, dpi=pictures.dpi),
+            writing=replace(
+                order.recipe.writing,
+                light=pictures.light,
+                dpi=pictures.dpi,
+                orientation=pictures.orientation,
+            ),
         ),
     )
     where = machines.where(running.workers)
@@ -274,6 +280,7 @@ def _order(
         workers=running.workers,
         parts=running.num_parts if running.num_parts is not None else 1,
         part=running.part_id or 0,
+        words=typed_words(),
     )
 
 

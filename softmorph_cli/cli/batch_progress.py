@@ -145,7 +145,7 @@ class BatchProgress:
                 files = f"{count - 1} more file{'s' if count > 2 else ''}"
                 other = self.with_other_numbers[general]
                 differ = f" ({other} with other numbers; {self.listed})" if other else ""
-                warn(f"{files} with such a warning{differ}: {self.first_warning[general][0]}")
+                warn(f"{files} with this warning{differ}: {self.first_warning[general][0]}")
         self.repeats.clear()
         self.with_other_numbers.clear()
 

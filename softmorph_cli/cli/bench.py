@@ -152,7 +152,8 @@ def bench(
 
 def _timed(one: Measurement | Comparison) -> dict[str, Any]:
     """Return a row of the JSON, whose time is that of the fastest run."""
-    return {"best_seconds" if name == "seconds" else name: value for name, value in asdict(one).items()}
+    names = {"seconds": "best_seconds", "map": "drawn_map"}
+    return {names.get(name, name): value for name, value in asdict(one).items()}
 
 
 def _sizes(given: Sequence[str] | None, dimensions: int) -> list[int]:

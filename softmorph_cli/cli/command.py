@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -26,6 +27,8 @@ from softmorph_cli.system.interruption import ending_signals, send
 from softmorph_cli.system.parameters import Declared, declared, named_as_options
 
 INTERRUPTED = 130
+# The command line, from "softmorph" on.
+_WORDS: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,20 +67,22 @@ class _Command(HelpCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words of the command line, those of an earlier version too; errors are JSON with --json."""
-        name = _name(ctx)
+        # The parser empties the list that it reads.
+        name, words = _name(ctx), list(args)
         try:
             if not ctx.resilient_parsing:
                 args, notes = earlier_spellings.current(name, args)
                 for message in notes if not {"-q", "--quiet"} & set(args) else ():
                     note(message)
+            _WORDS.set((*ctx.command_path.split(), *args))
             return super().parse_args(ctx, args)
         except UsageError as error:
             complain(str(error))
-            if "--json" in args:
+            if "--json" in words:
                 answer.wrong_usage(name, str(error), error.exit_code)
             raise typer.Exit(error.exit_code) from None
         except Exception as error:
-            _answer_wrong_usage(name, args, error)
+            _answer_wrong_usage(name, words, error)
             raise
 
     def invoke(self, ctx: Any) -> Any:
@@ -90,10 +95,11 @@ class Group(HelpGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that is typed."""
+        words = list(args)
         try:
             return super().resolve_command(ctx, args)
         except Exception as error:
-            _answer_wrong_usage(_name(ctx), args, error)
+            _answer_wrong_usage(_name(ctx), words, error)
             raise
 
 
@@ -107,6 +113,11 @@ def _answer_wrong_usage(name: str, words: Sequence[str], error: Exception) -> No
     # Typer's errors have classes of their own in some of its versions, and those of Click in others.
     if "--json" in words and hasattr(error, "format_message"):
         answer.wrong_usage(name, error.format_message(), getattr(error, "exit_code", 2))
+
+
+def typed_words() -> tuple[str, ...]:
+    """Return the words of the running command line, from "softmorph" on, for messages that advise a changed one."""
+    return _WORDS.get()
 
 
 def add(

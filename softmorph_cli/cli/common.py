@@ -13,7 +13,7 @@ OUTPUT_TYPE, FORCE = (
     replace(declared(WriteOptions)[name].about, group=None) for name in ("output_type", "force")
 )
 JSON_FILE = replace(declared(OutputOptions)["json_file"].about, group=None)
-JSON = Parameter("Print one JSON object on stdout: the result, or the error.", flags=("--json",), first=True)
+JSON = Parameter("Print one JSON object on stdout: the result, or the error.", flags=("--json",))
 QUIET = Parameter(
     "Print no tables, notes or progress: only warnings and errors, and what --json or --csv - prints.",
     flags=("--quiet", "-q"),

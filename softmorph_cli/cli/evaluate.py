@@ -19,7 +19,7 @@ from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.io import documents
-from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.io.options import WriteOptions, number_or_name
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics import evaluation
@@ -85,7 +85,7 @@ def evaluate(
     _check_outputs(prediction, reference, opening, output, folder=all(folders))
     order = order_of(
         None if selection.metrics is None else [name.strip() for name in selection.metrics.split(",")],
-        selection.label,
+        [number_or_name(label) for label in selection.label or ()],
         reading=opening,
         strict=not any(folders),
         error_map=output.error_map is not None,
@@ -100,7 +100,7 @@ def evaluate(
 
         evaluate_folders(prediction, reference, order, pairing, opening.files, output)
     else:
-        _files(prediction, reference, order, output)
+        _files(prediction, reference, order, output, opening)
 
 
 def _check_outputs(
@@ -122,6 +122,11 @@ def _check_outputs(
         images=images,
         pictures=output,
     )
+    if output.projection in ("maximum", "mean"):
+        raise UsageError(
+            f"--projection {output.projection}: the picture tells what most voxels along a line of sight are; give "
+            "slice or the thickness of a slab, such as --projection 5vox, or leave it out."
+        )
     if folder and (images or output.preview is not None):
         option = "--error-map" if images else "--preview"
         raise UsageError(f"{option} is for one pair: give two files with it, or leave it out.")
@@ -140,7 +145,13 @@ def _explain(output: EvaluateOutput) -> None:
         tables.explain(METRICS)
 
 
-def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, output: EvaluateOutput) -> None:
+def _files(
+    prediction: Path,
+    reference: Path,
+    order: evaluation.Evaluation,
+    output: EvaluateOutput,
+    opening: ReadBoth,
+) -> None:
     started = time.perf_counter()
     with reporting(quiet=output.quiet) as progress:
         # Reading, every metric, and the map.
@@ -153,7 +164,10 @@ def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, outp
 
         found = order.of_files(prediction, reference, stage)
     mapped, lost = _write_error_map(found, output.error_map, order, force=output.force)
-    _draw(found, f"softmorph evaluate {prediction} {reference}", output)
+    names = [path.name for path in (prediction, reference)]
+    # Two files of one name are told apart by their folders.
+    names = names if names[0] != names[1] else [str(prediction), str(reference)]
+    _draw(found, f"softmorph evaluate {' '.join(names)}", output, opening)
     seconds = time.perf_counter() - started
     warnings = [*lost, *(_of_class(row, found.rows, message) for row in found.rows for message in row.notes)]
     if not output.quiet:
@@ -181,11 +195,12 @@ def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, outp
         report.table(f"where topology is wrong → {output.error_map}", ("", "regions"), lines, err=False)
 
 
-def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput) -> None:
+def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput, opening: ReadBoth) -> None:
     """Write the picture of where the two maps disagree, if one was requested."""
     if found.pair is None or output.preview is None:
         return
     from softmorph_cli.plots.agreement import Compared, preview_agreement
+    from softmorph_cli.plots.preview import settle
 
     pair = found.pair
     mine, its = (Compared(*one) for one in zip((pair.predicted, pair.truth), pair.graphs, strict=True))
@@ -194,7 +209,12 @@ def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput) -> No
     }
     words = " \u00b7 ".join(f"{name} {value:.3f}" for name, value in shown.items())
     look = output.of_file(output.preview)
-    picture = preview_agreement(mine, its, pair.prediction, title=title, subtitle=words, look=look)
+    backdrop = settle(look, pair.prediction, opening, title)
+    row = found.rows[0]
+    title += f", {tables.class_name(row.label, row.name)}" if row.label is not None else ""
+    picture = preview_agreement(
+        mine, its, pair.prediction, title=title, subtitle=words, look=look, backdrop=backdrop
+    )
     picture.save(output.preview, force=output.force)
 
 

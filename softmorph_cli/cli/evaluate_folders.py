@@ -135,7 +135,7 @@ def _report(
     warnings += [
         f"no file holds label {label}: everything of that class is empty."
         for label in order.labels
-        if label not in held
+        if isinstance(label, int) and label not in held
     ]
     for message in warnings[len(matched.unmatched) :]:
         warn(message)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import common
 from softmorph_cli.filters.method import METHODS
-from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter
 
 
@@ -26,10 +26,10 @@ class Selection:
     panel: ClassVar = "What is compared"
 
     label: Annotated[
-        list[int] | None,
+        list[str] | None,
         Parameter(
-            "Compare only label K, or the channel of class K; may be repeated. (default: all but 0)",
-            "K",
+            "Compare only label K, or the channel of class K, by number or name; may be repeated. (default: all but 0)",
+            "NAME|K",
         ),
     ] = None
     metrics: Annotated[
@@ -148,7 +148,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class EvaluateOutput(PictureOptions):
+class EvaluateOutput(ViewOptions):
     """The options of `softmorph evaluate` for output files and printed text."""
 
     panel: ClassVar = "Output"

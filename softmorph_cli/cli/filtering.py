@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +110,10 @@ def run_tiled(
     if large.dry_run and large.memory is None and large.scratch is None and process.cluster is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
+        from softmorph_cli.pipeline import describe
+
         plan = process.plan()
-        content = {"dry_run": True, "output": {"path": str(target)}, "tiles": asdict(plan)}
+        content = {"dry_run": True, "output": {"path": str(target)}, "tiles": describe.plan(plan)}
         answer.give(documents.document(command, content, seconds={}), answer.Wanted(writing.json, None))
         if not (writing.json or writing.quiet):
             report.table(f"{command} → {target}, not run", ("", ""), report.planned(plan), err=False)

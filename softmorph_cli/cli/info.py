@@ -33,6 +33,8 @@ _LIBRARIES = (
 )
 # Separators of lists; sizes have a multiplication sign.
 _BETWEEN = {"channels": ", ", "notes": " "}
+# The footer, and what the title says by "perhaps".
+_ELSEWHERE = ("provenance", "sure")
 # By the extra that installs it.
 _EXTRAS = {
     "terminal": "textual-image",
@@ -77,7 +79,7 @@ def info(
     lines = [
         [name.replace("_", " "), _BETWEEN[name].join(value) if name in _BETWEEN else _plain(value)]
         for name, value in facts.items()
-        if value not in (None, [], {}) and name != "provenance"  # which is the footer
+        if value not in (None, [], {}) and name not in _ELSEWHERE
     ]
     report.table(title, ("", ""), lines, err=False, footer=footer)
 

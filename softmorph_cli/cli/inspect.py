@@ -22,6 +22,7 @@ from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
+    from softmorph_cli.plots.preview import Backdrop
     from softmorph_cli.skeleton import analyse
     from softmorph_cli.volume import Volume
 
@@ -107,6 +108,11 @@ def inspect(
             reference = _read(curve.map_file, reading)
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
         _check_images(output, volume.axes)
+        backdrop = None
+        if output.preview is not None:
+            from softmorph_cli.plots.preview import settle
+
+            backdrop = settle(output, volume, reading, str(source))
         which = describe.which(volume, reading.time)
         read_seconds = time.perf_counter() - started
 
@@ -126,7 +132,7 @@ def inspect(
             "parameters": found.parameters,
         }
         found = replace(found, warnings=tuple(warnings))
-        _draw(found, output, source, which)
+        _draw(found, output, source, which, backdrop)
         warnings += _write_texts(found, source, output)
         notes += found.notes
         content |= export.document(found.graph)
@@ -175,6 +181,8 @@ def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptio
         source, read, files, output.preview, force=output.force, images=images, pictures=output
     )
     _check_images(output, None)
+    if output.color == "generation" and curve.root is None:
+        raise UsageError("--color generation is counted from a root: add --root widest.")
 
 
 def _check_images(output: InspectOutput, axes: str | None) -> None:
@@ -229,7 +237,9 @@ def _write_texts(found: analyse.Inspection, source: Path, output: InspectOutput)
     return warnings
 
 
-def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which: str) -> None:
+def _draw(
+    found: analyse.Inspection, output: InspectOutput, source: Path, which: str, backdrop: Backdrop | None
+) -> None:
     if output.preview is None and output.report is None:
         return
     from softmorph_cli.plots.graph_preview import preview_graph
@@ -237,8 +247,14 @@ def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which:
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if output.preview is not None:
-        look = output.of_file(output.preview)
-        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words, look=look)
+        picture = preview_graph(
+            *(found.volume, found.graph),
+            title=title,
+            subtitle=words,
+            look=output.of_file(output.preview),
+            backdrop=backdrop,
+            color=output.color,
+        )
         picture.save(output.preview, force=output.force)
     if output.report is not None:
         from softmorph_cli.pipeline.steps.page import page_of

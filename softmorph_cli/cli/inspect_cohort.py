@@ -63,6 +63,7 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
 
     several = [name for name in output.texts if name not in export.cases.TABLES]
     several += [*output.images, *(name for name in output.others if name not in ("report", "json_file"))]
+    several += output.given
     if curve.map_file is not None:
         several.append("map")
     if several:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from softmorph_cli.cli import common
-from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
+from softmorph_cli.plots.options import COLORINGS, PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.skeleton.tracing import CurveOptions
-from softmorph_cli.system.parameters import Parameter, check_all
+from softmorph_cli.system.parameters import Parameter, check_all, one_of
 
 TABLE, _TEXTS, _IMAGES = "The table", "Exports", "Images"
 
@@ -41,7 +41,7 @@ class Curve(CurveOptions):
 
 
 @dataclass(frozen=True)
-class InspectOutput(PictureOptions):
+class InspectOutput(ViewOptions):
     """The options of `softmorph inspect` for output files; a text with PATH - replaces the table on stdout."""
 
     json: Annotated[bool, replace(common.JSON, group=_TEXTS)] = False
@@ -61,10 +61,20 @@ class InspectOutput(PictureOptions):
     preview: Annotated[
         Path | None, Parameter("Draw the skeleton over the map.", PREVIEW, group=PICTURES, first=True)
     ] = None
+    color: Annotated[
+        str,
+        Parameter(
+            "Of --preview: colour the curve by its soft value, the vessel's radius, the generation from --root, or by"
+            " branch.",
+            "|".join(COLORINGS),
+            group=PICTURES,
+            check=one_of(*COLORINGS),
+        ),
+    ] = COLORINGS[0]
     report: Annotated[
         Path | None,
         Parameter(
-            "One page with pictures, tables and histograms that opens without a network.",
+            "One page with pictures, a rotating 3D view, tables and histograms that opens without a network.",
             "PATH.html",
             group=PICTURES,
             first=True,

@@ -38,7 +38,7 @@ def _other(name: str, text: str, **changes: Any) -> Parameter:
 class ReadBoth(ReadOptions):
     """The options of reading two files, whose labels are compared; the option --label is left out."""
 
-    label: Annotated[int | None, _other("label", "", shell=False)] = None
+    label: Annotated[int | str | tuple[int, ...] | None, _other("label", "", shell=False)] = None
 
 
 @dataclass(frozen=True, kw_only=True)

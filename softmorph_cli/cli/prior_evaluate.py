@@ -11,6 +11,7 @@ from softmorph_cli.cli.command import note
 from softmorph_cli.cli.prior_options import EvaluateOutput, Hidden, Maps, PriorFile, ReadMaps
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.io import documents
+from softmorph_cli.io.options import number_or_name
 
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior
@@ -39,7 +40,7 @@ def evaluate(
             maps,
             hide=hide,
             axis=hidden.axis,
-            labels=hidden.label or (),
+            labels=[number_or_name(label) for label in hidden.label or ()],
             voxels=hidden.voxels,
             seed=hidden.seed,
             device=hidden.device,

@@ -25,8 +25,9 @@ PriorFile = Annotated[
     typer.Argument(metavar="PRIOR", help="The file of a prior, a .safetensors.", show_default=False),
 ]
 _LABEL = Parameter(
-    "The files are label maps: take label K; may be repeated. (default: all but 0 of files that hold labels)",
-    "K",
+    "The files are label maps: take label K, by number or name; may be repeated. (default: all but 0 of files that "
+    "hold labels)",
+    "NAME|K",
     first=True,
 )
 _VOXELS = Parameter(
@@ -51,7 +52,7 @@ class ReadMaps(ReadOptions):
     resolution: Annotated[int | None, _left_out("resolution")] = None
     series: Annotated[int | None, _left_out("series")] = None
     time: Annotated[int | None, _left_out("time")] = None
-    label: Annotated[int | None, _left_out("label")] = None
+    label: Annotated[int | str | tuple[int, ...] | None, _left_out("label")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class ReadImage(ReadOptions):
     from_logits: Annotated[str | None, _left_out("from_logits")] = None
     divide_by: Annotated[float | None, _left_out("divide_by")] = None
     clip: Annotated[bool, _left_out("clip")] = False
-    label: Annotated[int | None, _left_out("label")] = None
+    label: Annotated[int | str | tuple[int, ...] | None, _left_out("label")] = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Learned:
             first=True,
         ),
     ] = None
-    label: Annotated[list[int] | None, _LABEL] = None
+    label: Annotated[list[str] | None, _LABEL] = None
     voxels: Annotated[bool, _VOXELS] = False
 
 
@@ -133,7 +134,7 @@ class Hidden:
         ),
     ] = None
     axis: Annotated[str | None, Parameter("Axis of the slices. (default: z, in 2D y)", "z|y|x")] = None
-    label: Annotated[list[int] | None, _LABEL] = None
+    label: Annotated[list[str] | None, _LABEL] = None
     voxels: Annotated[bool, _VOXELS] = False
     seed: Annotated[int, SEED] = 0
     device: Annotated[str, DEVICE] = "auto"
@@ -169,14 +170,15 @@ class Fitting:
         Parameter("The prior, which was trained with images; it has to be given.", "FILE", first=True),
     ] = None
     min_fit: Annotated[
-        float,
+        float | None,
         Parameter(
-            "Exit status 3 where the fit explains less than this share of the variance of the image's intensities. "
-            "Drawn hearts have 0.7 to 0.8, their mirror images 0.6, blocks 0.4.",
+            "Exit status 3 where the fit explains less than this share of the variance of the image's intensities. By "
+            "default the least share of the images that were held out in training, if these are 8 or more, and "
+            "at least 0.5.",
             "SHARE",
             check=below_one,
         ),
-    ] = 0.5
+    ] = None
     voxels: Annotated[bool, _VOXELS] = False
     seed: Annotated[int, SEED] = 0
     device: Annotated[str, DEVICE] = "auto"

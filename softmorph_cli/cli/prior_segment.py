@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,9 +13,15 @@ from softmorph_cli.cli import answer, filtering, prior_tables
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Output
 from softmorph_cli.cli.prior_options import Fitting, ReadImage, SegmentOutput
+from softmorph_cli.completion.options import HELD_OUT
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import WriteOptions
+
+# The least share that is asked for, whatever images were held out.
+_LEAST_FIT: Final = 0.5
+# Of fewer held-out images too many others explain less than the least of them: one in n + 1.
+_ENOUGH: Final = 8
 
 if TYPE_CHECKING:
     from softmorph_cli.api.priors import Segmented
@@ -50,6 +56,7 @@ def segment(
         source, prior, voxels=fitting.voxels, seed=fitting.seed, device=fitting.device, reading=reading
     )
     seconds = time.perf_counter() - started
+    least = _least_fit(prior) if fitting.min_fit is None else fitting.min_fit
     warnings = _write(found, target, fitting, output, reading)
     if output.preview is not None:
         _draw(found, prior, source, output)
@@ -59,7 +66,8 @@ def segment(
         "output": {"path": str(target), **_content(found, prior, labels=output.argmax)},
         "prior": {"path": str(fitting.prior), "network_sha256": prior.network_hash()},
         "explained": found.explained,
-        "min_fit": fitting.min_fit,
+        "min_fit": least,
+        "held_out_images": prior.training.get(HELD_OUT),
         "classes": classes,
     }
     times = {"fit": found.seconds, "other": seconds - found.seconds}
@@ -70,12 +78,21 @@ def segment(
         beside = prior_tables.explained_words(prior)
         counts = ", ".join(f"{one['class']} {one['voxels']:,} voxels" for one in classes)
         note(f"{target}: {counts}; the prior explains {found.explained:.0%} of the image's variance{beside}.")
-    if max(found.explained, 0) < fitting.min_fit:
+    if max(found.explained, 0) < least:
         raise NotReachedError(
             f"{fitting.prior} explains {max(found.explained, 0):.0%} of the variance of {source}, and "
-            f"--min-fit asks for {fitting.min_fit:.0%}: {target} is written and not to be trusted; the image is of "
-            "another kind than those that the prior was trained with, or lies elsewhere in the box."
+            f"--min-fit asks for {least:.0%}{prior_tables.explained_words(prior)}: {target} is written and not to be "
+            "trusted; the image is of another kind than those that the prior was trained with, mirrored, or lies "
+            "elsewhere in the box."
         )
+
+
+def _least_fit(prior: Prior) -> float:
+    """Return the share of the variance that is asked for by default, by what held-out images had."""
+    held = prior.training.get(HELD_OUT)
+    if not held or held["subjects"] < _ENOUGH:
+        return _LEAST_FIT
+    return max(_LEAST_FIT, float(held["explained"]["low"]))
 
 
 def _check(source: Path, target: Path, prior: Path, reading: ReadImage, output: SegmentOutput) -> None:

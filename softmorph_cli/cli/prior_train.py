@@ -16,6 +16,7 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.completion.options import TrainingOptions
 from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.io.options import number_or_name
 
 if TYPE_CHECKING:
     from softmorph_cli.api.priors import Progress
@@ -55,7 +56,14 @@ def train(
     checkpoint = Checkpoint(target, resume=output.resume, force=output.force)
     with reporting(quiet=output.quiet) as bar, checkpoint if finished is None else nullcontext():
         show = None if bar is None else bar.update
-        subjects = read_maps(maps, learned.label or (), learned.images, learned.voxels, reading, show)
+        subjects = read_maps(
+            maps,
+            [number_or_name(label) for label in learned.label or ()],
+            learned.images,
+            learned.voxels,
+            reading,
+            show,
+        )
         if finished is None:
             prior = _trained(subjects, maps, target, training, checkpoint, output, show)
         else:
@@ -167,7 +175,7 @@ def _draw(prior: Prior, subjects: list[Subject], maps: Path, output: TrainOutput
         sizes = tuple(one.grid.extents / one.grid.shape)
         affine = one.grid.affine if one.grid.oriented else None
         panels: tuple[Any, ...] = (one.probabilities, filled, mean, one.probabilities)
-        rows.append(Example(one.name, panels, observed, sizes, affine).row)
+        rows.append(Example(one.name, panels, observed, sizes, affine, output).row)
     which = "maps that were held out" if others else "maps that it was trained on"
     draw_sheet(
         rows,

@@ -20,7 +20,7 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
-from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
@@ -84,7 +84,7 @@ def stats(
     preview: Annotated[
         Path | None, Parameter("Draw the map (of one file).", PREVIEW, group=PICTURES, first=True)
     ] = None,
-    pictures: PictureOptions,
+    pictures: ViewOptions,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
     quiet: Annotated[bool, common.QUIET] = False,
@@ -143,7 +143,7 @@ def _measure(
     path: Path,
     reading: ReadOptions,
     preview: Path | None = None,
-    pictures: PictureOptions | None = None,
+    pictures: ViewOptions | None = None,
     *,
     force: bool = False,
 ) -> _Measured:
@@ -162,8 +162,10 @@ def _measure(
     found = statistics(volume)
     if preview is not None and pictures is not None:
         from softmorph_cli.plots.preview import preview as draw
+        from softmorph_cli.plots.preview import settle
 
-        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force, look=pictures)
+        title, backdrop = f"softmorph stats {path.name}", settle(pictures, volume, reading, str(path))
+        draw(volume, None, preview, title=title, force=force, look=pictures, backdrop=backdrop)
     return _Measured(
         path=path,
         shape=volume.array.shape,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from softmorph_cli.cli import common
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.pipeline.steps.repair_job import GoalParameters, MaskParameters
-from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter, check_all, declared
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Goal(GoalParameters):
 
 
 @dataclass(frozen=True)
-class RepairOutput(PictureOptions):
+class RepairOutput(ViewOptions):
     """The options of `softmorph topology repair` for output files and printed text."""
 
     panel: ClassVar = "Output"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.pipeline.steps.repair_job import Job
+    from softmorph_cli.plots.preview import Backdrop
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
     from softmorph_cli.topology.repair import Repaired, Repairer
@@ -55,13 +56,18 @@ def repair(
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
     mask_options, nearest = mask_options.at_level(volume)
-    notes = [*volume.notes, *nearest]
+    backdrop = None
+    if output.preview is not None:
+        from softmorph_cli.plots.preview import settle
+
+        backdrop = settle(output, volume, replace(reading, region=None), str(source))
     from softmorph_cli.io.formats import check_target
     from softmorph_cli.io.writing import as_stored
     from softmorph_cli.pipeline import describe
     from softmorph_cli.pipeline.steps.repair_job import job_of
     from softmorph_cli.topology.prior import Prior
 
+    notes = [*volume.notes, *nearest, *describe.over_input(source, target, volume.source)]
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
@@ -93,7 +99,7 @@ def repair(
     priors = job.priors
     parameters = _parameters(goal, mask_options, reading, job)
     title = f"{source.name}{describe.which(volume, reading.time)}"
-    warnings = _write(volume, result, target, output, parameters, title, job)
+    warnings = _write(volume, result, target, output, parameters, title, job, backdrop)
     certificate = job.certificate(_read_back(target, result, output.output_type))
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
@@ -173,6 +179,7 @@ def _write(
     parameters: dict[str, Any],
     title: str,
     job: Job,
+    backdrop: Backdrop | None,
 ) -> list[str]:
     from softmorph_cli.io.writing import write
 
@@ -202,6 +209,7 @@ def _write(
             force=output.force,
             changed=flipped,
             look=output,
+            backdrop=backdrop,
         )
     return warnings
 

@@ -240,7 +240,12 @@ def _holds_object(subject: Subject, observed: Mask, axis: int) -> bool:
 
 
 def choose_steps(
-    prior: Prior, subjects: Sequence[Subject], axis: int = 0, seed: int = 0, device: str = "auto"
+    prior: Prior,
+    subjects: Sequence[Subject],
+    axis: int = 0,
+    seed: int = 0,
+    device: str = "auto",
+    completion_steps: Sequence[int] = (),
 ) -> Prior:
     """Return the prior with the numbers of steps of both fits with which held-out subjects score best.
 
@@ -253,6 +258,7 @@ def choose_steps(
         axis: The spatial axis of the slices.
         seed: The seed of the fits.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        completion_steps: The numbers of steps of a fit to slices, in ascending order; none for 25, 50, 100 and 200.
     """
     gaps = [observed for name, observed in GAPS.items() if name != _NOT_CHOOSING]
     choosers = [
@@ -269,7 +275,7 @@ def choose_steps(
         found = [_segmented(prior, one, settings, seed, device)[1][ALL] for one, _ in choosers]
         return [value for value in found if value is not None]
 
-    completion = _best(prior.completion, _STEPS["completion"], completed)
+    completion = _best(prior.completion, completion_steps or _STEPS["completion"], completed)
     segmentation = prior.segmentation
     if prior.intensity is not None:
         segmentation = _best(segmentation, _STEPS["segmentation"], of_images)

@@ -233,7 +233,8 @@ def _notes(chosen: Interpolate, letter: str, stack: Stack) -> list[str]:
     if stack.missing:
         told = "" if chosen.axis is not None else f" (the first axis; {named('axis')} names another)"
         notes.append(
-            f"{len(stack.missing)} of {len(stack.observed)} slices along {letter}{told} are invented: "
+            f"{len(stack.missing)} of {len(stack.observed)} slices along {letter}{told} "
+            f"{'is' if len(stack.missing) == 1 else 'are'} invented: "
             f"{slices.prose(stack.missing)}, counted from 0."
         )
     if stack.beyond and not chosen.has_prior:

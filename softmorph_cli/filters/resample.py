@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.system import lengths, machine
-from softmorph_cli.system.parameters import named
+from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.system.units import MILLIMETRES, millimetres
 from softmorph_cli.volume import Volume, rectangular
 
@@ -40,7 +40,7 @@ def requested(volume: Volume, text: str) -> tuple[float, ...]:
         return (min(volume.spacing or (1.0,)),) * volume.spatial_dims
     if millimetres(volume.unit) is None:
         raise InputError(
-            "the file does not say in which unit its voxel size is; only "
+            f"the file does not say in which unit its voxel size is: state it, such as {named('unit', 'um')}; only "
             f"{named('spacing', 'iso')} does without."
         )
     sizes = [lengths.parse(part, named("spacing")) for part in text.split(",")]
@@ -77,7 +77,10 @@ def resampled(volume: Volume, spacing: Sequence[float], *, pool: str = "mean", o
     from scipy import ndimage
 
     if volume.spacing is None:
-        raise InputError("the file does not say how large its voxels are, so the map cannot be resampled.")
+        advice = f": state it, such as {named('voxel_size', '1mm')}." if in_shell() else "."
+        raise InputError(
+            f"the file does not say how large its voxels are, so the map cannot be resampled{advice}"
+        )
     if pool == "max" and not _is_rectangular(volume):
         return resampled(resampled(volume, volume.spacing), spacing, pool=pool)
     shape = volume.array.shape[-volume.spatial_dims :]

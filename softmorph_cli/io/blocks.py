@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from softmorph_cli.classes import numbered
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import select
+from softmorph_cli.io import named_classes, select
 from softmorph_cli.io.boxes import Box, clipped, extent
 from softmorph_cli.io.boxes import BoxReader as BoxReader
 from softmorph_cli.io.boxes import BoxWriter as BoxWriter
@@ -211,6 +211,8 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     raw = completed(select.arrange(raw), name, given)
     if given.time is not None:
         raw = select.pick_time(raw, given.time, name)
+    given = named_classes.with_number(given, raw, path)
+    settled = settled and replace(settled, label=given.label)
     filed_spatial = select.spatial(raw)
     mask = None if given.mask is None else MaskFile.open(Path(given.mask), raw, name, lazy=True)
     if given.region is not None:
@@ -427,10 +429,10 @@ def _settle(image: _BlockSource) -> tuple[float | None, list[str]]:
         if given.label is None:
             here = int(array.min()), int(array.max())
             low, high = here if number == 0 else (min(low, here[0]), max(high, here[1]))
-        elif (np.rint(array * np.float64(raw.slope) + raw.inter) == given.label).any():
+        elif np.isin(np.rint(array * np.float64(raw.slope) + raw.inter), np.array(given.label_number)).any():
             return None, []
-    if given.label is not None:
-        raise no_label(raw.array, image.name, given.label)
+    if given.label_number is not None:
+        raise no_label(raw.array, image.name, given.label_number)
     if low >= 0 and high <= 1:
         return 1, ["it holds only 0 and 1 and is taken as a mask."]
     return full_scale(raw, image.name, low, high, clip=given.clip), []

@@ -90,6 +90,7 @@ class Dicom(ReadOnly):
             # Without an axis of segments the only one keeps its label.
             channels=None if labels else tuple(names),
             labels=labels,
+            label_names=dict(zip(map(int, found.segment_numbers), names, strict=True)) if labels else {},
             notes=(_occupancy(found),) if fractional and _occupancy(found) else (),
         )
 

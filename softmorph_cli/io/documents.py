@@ -68,6 +68,7 @@ def described(volume: Volume) -> dict[str, Any]:
         "unit": volume.unit,
         "dtype": source.dtype if source else str(volume.array.dtype),
         "channel": source.channel if source else None,
+        **({"channels": list(volume.channels)} if volume.channels else {}),
     }
 
 

@@ -34,7 +34,7 @@ _ORDERS: Final = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 _MATRICES: Final = ("TransformMatrix", "Rotation", "Orientation", "Direction")
 _ORIGINS: Final = ("Offset", "Origin", "Position")
 _SPACINGS: Final = ("ElementSpacing", "ElementSize")
-# "mm", "um" or "cm". ITK and most programs ignore it and take all lengths as mm, so new files are in mm.
+# "mm", "um" or "cm". ITK and most programs ignore it and take all lengths as mm, so new files are in mm, and say so.
 _UNIT: Final = "DistanceUnits"
 # Intensity = slope * element + offset. ITK ignores both, so a note reports that they were applied.
 _SLOPE, _INTER = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
@@ -162,6 +162,8 @@ def _described(array: Array, grid: itk_headers.FiledGrid) -> dict[str, str]:
         lines["Offset"] = itk_headers.numbers(origin)
     if grid.sizes is not None:
         step = grid.time.size if grid.time else 1.0
+        if grid.unit is not None:
+            lines[_UNIT] = grid.unit
         lines["ElementSpacing"] = itk_headers.numbers([*grid.sizes, *[step] * (dims - len(grid.sizes))])
     if vector:
         lines["ElementNumberOfChannels"] = str(array.shape[-1])

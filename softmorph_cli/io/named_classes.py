@@ -8,6 +8,7 @@ because a centreline written beside it need not have its labels.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,8 +23,10 @@ from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.nnunet_metadata import Classes, dataset_classes, overlapping, read_description
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.raw import Array, Kept, Placed, Provenance, Raw
-from softmorph_cli.io.values import label_numbers
-from softmorph_cli.system.printable import printable
+from softmorph_cli.io.select import sample_names
+from softmorph_cli.io.values import Label, held_labels, label_numbers
+from softmorph_cli.system.parameters import in_shell, named
+from softmorph_cli.system.printable import meant, printable
 from softmorph_cli.volume import Volume, class_axis
 
 # The field of a provenance.
@@ -86,11 +89,20 @@ class NamedClasses:
         """For each class the labels that its voxels have in a label map."""
         return self.classes.regions or tuple((label,) for label in self.classes.labels)
 
-    def name_of(self, label: int) -> str | None:
-        """Return the name of the class whose voxels all have this label; None if it has no name of its own."""
+    def name_of(self, label: Label) -> str | None:
+        """Return the name of the class whose voxels all have this label, or of the region that is a union of labels.
+
+        It is None if no class or region has a name of its own for that.
+        """
+        wanted = label if isinstance(label, tuple) else (label,)
         return next(
-            (name for name, union in zip(self.names, self.unions, strict=True) if union == (label,)), None
+            (name for name, union in zip(self.names, self.unions, strict=True) if union == wanted), None
         )
+
+    def label_of(self, name: str) -> Label | None:
+        """Return the label of the class, or the labels of the region, of a name; None if there is none of that name."""
+        found = dict(zip(self.names, self.unions, strict=True)).get(name)
+        return found[0] if found is not None and len(found) == 1 else found
 
     def others(self, labels: Array) -> tuple[int, ...]:
         """Return the labels of an array of labels that belong to no class."""
@@ -206,6 +218,69 @@ def statement(original: Volume, result: Volume, *, labels: bool = False) -> dict
     }
 
 
+def of_labels(path: Path, provenance: Provenance, names: Mapping[int, str]) -> NamedClasses | None:
+    """Return the classes of the labels of a file; None if nothing says them.
+
+    Args:
+        path: The path of the file.
+        provenance: The provenance that softmorph wrote into it, or empty.
+        names: The names that its metadata give to labels, which count if it is no result of softmorph.
+    """
+    kept = {} if provenance else {label: name for label, name in names.items() if label}
+    if kept:
+        return NamedClasses(tuple(kept.values()), Classes(tuple(kept), "rest"))
+    found = find(path, provenance)
+    return None if found is None or found.channels else found
+
+
+def of_volume(path: Path, volume: Volume) -> NamedClasses | None:
+    """Return the classes of the labels of a file from which a volume was read, as `of_labels` does."""
+    source = volume.source
+    names = source.header.label_names if source and isinstance(source.header, Kept) else {}
+    return of_labels(path, source.provenance if source else {}, names)
+
+
+def with_number(options: ReadOptions, raw: Raw, path: Path) -> ReadOptions:
+    """Return the options of reading with the number of the label, or the numbers of the region, that they name.
+
+    Args:
+        options: The options of reading; returned as they are unless their label is a name.
+        raw: The content of the file.
+        path: The path of the file.
+
+    Raises:
+        InputError: If no label of the file has the name; the message lists those that have one.
+    """
+    label = options.label
+    if not isinstance(label, str):
+        return options
+    channels = sample_names(raw) if "C" in (raw.axes or "") else ()
+    if channels:
+        raise InputError(
+            f"{path} holds a map for each of {', '.join(map(printable, channels))}, and no labels: choose one with "
+            f"{_such('channel', label if label in channels else channels[-1])}."
+        )
+    found = of_labels(path, raw.provenance, raw.label_names)
+    if found is None:
+        shown, first = held_labels(raw.array)
+        raise InputError(
+            f"{path} gives its labels no names, and no dataset.json does, so none is called {label!r}; it holds "
+            f"{shown}: choose one by its number, such as {named('label', first)}."
+        )
+    number = found.label_of(label)
+    if number is None:
+        raise InputError(
+            f"{path} has no label {label!r}{meant(label, found.names)}; it has {found}: choose one of them, such as "
+            f"{_such('label', found.names[0])}."
+        )
+    return replace(options, label=number)
+
+
+def _such(option: str, name: str) -> str:
+    # A name in upper case, such as GM, is no placeholder.
+    return named(option, shlex.quote(printable(name))) if in_shell() else f"{option}={name!r}"
+
+
 def applied(raw: Raw, path: Path, options: ReadOptions = DEFAULT) -> Raw:
     """Return a file with the names of its classes: a label map as one channel of 0 and 1 for each class.
 
@@ -218,19 +293,24 @@ def applied(raw: Raw, path: Path, options: ReadOptions = DEFAULT) -> Raw:
         options: The options of reading; if they choose a label, a label map stays as it is and has the name of that
             class.
     """
-    label = options.label
+    label = options.label_number
     stated = set(options.only("values").given) - {"label"}
     known = isinstance(raw.native, Network) or raw.colour or not raw.axes or stated
+    if label is not None:
+        of_label = None if known else of_labels(path, raw.provenance, raw.label_names)
+        name = None if of_label is None else of_label.name_of(label)
+        if of_label is None or name is None or not set(raw.axes or "") <= set("ZYX"):
+            return raw
+        number = label if isinstance(label, int) else of_label.classes.labels[of_label.names.index(name)]
+        own = Network(Classes((number,), "rest"), raw.format, raw.native, logits=False)
+        return replace(raw, channels=(name,), native=own)
     found = None if known else find(path, raw.provenance)
     if found is None:
         return raw
     if found.channels:
-        return raw if label is not None else _with_names(raw, found)
+        return _with_names(raw, found)
     if not set(raw.axes or "") <= set("ZYX"):
         return raw
-    if label is not None:
-        name = found.name_of(label)
-        return raw if name is None else replace(raw, channels=(name,))
     raw = replace(raw, array=held(raw.array, raw.array.dtype))
     labels = label_numbers(raw)
     return raw if labels is None else _as_channels(raw, labels, found, path)

@@ -22,6 +22,8 @@ _METHODS: Final[Mapping[Pooling, str]] = {
 }
 
 _UNITS = {"mm": "millimeter", "um": "micrometer", "nm": "nanometer"}
+# The keys of a label's name.
+_NAMES = ("name", "class", "label")
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
@@ -53,6 +55,7 @@ class Image:
         name: The name of the image, or "".
         omero: The "omero" entry of the metadata (how viewers show the channels), or empty.
         labels: Whether the image is a label image.
+        label_names: The names of labels of a label image, by label.
         notes: The assumptions of the parser that the user should know, one sentence each.
     """
 
@@ -63,6 +66,7 @@ class Image:
     name: str = ""
     omero: Mapping[str, Any] = field(default_factory=dict)
     labels: bool = False
+    label_names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def channels(self) -> tuple[str, ...] | None:
@@ -143,8 +147,25 @@ def parse(attributes: Mapping[str, Any], where: str) -> Image | None:
         name=str(first.get("name") or ""),
         omero=omero if isinstance(omero, dict) else {},
         labels=isinstance(told.get("image-label"), dict),
+        label_names=_label_names(told.get("image-label")),
         notes=tuple(notes),
     )
+
+
+def _label_names(told: Any) -> dict[int, str]:
+    """Return the names among the properties of a label image, whose keys OME-Zarr leaves to whoever writes them."""
+    properties = told.get("properties") if isinstance(told, dict) else None
+    found = {}
+    for one in properties if isinstance(properties, list) else ():
+        label = one.get("label-value") if isinstance(one, dict) else None
+        name = (
+            next((one[key] for key in _NAMES if isinstance(one.get(key), str)), "")
+            if label is not None
+            else ""
+        )
+        if type(label) is int and name:
+            found[label] = name
+    return found
 
 
 def compose(

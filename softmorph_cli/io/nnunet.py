@@ -32,10 +32,10 @@ from softmorph_cli.io.git_pointers import check_fetched
 from softmorph_cli.io.named_classes import NamedClasses as NamedClasses
 from softmorph_cli.io.named_classes import Network
 from softmorph_cli.io.named_classes import classes as classes
-from softmorph_cli.io.named_classes import find as find
 from softmorph_cli.io.named_classes import keep as keep
 from softmorph_cli.io.named_classes import known_labels as known_labels
 from softmorph_cli.io.named_classes import labelled as labelled
+from softmorph_cli.io.named_classes import of_volume as of_volume
 from softmorph_cli.io.named_classes import statement as statement
 from softmorph_cli.io.nnunet_labels import check_labels, paint
 from softmorph_cli.io.nnunet_metadata import (
@@ -56,6 +56,8 @@ ENDINGS: Final = (".nii.gz", ".nii", ".nrrd", ".mha", ".tif", ".tiff", ".png")
 _ENDING: Final = re.compile(r"\.[\w.-]{1,40}")
 _REORIENTING: Final = "WithReorient"
 _OVERSHOOT: Final = 0.1
+# What nnU-Net adds to the name of a case in that of its first image.
+FIRST_IMAGE: Final = "_0000"
 
 
 def place(
@@ -141,7 +143,7 @@ def image_in(reference: Path, path: Path) -> Path:
     if not reference.is_dir() or is_store(reference):
         return reference
     stem = path.name[: -len(path.suffix)]
-    for name in (stem, f"{stem}_0000"):
+    for name in (stem, f"{stem}{FIRST_IMAGE}"):
         found = [one for ending in ENDINGS if (one := reference / f"{name}{ending}").is_file()]
         if len(found) > 1:
             both = " and ".join(one.name for one in found)
@@ -152,7 +154,8 @@ def image_in(reference: Path, path: Path) -> Path:
         if found:
             return found[0]
     raise FileError(
-        f"{reference} holds no image of {path.name}: it would be called {stem}{ENDINGS[0]} or {stem}_0000{ENDINGS[0]}."
+        f"{reference} holds no image of {path.name}: it would be called {stem}{ENDINGS[0]} or "
+        f"{stem}{FIRST_IMAGE}{ENDINGS[0]}."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ _SPELLINGS: Final = {
     "f8": "double",
 }
 _TYPES: Final = {name: code for code, names in _SPELLINGS.items() for name in names.split(", ")}
+_SEGMENT: Final = re.compile(r"(Segment\d{1,6})_Name")
 _WRITTEN: Final = {code: names.split(", ")[0] for code, names in _SPELLINGS.items()}
 _ENCODINGS: Final = {
     "raw": "raw", "txt": "text", "text": "text", "ascii": "text", "hex": "hex",
@@ -64,6 +66,22 @@ class _Header:
     keys: dict[str, str]
     listed: list[str]
     end: int
+
+
+def _segments(keys: Mapping[str, str]) -> dict[int, str]:
+    """Return the names of labels that 3D Slicer writes into a segmentation (.seg.nrrd), by label; empty if none.
+
+    Where segments overlap, they are in several layers, in each of which a label means another segment.
+    """
+    found = {}
+    for key, text in keys.items():
+        segment = _SEGMENT.fullmatch(key)
+        value = keys.get(f"{segment[1]}_LabelValue", "").strip() if segment else ""
+        if segment and value.isascii() and value.isdecimal():
+            if keys.get(f"{segment[1]}_Layer", "0").strip() != "0":
+                return {}
+            found[int(value)] = text
+    return found
 
 
 @dataclass(frozen=True)
@@ -113,6 +131,7 @@ class Nrrd(Format):
             slope=scale_of(keys.get(ONE, "")),
             colour=not marked and "C" in letters and itk_headers.colours(array, letters.index("C")),
             labels=LABELS in keys,
+            label_names=_segments(keys),
             provenance=parse(keys.get(SIGNATURE), named=True),
             native=_native(header),
             notes=tuple(notes),
@@ -164,9 +183,7 @@ def _described(array: Array, grid: itk_headers.FiledGrid) -> str:
             lines["space"] = f"left-posterior-superior{'-time' * timed}"
         lines["space directions"] = " ".join(["none"] * vector + vectors[:-1])
         lines["space origin"] = vectors[-1]
-        # By convention a named space is in mm.
-        if flat or grid.unit != "mm" or second:
-            lines["space units"] = _quoted([grid.unit] * len(grid.steps) + [second] * timed)
+        lines["space units"] = _quoted([grid.unit] * len(grid.steps) + [second] * timed)
     elif grid.sizes is not None or grid.time:
         sizes = grid.sizes or (float("nan"),) * (array.ndim - vector - timed)
         lines["spacings"] = " ".join(["nan"] * vector + [itk_headers.numbers([*sizes, *[time] * timed])])

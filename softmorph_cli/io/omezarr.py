@@ -353,6 +353,7 @@ def _with_geometry(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNo
         channels=image.channels(),
         slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else raw.slope,
         labels=image.labels,
+        label_names=image.label_names,
         provenance=provenance,
         notes=(*raw.notes, *notes),
         native=StoreMetadata(

@@ -229,7 +229,13 @@ class ReadOptions:
     ] = None
     clip: Annotated[bool, Option("Cut values outside [0, 1] off.", flags=("--clip",), about=VALUES)] = False
     label: Annotated[
-        int | None, Option("The file is a label map: read label K as a mask.", "K", about=VALUES)
+        int | str | tuple[int, ...] | None,
+        Option(
+            "The file is a label map: read label K, by number or name, as a mask.",
+            "NAME|K",
+            parse=number_or_name,
+            about=VALUES,
+        ),
     ] = None
     dtype: Annotated[
         str | type[Any] | None,
@@ -286,6 +292,12 @@ class ReadOptions:
     def given(self) -> dict[str, Any]:
         """The options without default value that change which data are read or what values mean, by name."""
         return {one.name: value for one, about, value in self._chosen() if about.about != RESULT}
+
+    @property
+    def label_number(self) -> int | tuple[int, ...] | None:
+        """The label that is read, or the labels whose union is a region; a name has been looked up before."""
+        assert not isinstance(self.label, str)
+        return self.label
 
     @property
     def as_json(self) -> dict[str, Any]:

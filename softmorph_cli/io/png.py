@@ -139,17 +139,15 @@ class Png(Format):
                 f"PNG holds one 2-D image, not a map of shape {array.shape} (axes {volume.axes}); "
                 "write .tif or .nii.gz."
             )
-        lost = []
         one = encoding.one
         if one == 1 and not encoding.labels:
             array, one = array * np.uint8(255), 255
-            lost.append("a mask is 0 and 255 in PNG.")
         _write_image(SimpleITK.GetImageFromArray(np.ascontiguousarray(array)), path)
         texts = {LABELS: str(array.max())} if encoding.labels else {ONE: str(one)}
         if encoding.provenance:
             texts[SIGNATURE] = as_text(encoding.provenance)
         _insert_texts(path, texts)
-        return lost
+        return []
 
 
 def _insert_texts(path: Path, texts: dict[str, str]) -> None:

@@ -20,8 +20,10 @@ from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.shapes import Shape, shape_of
 from softmorph_cli.io.unnamed_axes import doubtful_channels, likely_axes
 from softmorph_cli.io.values import MOST_AXES
+from softmorph_cli.io.voxel_sizes import by_convention
 from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.system.printable import typed
+from softmorph_cli.system.units import COUNTED, SIZELESS
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         raw = select.arrange(select.name_axes(raw, str(path)))
     except InputError:
         raw = replace(raw, axes=None)
+    raw = _told_of_lengths(by_convention(raw))
     if raw.format == NNUNET and raw.array.size and raw.array.dtype.kind in "fiub":
         raw = nnunet.describe(raw, path)
     if raw.array.size == 0:
@@ -130,6 +133,22 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         )
     described = _describe(path, raw, nature.kind, nature.found, content, suggestion)
     return replace(described, title=nature.title, sure=nature.sure, structure=shape, needs=nature.needs)
+
+
+def _told_of_lengths(raw: Raw) -> Raw:
+    """Return a file with a note on how to state the voxel size, or its unit, if it is not known."""
+    space = select.spatial(raw) if raw.axes else ""
+    sides = [size for letter, size in zip(raw.axes or "", raw.array.shape, strict=False) if letter in "ZYX"]
+    if not space or raw.unit is not None or not any(size > 1 for size in sides) or raw.array.ndim > MOST_AXES:
+        return raw
+    counted = COUNTED[2 if 1 in sides else len(space)]
+    if raw.spacing and not any(SIZELESS in note for note in raw.notes):
+        note = f"the unit of its voxel size is unknown: lengths are in {counted}, or state it, such as --unit um."
+    else:
+        example = f"--voxel-size 0.5um{'x0.25' * (len(sides) - 1)}"
+        note = f"its voxel size is unknown: lengths are in {counted}, or state it along {', '.join(space.lower())}, "
+        note += f"such as {example}."
+    return replace(raw, notes=(*raw.notes, note))
 
 
 def _describe(

@@ -52,6 +52,7 @@ class Raw:
         full_scale: Whether the maximum of the element type represents 1 in this format, as in PNG and TIFF.
         colour: Whether axis "C" holds the samples of a colour image, such as red, green and blue.
         labels: Whether the file declares its numbers to be labels.
+        label_names: The names that the file gives to labels, by label.
         provenance: The record of command, version and parameters that `write` put into the file, or empty.
         native: Metadata in the form of this file format, which the writer of the same format restores.
         notes: Sentences for the user on what was ambiguous and how it was read.
@@ -73,6 +74,7 @@ class Raw:
     full_scale: bool = False
     colour: bool = False
     labels: bool = False
+    label_names: Mapping[int, str] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=dict)
     native: Any = None
     notes: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ class Kept:
         dropped: The letter of the spatial axis of size one that was removed, or None.
         exclusive: The mutually exclusive classes (`softmorph_cli.io.exclusive.Exclusive`), if they were requested.
         time_step: The time between two indices of axis "T", or None where the file does not state it.
+        label_names: The names that the file gives to labels, by label.
     """
 
     format: str
@@ -111,6 +114,7 @@ class Kept:
     dropped: str | None = None
     exclusive: Any = field(default=None, repr=False, compare=False)
     time_step: TimeStep | None = None
+    label_names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

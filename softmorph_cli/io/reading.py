@@ -14,6 +14,7 @@ from softmorph_cli.classes import numbered
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import named_classes, nnunet, select
 from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive
+from softmorph_cli.io.first_image import first_image
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
@@ -77,6 +78,7 @@ def _read_map(file: _File, options: ReadOptions) -> Volume:
     whole = raw
     raw, cuts = _cropped(raw, options, name)
     raw = raw if file.held is None else replace(raw, array=file.held)
+    options = named_classes.with_number(options, raw, path)
     raw = named_classes.applied(raw, path, options)
     wanted = _dtype(options, raw)
     along = select.letter_of(options.channel_axis, file.filed_axes)
@@ -168,12 +170,15 @@ def read_labels(
     return None if isinstance(found, _File) else found
 
 
-def read_image(path: str | Path, options: ReadOptions = DEFAULT) -> tuple[Array, Volume]:
+def read_image(
+    path: str | Path, options: ReadOptions = DEFAULT, *, first: bool = False
+) -> tuple[Array, Volume]:
     """Read a grey image, whose numbers may have any range and sign.
 
     Args:
         path: A file of any format that `read_map` reads, but no .npz of nnU-Net.
         options: The options of reading; those about values and the mask are ignored.
+        first: Whether colours become grey, and the first of several channels or times is taken; the notes say so.
 
     Returns:
         The numbers as the file means them, slope and intercept applied, in float32, of shape (Y, X) or (Z, Y, X); and a
@@ -187,7 +192,8 @@ def read_image(path: str | Path, options: ReadOptions = DEFAULT) -> tuple[Array,
     if file.family.name == NNUNET:
         raise InputError(f"{name} holds the output of a network; give the image that the network was given.")
     raw, cuts = _cropped(file.raw, options, name)
-    raw = _one_channel(raw, options.channel, name, select.letter_of(options.channel_axis, file.filed_axes))
+    letter = select.letter_of(options.channel_axis, file.filed_axes)
+    raw = first_image(raw) if first else _one_channel(raw, options.channel, name, letter)
     kind = np.dtype(np.float32)
     _with_mask(replace(options, mask=None), raw, kind, file.raw, cuts, name)
     stored = held(raw.array, raw.array.dtype)
@@ -344,6 +350,7 @@ def _volume(
                         dropped,
                         exclusive,
                         raw.time_step,
+                        raw.label_names,
                     )
                 ),
                 raw.provenance,
@@ -431,20 +438,10 @@ def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | Non
     if channel is not None:
         return select.pick_channel(raw, channel, name, axis)
     if raw.colour:
-        count = raw.array.shape[(raw.axes or "").index("C")]
-        first, *names = select.sample_names(raw)
-        names = [f"{number} ({sample})" for number, sample in enumerate(names, 1)]
-        others = ", ".join([f"({first})", *names[:-1]]) + f" or {names[-1]}"
-        raise InputError(
-            f"{name} holds a colour image of {count} samples per pixel; choose one with {named('channel', 0)} "
-            f"{others}, or name the axes with {named('axes')} if they are no colours."
-        )
+        select.refuse_colours(raw, name)
     return raw
 
 
 def _dtype(options: ReadOptions, raw: Raw) -> np.dtype[Any]:
-    if options.dtype is not None:
-        return np.dtype(options.dtype)
-    return np.dtype(
-        np.float64 if raw.format == "npy" and raw.dtype.endswith(("float64", "f8")) else np.float32
-    )
+    wide = raw.format == "npy" and raw.dtype.endswith(("float64", "f8"))
+    return np.dtype(options.dtype or (np.float64 if wide else np.float32))

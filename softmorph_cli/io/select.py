@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -412,4 +412,20 @@ def part_name(volume: Volume, index: tuple[int, ...], least: int = 1) -> str:
         volume.channels[number] if axis == "C" and volume.channels else f"{axis}{number}"
         for axis, size, number in parts
         if size >= least
+    )
+
+
+def refuse_colours(raw: Raw, name: str) -> NoReturn:
+    """Refuse a colour image, of which one sample has to be chosen.
+
+    Raises:
+        InputError: Always; the message names the samples.
+    """
+    count = raw.array.shape[(raw.axes or "").index("C")]
+    first, *names = sample_names(raw)
+    names = [f"{number} ({sample})" for number, sample in enumerate(names, 1)]
+    others = ", ".join([f"({first})", *names[:-1]]) + f" or {names[-1]}"
+    raise InputError(
+        f"{name} holds a colour image of {count} samples per pixel; choose one with {named('channel', 0)} "
+        f"{others}, or name the axes with {named('axes')} if they are no colours."
     )

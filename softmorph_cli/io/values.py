@@ -17,6 +17,8 @@ from softmorph_cli.io.raw import Array, Raw
 from softmorph_cli.system.parameters import named
 
 MOST_AXES: Final = 5
+# A label, or the labels whose union is a region.
+Label = int | tuple[int, ...]
 SILENT_OVERSHOOT: Final = 1e-6
 
 
@@ -76,7 +78,7 @@ def probabilities(
     """
     divide_by, label, clip, from_logits = (
         options.divide_by,
-        options.label,
+        options.label_number,
         options.clip,
         options.from_logits,
     )
@@ -192,7 +194,9 @@ def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | Non
     return values
 
 
-def _label_mask(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[Any], *, block: bool) -> Array:
+def _label_mask(
+    array: Array, raw: Raw, name: str, label: Label, dtype: np.dtype[Any], *, block: bool
+) -> Array:
     if array.dtype.kind == "f":
         nearest = nearest_integers(array, asked=True)
         if nearest is None:
@@ -202,21 +206,26 @@ def _label_mask(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[A
                 f"leave {named('label')} out."
             )
         array = nearest
-    chosen = array == label
+    chosen = array == label if isinstance(label, int) else np.isin(array, label)
     if not block and not chosen.any():
         raise no_label(array, name, label)
     return np.asarray(chosen.astype(dtype))
 
 
-def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
+def no_label(array: Array | Lazy, name: str, label: Label) -> InputError:
     """Return the error for a label map that does not contain a label; the message lists labels that it contains."""
+    shown, first = held_labels(array)
+    wanted = label if isinstance(label, int) else " nor ".join(map(str, label))
+    return InputError(
+        f"{name} has no label {wanted}; it holds {shown}: choose one of them, such as {named('label', first)}."
+    )
+
+
+def held_labels(array: Array | Lazy) -> tuple[str, int]:
+    """Return the labels that an image contains, as messages list them, and the first of them."""
     # 0 is the background, and no object.
     present = [int(value) for value in (examine(array).distinct or ()) if value][:12]
-    shown = ", ".join(map(str, present)) or "too many values to list"
-    first = present[0] if present else 1
-    return InputError(
-        f"{name} has no label {label}; it holds {shown}: choose one of them, such as {named('label', first)}."
-    )
+    return ", ".join(map(str, present)) or "too many values to list", present[0] if present else 1
 
 
 def _logits_to_probabilities(values: Array, raw: Raw, name: str, how: str) -> None:

@@ -33,7 +33,7 @@ def completed(raw: Raw, name: str, options: ReadOptions) -> Raw:
     """
     unit = typed(options.unit) if options.unit is not None else None
     if options.voxel_size is None:
-        return raw if unit is None else _in_unit(raw, name, unit)
+        return by_convention(raw) if unit is None else _in_unit(raw, name, unit)
     sides, own = parse_sides(options.voxel_size, named("voxel_size"))
     unit = own or unit
     assert unit is not None
@@ -53,6 +53,20 @@ def completed(raw: Raw, name: str, options: ReadOptions) -> Raw:
     kept = tuple(one for one in raw.notes if SIZELESS not in one)
     affine = None if raw.affine is None else _scaled(raw.affine, spacing, unit)
     return replace(raw, spacing=spacing, unit=unit, affine=affine, notes=(*kept, f"{note}."))
+
+
+def by_convention(raw: Raw) -> Raw:
+    """Return a file with a note if its lengths are in mm by convention only.
+
+    ITK's images are in mm, and ITK and 3D Slicer read MetaImage and NRRD without a unit so, although MetaIO's own
+    `DistanceUnits` is "?" (unknown) until a file names one, and NRRD's `space units` may be left out.
+    """
+    if raw.format not in ("metaimage", "nrrd") or raw.unit_stated or raw.unit != "mm" or not raw.spacing:
+        return raw
+    note = (
+        f"its header names no unit of length, and mm is taken, as ITK does; {named('unit', 'um')} takes µm."
+    )
+    return replace(raw, notes=(*raw.notes, note))
 
 
 def _in_unit(raw: Raw, name: str, unit: str) -> Raw:

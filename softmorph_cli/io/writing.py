@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io import named_classes
 from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.omezarr import OmeZarr, is_plain
 from softmorph_cli.io.options import WRITE_DEFAULT, Pooling, WriteOptions
-from softmorph_cli.io.raw import Array, Encoding, Format, Kept, time_step_of
+from softmorph_cli.io.raw import Array, Encoding, Format, Kept, Provenance, time_step_of
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.files import replacing, replacing_store
@@ -163,7 +164,7 @@ def _store(
         pooling: Pooling | None = "nearest" if labels and options.pyramid else options.pooling
         encoding = Encoding(one, labels, options.provenance or {}, pooling)
         lost = family.write(volume, stored, temporary, encoding)
-    return [*_lost(volume, family), *lost]
+    return [*_lost(volume, family, options.provenance or {}), *lost]
 
 
 def as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Array]:
@@ -285,7 +286,7 @@ def coarser_lost(levels: LevelSets | Literal["exact"] | None, pooling: Pooling |
     ]
 
 
-def _lost(volume: Volume, family: Format) -> list[str]:
+def _lost(volume: Volume, family: Format, provenance: Provenance) -> list[str]:
     lost = []
     if volume.spacing is not None and "spacing" not in family.holds:
         lost.append(f"{family.title} cannot hold the voxel size.")
@@ -293,7 +294,9 @@ def _lost(volume: Volume, family: Format) -> list[str]:
         lost.append(f"{family.title} cannot hold orientation and origin (the affine).")
     if "time" not in family.holds and time_step_of(volume) is not None:
         lost.append(f"{family.title} cannot hold the time step.")
-    if volume.channels and family.name in ("nifti", "npy", "mgh", "mrc"):
+    # NIfTI holds the provenance, from which softmorph reads the names again.
+    stated = family.name == "nifti" and named_classes.FIELD in provenance
+    if volume.channels and family.name in ("nifti", "npy", "mgh", "mrc") and not stated:
         lost.append(f"{family.title} cannot hold the channel names {', '.join(volume.channels)}.")
     return lost
 

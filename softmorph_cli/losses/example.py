@@ -16,7 +16,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ from softmorph_cli.losses.channels import SkeletonLoss
 from softmorph_cli.losses.cldice import SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
 from softmorph_cli.losses.training_data import batched, vessels
+
+T = TypeVar("T")
 
 # By the number of dimensions.
 SIZE: Final = {2: 64, 3: 32}
@@ -193,13 +195,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--alpha", type=float, help="the weight of clDice, 0 to 0.5 (default 0.3, with nested skeletons 0.5)"
     )
+    parser.add_argument("--losses", nargs="+", metavar="LOSS", help="beside the first (default all)")
     options = parser.parse_args(arguments)
     dimensions = options.dimensions
     try:
-        losses = {name: make(options.alpha) for name, make in LOSSES.items()}
+        losses = {name: make(options.alpha) for name, make in chosen(parser, LOSSES, options.losses).items()}
     except UsageError as wrong:
         parser.error(str(wrong))
-    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in LOSSES}
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in losses}
     _print_row("", "trained with", *MEASURES, "seconds")
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         rng = np.random.default_rng(seed)
@@ -214,6 +217,17 @@ def main(arguments: list[str] | None = None) -> None:
         _print_row("mean", name, *np.mean(found, axis=0).tolist())
     for line in verdict(rows):
         tell(line)
+
+
+def chosen(
+    parser: argparse.ArgumentParser, every: Mapping[str, T], names: Sequence[str] | None
+) -> dict[str, T]:
+    """Return the first of some ways to train and those that are named, in their order; all of them without names."""
+    unknown = [name for name in names or () if name not in every]
+    if unknown:
+        parser.error(f"no {unknown[0]!r}: use some of {', '.join(map(repr, every))}")
+    first = next(iter(every))
+    return {name: one for name, one in every.items() if names is None or name in (first, *names)}
 
 
 def verdict(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> list[str]:

@@ -6,6 +6,7 @@ __all__ = [
     "evaluation",
     "evaluation_inputs",
     "folders",
+    "grid",
     "metric",
     "registry",
     "statistics",

@@ -13,6 +13,7 @@ from softmorph_cli.io.documents import data_frame
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.kernels.level_sets import at_level
+from softmorph_cli.metrics.chosen_labels import numbers
 from softmorph_cli.metrics.error_map import ErrorMap, error_map
 from softmorph_cli.metrics.evaluation_inputs import (
     Compared,
@@ -161,7 +162,7 @@ class Evaluation:
         names: JSON names of the metrics to compute; None for all metrics that the settings include. A name that ends in
             "mm" stands for the length in um or nm too; another unit must be the prediction's own, and a metric that
             the prediction cannot have is an error.
-        labels: Labels of the classes to compare; empty for all classes.
+        labels: Labels of the classes to compare, by number or name; empty for all classes.
         same_grid: Whether maps of equal shape are compared even if their headers state different positions.
         reading: Options for reading the files.
         strict: Whether a label that neither file contains is an error.
@@ -174,7 +175,7 @@ class Evaluation:
     settings: MetricSettings
     tolerance: tuple[float, str | None] | None = None
     names: tuple[str, ...] | None = None
-    labels: tuple[int, ...] = ()
+    labels: tuple[int | str, ...] = ()
     same_grid: bool = False
     reading: ReadOptions = DEFAULT
     strict: bool = True
@@ -241,9 +242,10 @@ class Evaluation:
         Raises:
             InputError: If the two cannot be compared.
         """
+        chosen = numbers(mine, its, self.labels)
         if self.strict:
-            check_held(mine, its, self.labels)
-        classes = compared_labels(mine, its, self.labels)
+            check_held(mine, its, chosen)
+        classes = compared_labels(mine, its, chosen)
         if (self.error_map or self.keep_pair) and len(classes) > 1:
             how = "keep one" if self.labels else "add one"
             what = "an error map" if self.error_map else "a preview"
@@ -259,7 +261,7 @@ class Evaluation:
         notes += [(None, note) for note in unrelated(mine, its) if not self.labels]
         parameters: dict[str, Any] = {}
         located, kept = None, None
-        for each in compared(mine, its, self.labels, same_grid=self.same_grid):
+        for each in compared(mine, its, chosen, same_grid=self.same_grid):
             pair = Pair(each.prediction, each.reference, self.settings, each.decided)
             threshold, nearest = at_level(self.settings.threshold, image_kind.exact_levels(each.prediction))
             settings = replace(self.settings, tolerance=self._tolerance(pair), threshold=threshold)

@@ -16,7 +16,7 @@ from softmorph_cli.io import exclusive, select
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.nnunet import classes as classes_of
-from softmorph_cli.io.nnunet import find
+from softmorph_cli.io.nnunet import of_volume
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read_either, read_map
 from softmorph_cli.metrics.grid import on_one_grid
@@ -242,8 +242,8 @@ def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Open
     several = (f"it holds the labels {_listed(held)} and is taken as a label map.",) if len(held) > 1 else ()
     labels = labels.reshape(flat.array.shape)
     opened = Opened(path, flat, held, label_image=labels, notes=(*like.notes, *several))
-    found = find(path, like.source.provenance if like.source else {}) if isinstance(path, Path) else None
-    if found is None or found.channels or found.others(labels):
+    found = of_volume(path, like) if isinstance(path, Path) else None
+    if found is None or found.others(labels):
         return opened
     names = dict(zip(found.classes.labels, found.names, strict=True))
     if not found.classes.regions:

@@ -52,8 +52,8 @@ def statistics(row: Mapping[str, Any]) -> dict[str, Any]:
     }
     quantiles = {name: row[f"{name}_{kind}"] for name in ("q05", "q50", "q95") if f"{name}_{kind}" in row}
     return {
-        "sum": row["expected_voxels"],
-        "expected_volume": row[f"expected_{kind}"],
+        "sum": row.get("expected_voxels"),
+        "expected_volume": row.get(f"expected_{kind}"),
         **volumes,
         **({"volume_quantiles": quantiles} if quantiles else {}),
         "volume_unit": units[kind] if kind != "voxels" else "voxels",

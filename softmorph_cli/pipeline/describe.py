@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.completion.slices import prose
@@ -14,7 +15,10 @@ from softmorph_cli.io.documents import timed
 from softmorph_cli.pipeline.result_files import default_type
 from softmorph_cli.pipeline.steps.measuring import Measured, Measuring
 from softmorph_cli.system.units import COUNTED
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import Source, Volume
+
+if TYPE_CHECKING:
+    from softmorph_cli.tiled import TilePlan
 
 # Settings that are named under a picture of a result, beside the method.
 _DRAWN: Final = ("levels", "lowest", "prune_contrast", "smooth_levels")
@@ -64,6 +68,12 @@ def measured(step: Measuring, found: Measured, seconds: float) -> dict[str, Any]
     }
 
 
+def plan(chosen: TilePlan) -> dict[str, Any]:
+    """Return the entry `tiles` of a JSON document: how a map larger than memory is cut."""
+    names = {"seconds": "estimated_seconds", "tiles": "count"}
+    return {names.get(name, name): value for name, value in asdict(chosen).items()}
+
+
 def _radius_unit(step: Filter, unit: str | None, dims: int) -> str:
     """Return the unit of the radius that was reached: that of the map, or what a radius in voxels is counted in."""
     return COUNTED[dims] if step.radius_unit is not None or unit is None else unit
@@ -104,10 +114,19 @@ def provenance(
     }
 
 
-def over_input(source: Path, target: Path) -> list[str]:
-    """Return a note if the result replaces the map that is read; another hard link of that file remains."""
-    same = target.exists() and target.resolve() == source.resolve()
-    return [f"{target} is IN as well: the map that is read is replaced by its result."] if same else []
+def over_input(source: Path, target: Path, origin: Source | None) -> list[str]:
+    """Return a note if the result replaces the map that is read; another hard link of that file remains.
+
+    Args:
+        source: The file that is read.
+        target: The file that is written.
+        origin: What was read; its provenance says whether the map is a result already.
+    """
+    if not target.exists() or target.resolve() != source.resolve():
+        return []
+    command = (origin.provenance if origin else {}).get("command")
+    again = f" It is a result already, of {command}, and is filtered once more." if command else ""
+    return [f"{target} is IN as well: the map that is read is replaced by its result.{again}"]
 
 
 def words(steps: Sequence[Filter], missing: Sequence[int] = ()) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from softmorph_cli.io.options import OUTPUT, WriteOptions
-from softmorph_cli.plots.options import PICTURES, PREVIEW, PictureOptions
+from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter
 
 
@@ -34,7 +34,7 @@ class ResultOptions(WriteOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputOptions(PictureOptions, ResultOptions):
+class OutputOptions(ViewOptions, ResultOptions):
     """The options for writing the result of one file, the paths of further output files, and those of the picture."""
 
     json_file: Annotated[

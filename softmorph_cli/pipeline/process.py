@@ -42,6 +42,7 @@ from softmorph_cli.pipeline.steps.measuring import (
 from softmorph_cli.pipeline.steps.table import changing
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system.files import replacing
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import millimetres
 from softmorph_cli.volume import Volume
 
@@ -134,8 +135,19 @@ def process(
         check_target(outputs.standard_error, WriteOptions(force=outputs.force), axes=original.axes)
     if outputs.filled is not None:
         check_target(outputs.filled, WriteOptions(output_type="mask", force=outputs.force), axes=spatial)
+    backdrop = None
+    if outputs.preview is not None:
+        from softmorph_cli.plots.preview import settle
+
+        if steps[-1].operation == "interpolate":
+            outputs.refuse_views("the picture of interpolate, which shows slices, has none")
+        backdrop = settle(outputs, original, reading, str(source))
     read_seconds = time.perf_counter() - started
-    told = (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target))
+    told = (
+        *original.notes,
+        *exclusive.class_notes(original),
+        *describe.over_input(source, target, original.source),
+    )
     for message in told:
         tell(message)
 
@@ -213,12 +225,7 @@ def process(
         volume, labels = _combined(volume, original, unfiltered, outputs, str(source))
         after = _measured(volume) if labels is None else _measured_labels(volume, labels)
     if _resized(original, volume):
-        finer = prod(volume.array.shape) > prod(original.array.shape)
-        warnings.append(
-            f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation for independent voxels "
-            f"is {'too small' if finer else 'not that of the map'}, as interpolated voxels are not independent "
-            "(that for comonotone voxels and the quantiles hold), and its voxel counts are of the new grid."
-        )
+        warnings.append(_regridded(original, volume, steps))
     combined = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = describe.provenance(command, reports, read_with | combined | outputs.pooling_stated)
     if labels is None or outputs.argmax:
@@ -252,6 +259,7 @@ def process(
                 subtitle=words,
                 force=outputs.force,
                 look=outputs,
+                backdrop=backdrop,
             )
     write_seconds = time.perf_counter() - started
 
@@ -346,6 +354,7 @@ def _combined(
 
     try:
         # Only the map as it was read knows the relation of its channels.
+        _refuse_times(original, outputs)
         found = classes(original)
         if (numbers := label_numbers(original.channels)) is not None:
             found = replace(found, labels=numbers, kind="rest" if found.kind == "complete" else found.kind)
@@ -383,6 +392,19 @@ def _thumbnails(volume: Volume, measured: Mapping[int, Measured]) -> Mapping[str
     }
 
 
+def _refuse_times(volume: Volume, outputs: OutputOptions) -> None:
+    """Refuse to combine the times of a map as if they were classes."""
+    axis = volume.channel_axis()
+    size = 1 if axis is None else volume.array.shape[axis]
+    if axis is None or volume.axes[axis] != "T" or size == 1 or volume.class_axis() is not None:
+        return
+    option = named("argmax", True) if outputs.argmax else named("renormalize", True)
+    raise InputError(
+        f"it holds {size} times, which are no classes: leave {option} out, or say with "
+        f"{named('channel_axis', 'T')} that they are channels."
+    )
+
+
 def _measured(volume: Volume) -> Statistics:
     return Statistics.of(
         volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
@@ -400,3 +422,14 @@ def _store(volume: Volume, labels: Labels | None, path: Path, options: WriteOpti
     if labels is not None:
         return write_labels(labels, volume, path, options)
     return write_map(volume, path, options)
+
+
+def _regridded(before: Volume, after: Volume, steps: Sequence[Filter]) -> str:
+    """Return the warning that statistics of a result on another grid are not those of the map."""
+    if any(getattr(step, "pool", None) == "max" for step in steps):
+        return "a larger voxel is the maximum of those it covers, not their mean: volumes are larger than the map's."
+    finer = prod(after.array.shape) > prod(before.array.shape)
+    return (
+        f"voxels of the result are {'smaller' if finer else 'larger'} than the map's and interpolated, so not "
+        "independent: do not use the standard deviation for independent voxels; counts are of the new voxels."
+    )

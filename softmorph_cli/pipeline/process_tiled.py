@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -134,7 +134,7 @@ class TiledProcess:
         started = time.perf_counter()
         with self._prepared() as ready:
             about_classes = ready.blocks.class_notes(slab_voxels(self.memory)) if self.step.cuts else ()
-            replaced = describe.over_input(self.source, self.target)
+            replaced = describe.over_input(self.source, self.target, ready.blocks.source)
             for message in (*ready.blocks.notes, *about_classes, *replaced):
                 self.tell(message)
             read_seconds = time.perf_counter() - started
@@ -223,7 +223,7 @@ class TiledProcess:
                 raise UsageError(
                     f"{path}: tile by tile, as on a cluster, an OME-Zarr is written; end its name with .zarr."
                 )
-        for name in ("renormalize", "argmax"):
+        for name in ("renormalize", "argmax", "background"):
             if getattr(self.outputs, name):
                 raise UsageError(f"--{name} needs the whole map: leave it out, or leave out {_OPTIONS}.")
 
@@ -234,6 +234,7 @@ class TiledProcess:
         # Before the store is read, which starts its threads.
         machine.share_one_heap()
         blocks = open_blocks(self.source, self.reading)
+        self.outputs.check_map(blocks, str(self.source))
         step, notes = self._settled(blocks)
         assert isinstance(step, SoftFilter)
         chosen = step.on_grid(blocks)
@@ -348,10 +349,9 @@ class TiledProcess:
                 if self.outputs.preview is not None:
                     from softmorph_cli.plots.preview import preview_blocks
 
-                    title = f"softmorph {self.command} {self.source.name}"
-                    texts = {"title": title, "subtitle": describe.words([step])}
+                    words = (f"softmorph {self.command} {self.source.name}", describe.words([step]))
                     with self._beside(self.outputs.preview, beside) as place:
-                        preview_blocks(blocks, made, place, self.outputs, self.outputs.preview, **texts)
+                        preview_blocks(blocks, made, place, self.outputs, self.outputs.preview, *words)
                     places[self.outputs.preview] = place
                 if self.outputs.json_file is not None:
                     with self._beside(self.outputs.json_file, beside) as place:
@@ -426,7 +426,9 @@ class TiledProcess:
         warnings = [*step.ineffective(), *step.concerns(place, TILES), *result.warnings, *lost]
         before, after = (measured(one, self.memory) for one in (blocks, made))
         shape = {"shape": list(blocks.shape)}
-        report = describe.step(step, result, blocks.unit, seconds["filter"]) | {"tiles": asdict(ready.plan)}
+        report = describe.step(step, result, blocks.unit, seconds["filter"]) | {
+            "tiles": describe.plan(ready.plan)
+        }
         notes = [*ready.notes]
         if nested_levels(made.source.provenance) is None:
             notes += step.remarks(before.components_above_half, after.components_above_half)

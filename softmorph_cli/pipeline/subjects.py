@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,18 +15,17 @@ from softmorph_cli.completion.box import Grid
 from softmorph_cli.completion.training import Subject
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.formats import stem_of
-from softmorph_cli.io.nnunet import NamedClasses, find, labelled
+from softmorph_cli.io.nnunet import FIRST_IMAGE, NamedClasses, labelled, of_volume
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.reading import read_either, read_image, read_labels, read_map
 from softmorph_cli.pipeline.batch.plan import FileSelection, first_few, inputs
 from softmorph_cli.system.parameters import named
+from softmorph_cli.system.printable import meant
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
     from softmorph_cli.completion.prior import Prior
 
-# What nnU-Net adds to the name of a case in that of its first image.
-_FIRST_IMAGE: Final = "_0000"
 # Positions of a map and its image may differ by this share of a voxel.
 _TOLERANCE: Final = 0.1
 
@@ -36,7 +35,7 @@ Labels = npt.NDArray[Any]
 def read_subjects(
     folder: Path,
     *,
-    labels: Sequence[int] = (),
+    labels: Sequence[int | str] = (),
     images: Path | None = None,
     voxels: bool = False,
     reading: ReadOptions = DEFAULT,
@@ -48,7 +47,8 @@ def read_subjects(
     Args:
         folder: The folder. Each file holds classes that exclude each other, one class, or labels; of labels each is a
             class if it occurs in any of the files: of the name that dataset.json gives it, else "class 2" for label 2.
-        labels: The labels that are taken; empty for all but 0. If labels are given, all files are label maps.
+        labels: The labels that are taken, by number or name; empty for all but 0. If some are given, all files are
+            label maps.
         images: The folder of the images; `a_0000.nii.gz` too is the image of `a.nii.gz`.
         voxels: Whether lengths are counted in voxels, and what files say about their size is not used.
         reading: The options of reading the maps.
@@ -76,13 +76,17 @@ def read_subjects(
             f"{folder}: no label but 0 occurs in {first_few(maps_of_labels)}, so there is no object: give label maps "
             "with other labels, or probabilities."
         )
-    for label in labels:
+    numbers = [
+        label if isinstance(label, int) else _number(folder, label, dict(zip(names, read, strict=True)))
+        for label in labels
+    ]
+    for label in numbers:
         if label not in held:
             raise InputError(
                 f"{folder}: no file holds the label {label}; they hold {', '.join(map(str, held))}: choose "
                 f"one of these, or leave {named('label')} out."
             )
-    taken = sorted(set(labels)) or held
+    taken = sorted(set(numbers)) or held
     subjects = []
     numbered = label_numbers(classes) is not None
     for name, one in zip(names, read, strict=True):
@@ -91,6 +95,26 @@ def read_subjects(
         image = None if beside is None else _image(beside[name], volume, folder / name)
         subjects.append(Subject.of(name, volume, image, voxels))
     return subjects
+
+
+def _number(folder: Path, label: str, read: Mapping[str, Volume | tuple[Labels, Volume]]) -> int:
+    """Return the label that has a name in one of the label maps of a folder.
+
+    Raises:
+        InputError: If none has; the message lists the names.
+    """
+    classes = [of_volume(folder / name, one[1]) for name, one in read.items() if isinstance(one, tuple)]
+    known = {
+        name: union[0]
+        for found in classes
+        if found is not None
+        for name, union in zip(found.names, found.unions, strict=True)
+        if len(union) == 1
+    }
+    if label not in known:
+        listed = f"; they are {', '.join(known)}: choose one of these" if known else ": give it by its number"
+        raise InputError(f"{folder}: no label is called {label!r}{meant(label, known)}{listed}.")
+    return known[label]
 
 
 def _check_cases(folder: Path, names: Sequence[str]) -> None:
@@ -163,8 +187,8 @@ def _map_or_labels(path: Path, reading: ReadOptions, *, surely: bool) -> Volume 
 
 def _named(path: Path, labels: Labels, like: Volume) -> NamedClasses | None:
     """Return the names of all labels of a label map, if dataset.json or softmorph's provenance states them."""
-    found = find(path, like.source.provenance if like.source else {})
-    return None if found is None or found.channels or found.others(labels) else found
+    found = of_volume(path, like)
+    return None if found is None or found.others(labels) else found
 
 
 def _numbers(path: Path, labels: Labels, like: Volume, classes: Sequence[str]) -> tuple[int, ...] | None:
@@ -201,7 +225,7 @@ def _images(folder: Path, names: Sequence[str], images: Path | None) -> dict[str
     if images is None:
         return None
     found = {stem_of(name): images / name for name in inputs(FileSelection(images, images))}
-    either = {name: found.get(stem_of(name)) or found.get(stem_of(name) + _FIRST_IMAGE) for name in names}
+    either = {name: found.get(stem_of(name)) or found.get(stem_of(name) + FIRST_IMAGE) for name in names}
     missing = [name for name, path in either.items() if path is None]
     if missing:
         raise InputError(

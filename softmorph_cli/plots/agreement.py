@@ -8,14 +8,23 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.plots.backdrop import Backdrop, blended
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.layout import Cell
-from softmorph_cli.plots.options import DEFAULT, PictureOptions
-from softmorph_cli.plots.preview import FOOTER, MARGIN, draw_scale_bar, framed, size_words, voxel_size
-from softmorph_cli.plots.projection import Held, profiles
+from softmorph_cli.plots.options import DEFAULT, ViewOptions
+from softmorph_cli.plots.preview import (
+    FOOTER,
+    MARGIN,
+    draw_letters,
+    draw_scale_bar,
+    framed,
+    size_words,
+    voxel_size,
+)
+from softmorph_cli.plots.projection import Held, fullest_planes, profiles
 from softmorph_cli.plots.scene import LINE
 from softmorph_cli.plots.theme import Colors, Mark, Theme, rgb
-from softmorph_cli.plots.views import View, choose_views, resize, window
+from softmorph_cli.plots.views import View, choose_views, resize, whole, window
 from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.volume import Volume
 
@@ -23,6 +32,8 @@ Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
 
 _LEGEND: Final = 46
+# Of colours over an image.
+OPACITY: Final = 0.55
 # Keys of the colours of a theme: what voxels and pieces of centrelines can be.
 BOTH, EXTRA, MISSED = "both", "extra", "missed"
 _VOXELS: Final = {BOTH: "true positive", EXTRA: "false positive", MISSED: "false negative"}
@@ -43,7 +54,8 @@ def preview_agreement(
     *,
     title: str = "",
     subtitle: str = "",
-    look: PictureOptions = DEFAULT,
+    look: ViewOptions = DEFAULT,
+    backdrop: Backdrop | None = None,
 ) -> Canvas:
     """Return a picture of where a prediction and a reference disagree.
 
@@ -59,15 +71,27 @@ def preview_agreement(
         title: First line of the picture, for example the command.
         subtitle: Second line of the picture.
         look: The options of the picture.
+        backdrop: An image of the shape of the masks, which shows through their colours.
 
     Returns:
         The picture, with `.png()` and `.save(path)`.
     """
     either = prediction.mask | reference.mask
-    box = window([profiles(Held(either.astype(np.uint8)))], 0.5)
+    held = Held(either.astype(np.float32))
+    box = window([profiles(held)], 0.5) if backdrop is None else whole(either.shape)
     start, shape = tuple(part.start for part in box), either[box].shape
     spacing, unit = voxel_size(len(shape), place.spacing, place.unit)
-    views = choose_views(shape, spacing, affine=place.affine, start=start)
+    planes = fullest_planes(held, box, 1.0) if look.in_slices and len(shape) == 3 else None
+    views = choose_views(
+        shape,
+        spacing,
+        affine=place.affine,
+        start=start,
+        planes=planes,
+        look=look,
+        depths=look.depths(place.spacing, place.unit),
+    )
+    behind = None if backdrop is None else backdrop.within(box, views)
     captions = [view.caption.removeprefix(" · ").replace("maximum", "projection") for view in views]
     cut = " · empty margins cut off" if shape != either.shape else ""
     canvas, layout = framed(
@@ -76,7 +100,7 @@ def preview_agreement(
         min(spacing),
         title,
         subtitle,
-        (size_words(either.shape, place.spacing, place.unit) + cut,),
+        (size_words(either.shape, place.spacing, place.unit) + cut, behind.words if behind else ""),
         footer=_LEGEND + FOOTER,
         look=look,
     )
@@ -85,9 +109,13 @@ def preview_agreement(
     for view, caption, cell in zip(views, captions, layout.cells[0], strict=True):
         canvas.text(cell.x, cell.y - 9, caption, size=15, color=canvas.theme.pale_text)
         image = _projected([one[box] for one in kinds.values()], view)
-        drawn = resize(image, *canvas.dots(cell.height, cell.width)) / len(kinds)
-        canvas.image(cell.x, cell.y, drawn, _colors(canvas.theme), size=(cell.height, cell.width))
-        _draw_lines(canvas, lines, view, cell, start, shape)
+        number = resize(image, *canvas.dots(cell.height, cell.width))
+        drawn = _colors(canvas.theme)(number / len(kinds))
+        if behind is not None:
+            drawn = blended(behind.image(view, *number.shape), drawn, np.where(number > 0, OPACITY, 0.0))
+        canvas.image(cell.x, cell.y, drawn, size=(cell.height, cell.width))
+        _draw_lines(canvas, lines, view, cell, start, shape, over_image=behind is not None)
+        draw_letters(canvas, view, cell)
     counts = {kind: int(np.count_nonzero(one)) for kind, one in kinds.items()}
     _draw_legend(canvas, counts)
     draw_scale_bar(canvas, layout.scale, unit)
@@ -101,9 +129,17 @@ def _kinds(predicted: Mask, truth: Mask) -> dict[str, Mask]:
 
 def _projected(kinds: list[Mask], view: View) -> npt.NDArray[np.intp]:
     """Return an image of a view with what most voxels along a line of sight are, from 1 on; 0 where there is none."""
-    counts = np.stack([one if view.axis is None else one.sum(axis=view.axis) for one in kinds[::-1]])
+    counts = np.stack([_count(one, view) for one in kinds[::-1]])
     most = len(kinds) - counts.argmax(axis=0)
     return np.asarray(view.oriented(np.where(counts.any(axis=0), most, 0)))
+
+
+def _count(kind: Mask, view: View) -> npt.NDArray[np.intp]:
+    """Return the number of voxels of a kind along each line of sight."""
+    if view.axis is None:
+        return kind.astype(np.intp)
+    part = kind[(slice(None),) * view.axis + (view.part(kind.shape[view.axis]),)]
+    return np.asarray(part.sum(axis=view.axis))
 
 
 def _colors(theme: Theme) -> Colors:
@@ -138,6 +174,8 @@ def _draw_lines(
     cell: Cell,
     start: tuple[int, ...],
     shape: tuple[int, ...],
+    *,
+    over_image: bool,
 ) -> None:
     size, corner = np.array([cell.width, cell.height]), np.array([cell.x, cell.y])
     rows, columns = view.shown
@@ -145,8 +183,13 @@ def _draw_lines(
     width = float(np.clip(0.25 * voxel, *LINE))
     # What is wrong on top.
     for kind in _LINES:
-        paths = [corner + size * view.places(index - start, shape) for name, index in lines if name == kind]
+        parts = [part for name, index in lines if name == kind for part in view.parts_of(index, start, shape)]
+        paths = [corner + size * view.places(part - start, shape) for part in parts]
         color = rgb(canvas.theme.agreement_lines[kind])
+        if paths and over_image:
+            # Dark and light lines stand out from any grey.
+            edge = np.tile(rgb(canvas.theme.background), (len(paths), 1))
+            canvas.lines(paths, edge, width + 2)
         if paths:
             canvas.lines(paths, np.tile(color, (len(paths), 1)), width)
 

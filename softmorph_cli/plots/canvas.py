@@ -78,13 +78,13 @@ class Canvas:
     ) -> None:
         """Draw an image of values in [0, 1], shape (rows, columns), from the upper left corner (x, y).
 
-        `size` is its height and width in pixels, by default a pixel for each value. `colors` maps values to colours; by
-        default it is the colour map of probabilities.
+        An image of shape (rows, columns, 3) holds colours, from 0 to 255. `size` is its height and width in pixels, by
+        default a pixel for each value. `colors` maps values to colours, by default as for probabilities.
         """
         from matplotlib.image import BboxImage
         from matplotlib.transforms import Bbox, TransformedBbox
 
-        drawn = (colors or self.theme.map_colors)(values)
+        drawn = values if values.ndim == 3 else (colors or self.theme.map_colors)(values)
         height, width = size or drawn.shape[:2]
         place = Bbox.from_bounds(x, self.height - y - height, width, height)
         image = BboxImage(TransformedBbox(place, self._to_dots), origin="upper", interpolation="nearest")
@@ -145,12 +145,13 @@ class Canvas:
         color: str | None = None,
         bold: bool = False,
         align: Literal["left", "center", "right"] = "left",
+        halo: bool = False,
     ) -> float:
         """Write one line of plain text and return the x of its right end.
 
         `x` is the position of the left end, the middle or the right end of the text, depending on `align`; `size` is
         the font size in pixels. The middle of a text that would run over the right edge is replaced by an ellipsis, and
-        line breaks by spaces.
+        line breaks by spaces. With a `halo` of the background's colour it can be read over an image.
         """
         text = printable(" ".join(text.split()))
         if not text:
@@ -168,6 +169,11 @@ class Canvas:
             usetex=False,
             parse_math=False,
         )
+        if halo:
+            from matplotlib.patheffects import withStroke
+
+            around = withStroke(linewidth=3 * POINT, foreground=self.theme.background)
+            line.set_path_effects([around])
         room = self.width - x - size if align == "left" else self.width
         kept = len(text)
         renderer = self._agg.get_renderer()  # type: ignore[no-untyped-call]

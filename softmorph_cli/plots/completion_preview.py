@@ -131,7 +131,7 @@ def _sheet(
         pictures = [_picture(name, found, invented, sizes) for name, found in shares.items()]
         rows, columns = [Row("", tuple(pictures))], list(shares)
     else:
-        rows, columns, more = _in_slices(grid, shares, invented, "zyx".index(axis.lower()), box)
+        rows, columns, more = _in_slices(grid, shares, invented, "zyx".index(axis.lower()), box, look)
         lines[-1] += more
     panel = PANEL if invented.ndim == 3 else 2 * PANEL
     return draw_sheet(rows, columns, classes, title=title, facts=lines, panel=panel, look=look)
@@ -146,7 +146,7 @@ def _without_margins(filled: Array, axis: int) -> Box:
 
 
 def _in_slices(
-    grid: Volume, shares: Mapping[str, Array], invented: Mask, axis: int, box: Box
+    grid: Volume, shares: Mapping[str, Array], invented: Mask, axis: int, box: Box, look: PictureOptions
 ) -> tuple[list[Row], list[str], str]:
     """Return the rows of pictures of maps in 3D, the heads of the columns, and how the slices lie."""
     cropped = invented.shape != tuple(part.stop - part.start for part in box)
@@ -162,7 +162,7 @@ def _in_slices(
     fullest = int(filled.sum(axis=(0, *(1 + k for k in range(3) if k != across))).argmax())
     cuts = [(across, fullest), *((axis, k) for k in slices)]
 
-    views = {view.axis: view for view in choose_views(invented.shape, sizes, affine=grid.affine)}
+    views = {view.axis: view for view in choose_views(invented.shape, sizes, affine=grid.affine, look=look)}
     rows = []
     for name, found in shares.items():
         pictures = []
@@ -171,7 +171,8 @@ def _in_slices(
             if along in views:
                 image = np.stack([views[along].oriented(one) for one in image])
                 mask = views[along].oriented(mask)
-            rest = [size for k, size in enumerate(sizes) if k != along]
+            shown = views[along].shown if along in views else [k for k in range(3) if k != along]
+            rest = [sizes[k] for k in shown]
             pictures.append(_picture(name, image, mask, rest))
         rows.append(Row(name, tuple(pictures)))
     heads = [f"{'zyx'[along]} = {at + box[along].start}" for along, at in cuts]

@@ -6,10 +6,21 @@ from typing import Final, Literal
 
 import numpy as np
 
+from softmorph_cli.plots.backdrop import Backdrop
 from softmorph_cli.plots.canvas import Canvas
+from softmorph_cli.plots.coloring import CERTAINTY
 from softmorph_cli.plots.layout import Cell
-from softmorph_cli.plots.options import DEFAULT, PictureOptions
-from softmorph_cli.plots.preview import BLACK, FOOTER, MARGIN, draw_scales, framed, size_words
+from softmorph_cli.plots.options import DEFAULT, ViewOptions
+from softmorph_cli.plots.preview import (
+    BLACK,
+    FOOTER,
+    MARGIN,
+    draw_color_bar,
+    draw_letters,
+    draw_scale_bar,
+    framed,
+    size_words,
+)
 from softmorph_cli.plots.scene import Scene
 from softmorph_cli.plots.theme import THEMES
 from softmorph_cli.plots.views import first_index_words
@@ -34,7 +45,9 @@ def preview_graph(
     *,
     title: str = "",
     subtitle: str = "",
-    look: PictureOptions = DEFAULT,
+    look: ViewOptions = DEFAULT,
+    backdrop: Backdrop | None = None,
+    color: str = CERTAINTY,
 ) -> Canvas:
     """Return a picture of a map with its skeleton drawn over the map.
 
@@ -48,14 +61,17 @@ def preview_graph(
         title: First line of the picture, for example the command.
         subtitle: Second line of the picture.
         look: The options of the picture.
+        backdrop: An image of the shape of the map, which is drawn in place of the map.
+        color: What the curve is coloured by: "certainty" (the soft value), "radius", "generation" or "branch".
 
     Returns:
         The picture, with `.png()` and `.save(path)`.
 
     Raises:
-        InputError: If the graph belongs to an image of another shape.
+        InputError: If the graph belongs to an image of another shape, or has no values of `color`.
     """
-    scene = Scene.of(volume, graph)
+    scene = Scene.of(volume, graph, look, backdrop, color)
+    coloring = scene.coloring(look.theme)
     facts = size_words(graph.shape, volume.spacing, volume.unit)
     facts += f" \u00b7 margins below {BLACK * scene.top:g} cut off" if scene.cut else ""
     captions = [scene.caption(view) for view in scene.views]
@@ -65,15 +81,18 @@ def preview_graph(
         min(scene.spacing),
         title,
         subtitle,
-        (facts, first_index_words(volume)),
+        (facts, scene.behind.words if scene.behind else "", first_index_words(volume)),
         footer=LEGEND + FOOTER,
         look=look,
     )
     for view, caption, cell in zip(scene.views, captions, layout.cells[0], strict=True):
         canvas.text(cell.x, cell.y - 9, caption, size=15, color=canvas.theme.pale_text)
         scene.draw(canvas, view, cell)
+        draw_letters(canvas, view, cell)
     _draw_legend(canvas, scene, canvas.height - MARGIN - FOOTER - LEGEND + 24)
-    draw_scales(canvas, layout.scale, scene.unit, 1.0, "soft value", canvas.theme.curve_colors)
+    draw_scale_bar(canvas, layout.scale, scene.unit)
+    steps = None if coloring.name == CERTAINTY else coloring.steps
+    draw_color_bar(canvas, coloring.label, coloring.ticks, coloring.colors, steps)
     return canvas
 
 

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.blocks import BoxReader
+from softmorph_cli.plots.backdrop import Backdrop as Backdrop
+from softmorph_cli.plots.backdrop import blended
+from softmorph_cli.plots.backdrop import settle as settle
 from softmorph_cli.plots.canvas import Canvas
-from softmorph_cli.plots.layout import Layout, arrange
-from softmorph_cli.plots.options import DEFAULT, PictureOptions, format_of
+from softmorph_cli.plots.layout import Cell, Layout, arrange
+from softmorph_cli.plots.options import DEFAULT, PictureOptions, ViewOptions, format_of
 from softmorph_cli.plots.projection import Held, fullest_planes, images, is_dense, profiles
 from softmorph_cli.plots.theme import Colors, rgb
-from softmorph_cli.plots.views import Box, choose_views, first_index, first_index_words, round_length, window
+from softmorph_cli.plots.views import (
+    Box,
+    View,
+    choose_views,
+    first_index,
+    first_index_words,
+    round_length,
+    window,
+)
+from softmorph_cli.plots.views import whole as whole_box
 from softmorph_cli.system.printable import printable
 from softmorph_cli.system.units import COUNTED, sign
 from softmorph_cli.topology import components
@@ -34,6 +46,8 @@ COLOR_BAR: Final = (12, 220)
 BLACK: Final = 0.01
 # Pixels between a change and the ring around it.
 RING: Final = 9
+# Pixels of a view below which letters would cover each other.
+_LETTER_ROOM: Final = 56
 TIMES: Final = " \u00d7 "
 
 
@@ -46,7 +60,8 @@ def preview(
     subtitle: str = "",
     force: bool = False,
     changed: npt.NDArray[np.bool_] | None = None,
-    look: PictureOptions = DEFAULT,
+    look: ViewOptions = DEFAULT,
+    backdrop: Backdrop | None = None,
 ) -> None:
     """Write a picture that shows a map and the result of a filter side by side.
 
@@ -65,9 +80,10 @@ def preview(
         force: Whether an existing file may be replaced.
         changed: A mask of changed voxels, shape (Y, X) or (Z, Y, X); each of its components gets a ring in the result.
         look: The options of the picture.
+        backdrop: An image of the shape of the map, over which both maps are drawn as far as they are certain.
 
     Raises:
-        InputError: If the two maps differ in axes or shape.
+        InputError: If the two maps differ in axes or shape, or an option does not go with them.
         FileError: If `path` exists and `force` is False, or `path` cannot be written.
     """
     if after is not None and (after.axes, after.array.shape) != (before.axes, before.array.shape):
@@ -81,16 +97,16 @@ def preview(
     if boxes:
         note = f"{note}; " if note else ""
         note += f"{len(boxes):,} ring{'s' if len(boxes) > 1 else ''} where voxels crossed the threshold"
-    _draw(maps, before, note, title, subtitle, boxes, look=look.of_file(path)).save(path, force=force)
+    words = (note, title, subtitle)
+    _draw(maps, before, *words, boxes, look=look.of_file(path), backdrop=backdrop).save(path, force=force)
 
 
 def preview_blocks(
     before: Blocks,
     after: BoxReader,
     path: Path,
-    look: PictureOptions = DEFAULT,
+    look: ViewOptions = DEFAULT,
     name: Path | None = None,
-    *,
     title: str = "",
     subtitle: str = "",
 ) -> None:
@@ -121,44 +137,75 @@ def _draw(
     subtitle: str,
     ringed: Sequence[Box] = (),
     *,
-    look: PictureOptions = DEFAULT,
+    look: ViewOptions = DEFAULT,
+    backdrop: Backdrop | None = None,
 ) -> Canvas:
     names = ["input", "result"] if len(maps) > 1 else [""]
     whole = maps[0].shape
     along = [profiles(one) for one in maps]
     largest = [float(profile[0].max()) for profile in along]
     top = scale_top(max(largest))
-    box = window(along, BLACK * top)
+    # Over an image all of it is shown.
+    box = window(along, BLACK * top) if backdrop is None else whole_box(whole)
     shape = tuple(part.stop - part.start for part in box)
     spacing, unit = voxel_size(len(shape), geometry.spacing, geometry.unit)
     # Slices are at the same planes in both maps; a sparse skeleton is projected, as slices would show a few dots of it.
-    dense = [
-        len(shape) == 3 and is_dense(one, box, most / 2) for one, most in zip(maps, largest, strict=True)
+    sliced = [
+        len(shape) == 3 and (look.in_slices or (look.projection is None and is_dense(one, box, most / 2)))
+        for one, most in zip(maps, largest, strict=True)
     ]
-    planes = fullest_planes(maps[0], box, top) if any(dense) else None
-    start = tuple(part.start for part in box)
-    views = [
-        choose_views(shape, spacing, affine=geometry.affine, start=start, planes=planes if one else None)
-        for one in dense
-    ]
+    planes = fullest_planes(maps[0], box, top) if any(sliced) else None
+    place: dict[str, Any] = {
+        "affine": geometry.affine,
+        "start": tuple(part.start for part in box),
+        "look": look,
+        "depths": look.depths(geometry.spacing, geometry.unit),
+        "mean": look.projection == "mean",
+    }
+    views = [choose_views(shape, spacing, planes=planes if one else None, **place) for one in sliced]
 
     facts = size_words(whole, geometry.spacing, geometry.unit)
     facts += f" \u00b7 margins below {BLACK * top:g} cut off" if shape != whole else ""
     captions = [[view.caption for view in row] for row in views]
     extents = [view.extent for view in views[0]]
-    words = (title, subtitle, (facts, note))
+    behind = None if backdrop is None else backdrop.within(box, [view for row in views for view in row])
+    words = (title, subtitle, (facts, behind.words if behind else "", note))
     canvas, layout = framed(extents, captions, min(spacing), *words, label_room=70, look=look)
-    for name, one, row, cells in zip(names, maps, views, layout.cells, strict=True):
-        sizes = [canvas.dots(cell.height, cell.width) for cell in cells]
-        for view, cell, values in zip(row, cells, images(one, box, row, sizes), strict=True):
+    sizes = [canvas.dots(cell.height, cell.width) for cell in layout.cells[0]]
+    drawn = [images(one, box, row, sizes) for one, row in zip(maps, views, strict=True)]
+    if place["mean"]:
+        # Means along lines of sight are far below the largest value.
+        top = scale_top(max(float(image.max()) for row in drawn for image in row))
+    for name, one, row, cells, shown in zip(names, maps, views, layout.cells, drawn, strict=True):
+        for view, cell, values in zip(row, cells, shown, strict=True):
             begin = canvas.text(cell.x, cell.y - 9, name, size=16, bold=True) + (10 if name else 0)
             canvas.text(begin, cell.y - 9, view.caption, size=15, color=canvas.theme.pale_text)
-            canvas.image(cell.x, cell.y, values / top, size=(cell.height, cell.width))
+            share = values / top
+            seen: npt.NDArray[Any] = share
+            if behind is not None:
+                seen = blended(behind.image(view, *share.shape), canvas.theme.map_colors(share), share)
+            canvas.image(cell.x, cell.y, seen, size=(cell.height, cell.width))
+            draw_letters(canvas, view, cell)
             if one is maps[-1]:
                 size, corner = (cell.width, cell.height), (cell.x, cell.y)
                 _draw_rings(canvas, [np.add(span * size, corner) for span in view.spans(ringed, box)])
-    draw_scales(canvas, layout.scale, unit, top, "probability")
+    draw_scales(canvas, layout.scale, unit, top, "mean probability" if place["mean"] else "probability")
     return canvas
+
+
+def draw_letters(canvas: Canvas, view: View, cell: Cell) -> None:
+    """Write the letters of the sides of the body at the edges of a view that has them, unless it is too thin."""
+    if not view.letters:
+        return
+    left, right, top, bottom = tuple(view.letters)
+    middle, center = cell.y + cell.height / 2 + 5, cell.x + cell.width / 2
+    style: dict[str, Any] = {"size": 14, "bold": True, "halo": True}
+    if cell.height >= _LETTER_ROOM and cell.width >= _LETTER_ROOM:
+        canvas.text(center, cell.y + 16, top, align="center", **style)
+        canvas.text(center, cell.y + cell.height - 5, bottom, align="center", **style)
+    if cell.height >= 16 and cell.width >= _LETTER_ROOM:
+        canvas.text(cell.x + 5, middle, left, **style)
+        canvas.text(cell.x + cell.width - 5, middle, right, align="right", **style)
 
 
 def _draw_rings(canvas: Canvas, spans: Sequence[npt.NDArray[np.float64]]) -> None:
@@ -222,22 +269,45 @@ def draw_scales(
     unit: str,
     top: float,
     quantity: str,
-    colors: Colors | None = None,
 ) -> None:
     """Draw the scale bar at the lower left and the colour bar, from 0 to `top`, at the lower right.
 
-    `scale` is the number of pixels for one `unit` of length; `colors` maps shares of `top` to colours.
+    `scale` is the number of pixels for one `unit` of length.
     """
     draw_scale_bar(canvas, scale, unit)
+    draw_color_bar(canvas, quantity, ("0", f"{top / 2:g}", f"{top:g}"), canvas.theme.map_colors)
+
+
+def draw_color_bar(
+    canvas: Canvas, quantity: str, ticks: Sequence[str], colors: Colors, steps: int | None = None
+) -> None:
+    """Draw a colour bar at the lower right.
+
+    Args:
+        canvas: The canvas.
+        quantity: What the colours are of.
+        ticks: Texts at equal distances, from the left end to the right end; of `steps`, one below each colour.
+        colors: Maps shares from 0 to 1 to colours.
+        steps: The number of colours, which are told apart; None for a scale without steps.
+    """
     y = canvas.height - MARGIN - 32
     height, width = COLOR_BAR
     left = canvas.width - MARGIN - width
     canvas.text(left - 14, y + 11, quantity, size=15, align="right")
-    shares = np.tile(np.linspace(0, 1, width), (height, 1))
-    canvas.image(left, y, shares, colors)
-    canvas.text(left, y + 31, "0", size=14)
-    canvas.text(left + width / 2, y + 31, f"{top / 2:g}", size=14, align="center")
-    canvas.text(left + width, y + 31, f"{top:g}", size=14, align="right")
+    rows, columns = canvas.dots(height, width)
+    shares = np.linspace(0, 1, columns)
+    if steps is not None:
+        shares = np.minimum(np.arange(columns) * steps // columns, steps - 1) / max(steps - 1, 1)
+    canvas.image(left, y, np.tile(shares, (rows, 1)), colors, size=COLOR_BAR)
+    below = steps is not None and len(ticks) == steps
+    for k, tick in enumerate(ticks):
+        if below or len(ticks) == 1:
+            canvas.text(left + width * (k + 0.5) / len(ticks), y + 31, tick, size=14, align="center")
+        else:
+            align: Literal["left", "center", "right"] = (
+                "left" if k == 0 else "right" if k == len(ticks) - 1 else "center"
+            )
+            canvas.text(left + width * k / (len(ticks) - 1), y + 31, tick, size=14, align=align)
 
 
 def draw_scale_bar(canvas: Canvas, scale: float, unit: str) -> None:

@@ -67,6 +67,7 @@ class Example:
             has the others invented.
         sizes: The size of a voxel along each axis.
         affine: Index to world, as of a `Volume`; None leaves the first row on top.
+        look: The options of the picture, of which the orientation is used.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Example:
     observed: Mask
     sizes: tuple[float, ...]
     affine: npt.NDArray[np.float64] | None = None
+    look: PictureOptions = DEFAULT
 
     @property
     def row(self) -> Row:
@@ -87,7 +89,8 @@ class Example:
         hidden = np.broadcast_to(hidden, cuts[0].shape[1:])
         if whole.ndim == 4 and self.affine is not None:
             turned = {
-                view.axis: view for view in choose_views(whole.shape[1:], self.sizes, affine=self.affine)
+                view.axis: view
+                for view in choose_views(whole.shape[1:], self.sizes, affine=self.affine, look=self.look)
             }
             if 1 in turned:
                 cuts = [np.stack([turned[1].oriented(one) for one in cut]) for cut in cuts]
@@ -149,7 +152,7 @@ def draw_sheet(
         top += named
         for k, (picture, size) in enumerate(zip(row.pictures, places, strict=True)):
             drawn = _pixels(picture, size, canvas)
-            canvas.image(MARGIN + k * column, top, drawn, lambda made: np.asarray(made, np.uint8), size=size)
+            canvas.image(MARGIN + k * column, top, drawn, size=size)
         top += each + GAP
     for line in legend:
         x = float(MARGIN)
@@ -208,7 +211,7 @@ def _pixels(picture: Picture, size: tuple[int, int], canvas: Canvas) -> npt.NDAr
     around = np.pad(resized(picture.invented), edge, mode="edge")[..., None]
     framed = np.where(around, rgb(theme.text), rgb(theme.background))
     inner = edge - line
-    framed[inner:-inner, inner:-inner] = rgb(theme.background)
+    framed[inner:-inner, inner:-inner] = rgb(theme.edge)
     framed[edge:-edge, edge:-edge] = mixed
     return framed
 

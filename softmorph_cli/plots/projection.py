@@ -86,17 +86,18 @@ def images(
 ) -> list[npt.NDArray[np.float64]]:
     """Return an image of a box of a map for each view, resized as by `resize` to its size (height, width)."""
     made = [_Image(view, box, size) for view, size in zip(views, sizes, strict=True)]
-    projections = [image for image in made if image.view.plane is None]
+    projections = [image for image in made if image.view.axis is None or image.view.plane is None]
     for place, block in blocks(map_, box) if projections else ():
         for image in projections:
             image.add(place, block)
     for image in made:
         axis, plane = image.view.axis, image.view.plane
         if axis is not None and plane is not None:
-            at = box[axis].start + plane
-            for place, block in blocks(map_, (*box[:axis], slice(at, at + 1), *box[axis + 1 :])):
+            part = image.view.part(box[axis].stop - box[axis].start)
+            seen = slice(box[axis].start + part.start, box[axis].start + part.stop)
+            for place, block in blocks(map_, (*box[:axis], seen, *box[axis + 1 :])):
                 image.add(place, block)
-    return [resize(image.values, *size) for image, size in zip(made, sizes, strict=True)]
+    return [resize(image.finished(box), *size) for image, size in zip(made, sizes, strict=True)]
 
 
 class _Image:
@@ -105,25 +106,36 @@ class _Image:
     def __init__(self, view: View, box: Box, size: tuple[int, int]) -> None:
         self.view = view
         self.lengths = [box[axis].stop - box[axis].start for axis in view.shown]
-        shown = [min(pair) for pair in zip(self.lengths, size, strict=True)]
+        self.reduction: np.ufunc = np.add if view.mean else np.maximum
+        # Of a mean all pixels are kept: a shrunk image shows the largest means, not means of maxima.
+        shown = self.lengths if view.mean else [min(pair) for pair in zip(self.lengths, size, strict=True)]
         # The map's index at which each row and column begins.
         self.starts = [np.arange(n) * length // n for n, length in zip(shown, self.lengths, strict=True)]
         self.values = np.zeros(shown)
 
     def add(self, place: Box, block: npt.NDArray[Any]) -> None:
-        flat = block if self.view.axis is None else block.max(self.view.axis)
+        axis = self.view.axis
+        flat = block if axis is None else self.reduction.reduce(block, axis=axis, dtype=np.float64)
+        flat = flat.T if self.view.turned else flat
         index = []
-        for k, (axis, flip) in enumerate(zip(self.view.shown, self.view.flips, strict=True)):
-            first, last = place[axis].start, place[axis].stop - 1
+        for k, (along, flip) in enumerate(zip(self.view.shown, self.view.flips, strict=True)):
+            first, last = place[along].start, place[along].stop - 1
             if flip:
                 flat = np.flip(flat, k)
                 first, last = self.lengths[k] - 1 - last, self.lengths[k] - 1 - first
             begin, end = np.searchsorted(self.starts[k], (first, last), side="right")
             starts = np.maximum(self.starts[k][begin - 1 : end] - first, 0)
-            flat = np.maximum.reduceat(flat, starts, axis=k)
+            flat = self.reduction.reduceat(flat, starts, axis=k)
             index.append(slice(begin - 1, end))
         part = self.values[tuple(index)]
-        np.maximum(part, flat, out=part)
+        self.reduction(part, flat, out=part)
+
+    def finished(self, box: Box) -> npt.NDArray[np.float64]:
+        """Return the image of all blocks of a box."""
+        if not self.view.mean or self.view.axis is None:
+            return self.values
+        along = box[self.view.axis]
+        return np.asarray(self.values / (along.stop - along.start))
 
 
 def blocks(map_: BoxReader, box: Box) -> Iterator[tuple[Box, npt.NDArray[Any]]]:

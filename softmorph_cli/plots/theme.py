@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 COLOR_MAP: Final = "inferno"
+# Of radii and generations.
+SCALE: Final = "viridis"
 
 # Distinct for all kinds of colour vision: Okabe & Ito, Color universal design, 2008 (jfly.uni-koeln.de/color).
 SKY, ORANGE, GREEN, YELLOW = "#56b4e9", "#e69f00", "#009e73", "#f0e442"
@@ -50,6 +52,7 @@ class Theme:
     Attributes:
         classes: Colours of classes in turn.
         hidden: Colour of what is not observed.
+        edge: Colour of the line around pictures that have the colour of the background.
         faded: The share of the scale, from 0 on, over which the colour map fades into the background; 0 if it begins
             there.
         background: Colour of the canvas.
@@ -77,6 +80,7 @@ class Theme:
     marks: Mapping[str, Mark]
     classes: tuple[str, ...]
     hidden: str
+    edge: str
     faded: float
 
     def map_colors(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -109,11 +113,31 @@ class Theme:
         zero, one = self.curve
         return _color_map(zero + (one - zero) * np.asarray(values, np.float64))[..., :3]
 
+    def scale_colors(self, shares: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Return the colours, shape (..., 3), of shares of a scale such as that of radii; below 0 there is no value."""
+        from matplotlib import colormaps
+
+        shares = np.asarray(shares, np.float64)
+        # All of them stand out from the background.
+        low, high = (0.0, 0.85) if self.faded else (0.2, 1.0)
+        found = np.asarray(colormaps[SCALE](low + (high - low) * shares.clip(0, 1), bytes=True), np.uint8)
+        return np.where(shares[..., None] < 0, rgb(self.pale_text), found[..., :3])
+
+    def class_colors(self, numbers: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+        """Return the colours, shape (..., 3), of numbers of classes from 0 on, which repeat after the last one."""
+        palette = np.stack([rgb(color) for color in self.classes])
+        return np.asarray(palette[np.asarray(numbers) % len(palette)])
+
     def backdrop_colors(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Return the greys, shape (..., 3), of a map's values in [0, 1] below curves."""
         zero, one = self.backdrop
-        grey = np.rint(zero + (one - zero) * np.asarray(values, np.float64)).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
+        return grey_colors((zero + (one - zero) * np.asarray(values, np.float64)) / 255)
+
+
+def grey_colors(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return the greys, shape (..., 3), of values from 0, which is black, to 1."""
+    grey = np.rint(255 * np.asarray(values, np.float64)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _color_map(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -143,6 +167,7 @@ DARK: Final = Theme(
     marks=_marks(SKY, "#2fe0a5", "#ffffff"),
     classes=(SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILION, BLUE),
     hidden="#4a4a50",
+    edge="#17171c",
     faded=0.0,
 )
 LIGHT: Final = Theme(
@@ -159,6 +184,7 @@ LIGHT: Final = Theme(
     # Without the yellow, which is too pale on white.
     classes=(BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, BLACK),
     hidden="#b9b9c0",
+    edge="#d9d9d9",
     faded=0.3,
 )
 THEMES: Final = {"light": LIGHT, "dark": DARK}

@@ -10,8 +10,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.plots.options import DEFAULT, PictureOptions
 from softmorph_cli.volume import Volume, world_directions
 
+# The world axis across each plane of a body.
+PLANES: Final = {"axial": "S", "coronal": "A", "sagittal": "R"}
+_OTHER: Final = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 AXIS_WORDS: Final = {"T": "time", "C": "channel"}
 
 Box = tuple[slice, ...]
@@ -23,10 +27,14 @@ class View:
 
     Attributes:
         axis: The spatial axis of the projection or slice; None for a 2D image.
-        plane: Index of the slice along `axis`; None for the maximum projection along `axis`.
+        plane: Index of the slice along `axis`, or of the middle of a slab; None for the projection along `axis`.
         flips: Whether the image's rows and columns are reversed, so that up and right are superior, anterior and right.
         extent: Height and width, in the unit of the spacing.
         caption: Description of the view.
+        depth: Number of slices of a slab.
+        mean: Whether a projection is the mean, and not the maximum, along `axis`.
+        turned: Whether the image's rows lie along the later array axis.
+        letters: The sides of the body at the left, right, upper and lower edge, or empty.
     """
 
     axis: int | None
@@ -34,14 +42,27 @@ class View:
     flips: tuple[bool, bool]
     extent: tuple[float, float]
     caption: str
+    depth: int = 1
+    mean: bool = False
+    turned: bool = False
+    letters: str = ""
 
     @property
     def shown(self) -> tuple[int, int]:
         """The array axes of the image's rows and columns."""
-        return (1, 2) if self.axis == 0 else (0, 2) if self.axis == 1 else (0, 1)
+        rows, columns = (1, 2) if self.axis == 0 else (0, 2) if self.axis == 1 else (0, 1)
+        return (columns, rows) if self.turned else (rows, columns)
+
+    def part(self, length: int) -> slice:
+        """Return which indices are shown of an axis of a length, the one that the view looks along."""
+        if self.plane is None:
+            return slice(0, length)
+        begin = max(0, self.plane - self.depth // 2)
+        return slice(begin, min(length, begin + self.depth))
 
     def oriented(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return an image, whose rows and columns are in array order, flipped to the orientation of the view."""
+        """Return an image, whose rows and columns are in array order, in the orientation of the view."""
+        image = image.swapaxes(0, 1) if self.turned else image
         return np.flip(image, tuple(k for k in (0, 1) if self.flips[k]))
 
     def places(self, index: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -56,6 +77,29 @@ class View:
             shares.append(1 - share if flip else share)
         return np.stack(shares, axis=-1)
 
+    def holds(
+        self, index: npt.NDArray[Any], start: Sequence[int], shape: Sequence[int]
+    ) -> npt.NDArray[np.bool_]:
+        """Return whether array indices, shape (N, d), of a map are in the slice or slab of an array cut from it.
+
+        `start` is the index of the array's first voxel in the map, `shape` the shape of the array.
+        """
+        if self.axis is None or self.plane is None:
+            return np.ones(len(index), np.bool_)
+        part, along = self.part(shape[self.axis]), index[:, self.axis] - start[self.axis]
+        return np.asarray((along > part.start - 0.5) & (along < part.stop - 0.5))
+
+    def parts_of(
+        self, line: npt.NDArray[np.float64], start: Sequence[int], shape: Sequence[int]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Return the parts of a line, shape (N, d), that are in the slice or slab, with the points beside them."""
+        inside = self.holds(line, start, shape)
+        if inside.all():
+            return [line]
+        segments = np.flatnonzero(inside[1:] | inside[:-1])
+        runs = np.split(segments, np.flatnonzero(np.diff(segments) > 1) + 1) if len(segments) else []
+        return [line[run[0] : run[-1] + 2] for run in runs]
+
     def spans(self, boxes: Sequence[Box], window: Box) -> list[npt.NDArray[np.float64]]:
         """Return the places of boxes of voxels in the image of a window of the map; a slice shows only some of them.
 
@@ -64,9 +108,10 @@ class View:
         shape = [part.stop - part.start for part in window]
         spans = []
         for box in boxes:
-            first = np.array([part.start - seen.start for part, seen in zip(box, window, strict=True)])
-            last = np.array([part.stop - 1 - seen.start for part, seen in zip(box, window, strict=True)])
-            if self.axis is None or self.plane is None or first[self.axis] <= self.plane <= last[self.axis]:
+            first = np.array([part.start - frame.start for part, frame in zip(box, window, strict=True)])
+            last = np.array([part.stop - 1 - frame.start for part, frame in zip(box, window, strict=True)])
+            seen = None if self.axis is None else self.part(shape[self.axis])
+            if seen is None or (first[self.axis] < seen.stop and last[self.axis] >= seen.start):
                 spans.append(self.places(np.stack([first - 0.5, last + 0.5]), shape))
         return spans
 
@@ -119,45 +164,79 @@ def choose_views(
     affine: npt.NDArray[np.float64] | None = None,
     start: tuple[int, ...] = (0, 0, 0),
     planes: tuple[int, ...] | None = None,
+    look: PictureOptions = DEFAULT,
+    depths: tuple[int, ...] = (1, 1, 1),
+    mean: bool = False,
 ) -> list[View]:
     """Return the views of a map: an image itself, or a projection or slice of a volume along each axis.
 
-    Views that are one voxel high or wide are left out, unless all are. `start` is the index of the first voxel in the
-    whole map, to which captions refer; `planes` are the indices of slices along each axis, None for maximum
-    projections.
+    Views that are one voxel high or wide are left out, unless all are or `look` names them. `start` is the index of the
+    first voxel in the whole map, to which captions refer; `planes` are the indices of slices along each axis, None for
+    projections, and `depths` the numbers of slices around them; `mean` tells projections that are no maxima.
     """
     if len(shape) == 2:
-        return [_view(shape, spacing, (0, 1), None, None, "", None)]
+        return [View(None, None, (False, False), (shape[0] * spacing[0], shape[1] * spacing[1]), "")]
     views = []
-    for axis, rows, columns in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
-        if 1 in (shape[rows], shape[columns]) and shape.count(1) < 2:
+    for axis in chosen_axes(look, affine):
+        rows, columns = (k for k in range(3) if k != axis)
+        if not look.view_names and 1 in (shape[rows], shape[columns]) and shape.count(1) < 2:
             continue
-        plane = None if planes is None else planes[axis]
         name = "zyx"[axis]
-        caption = f"maximum along {name}" if plane is None else f"slice at {name} = {plane + start[axis]}"
-        views.append(_view(shape, spacing, (rows, columns), axis, plane, caption, affine))
+        plane, depth = (None, 1) if planes is None else (planes[axis], min(depths[axis], shape[axis]))
+        caption = f"{'mean' if mean else 'maximum'} along {name}"
+        if plane is not None:
+            seen = View(axis, plane, (False, False), (0, 0), "", depth).part(shape[axis])
+            first, last = seen.start + start[axis], seen.stop - 1 + start[axis]
+            caption = f"slice at {name} = {first}" if depth == 1 else f"maximum of {name} = {first} to {last}"
+        if affine is not None and (look.orientation or not set(look.view_names) <= set("zyx")):
+            caption = f"{_plane_name(axis, affine)}, {caption}"
+        turned, flips, words, letters = _orientation(axis, affine, look.orientation)
+        if turned:
+            rows, columns = columns, rows
+        extent = (shape[rows] * spacing[rows], shape[columns] * spacing[columns])
+        views.append(View(axis, plane, flips, extent, caption + words, depth, mean, turned, letters))
     return views
 
 
-def _view(
-    shape: tuple[int, ...],
-    spacing: tuple[float, ...],
-    shown: tuple[int, int],
-    axis: int | None,
-    plane: int | None,
-    caption: str,
-    affine: npt.NDArray[np.float64] | None,
-) -> View:
-    flips = (False, False)
-    if affine is not None:
-        directions = world_directions(affine[:3, :3])
-        (up, rises), (right, goes_right) = directions[shown[0]], directions[shown[1]]
-        # Rows run downward: where the world coordinate rises with the row, the image is reversed.
-        flips = (rises, not goes_right)
-        caption += f" \u00b7 right {right}, up {up}"
-    rows, columns = shown
-    extent = (shape[rows] * spacing[rows], shape[columns] * spacing[columns])
-    return View(axis, plane, flips, extent, caption)
+def chosen_axes(look: PictureOptions, affine: npt.NDArray[np.float64] | None) -> list[int]:
+    """Return the array axes along which a volume is shown, in order."""
+    if not look.view_names:
+        return [0, 1, 2]
+    directions = [] if affine is None else [letter for letter, _ in world_directions(affine[:3, :3])]
+    return [
+        "zyx".index(name) if name in "zyx" else directions.index(PLANES[name]) for name in look.view_names
+    ]
+
+
+def _plane_name(axis: int, affine: npt.NDArray[np.float64]) -> str:
+    across = world_directions(affine[:3, :3])[axis][0]
+    return next(name for name, letter in PLANES.items() if letter == across)
+
+
+def _orientation(
+    axis: int, affine: npt.NDArray[np.float64] | None, wanted: str | None
+) -> tuple[bool, tuple[bool, bool], str, str]:
+    """Return whether a view along an axis is turned, its flips, words on it, and the letters of its sides."""
+    if affine is None:
+        return False, (False, False), "", ""
+    directions = world_directions(affine[:3, :3])
+    rows, columns = (directions[k] for k in range(3) if k != axis)
+    # Feet and back are below, whatever the order of the array.
+    turned = wanted not in (None, "stored") and "RAS".index(rows[0]) < "RAS".index(columns[0])
+    (up, rises), (right, goes_right) = (columns, rows) if turned else (rows, columns)
+    # Rows run downward: where the world coordinate rises with the row, the image is reversed.
+    flips = (rises, not goes_right)
+    if wanted == "radiological" and right == "R":
+        # The observer looks from the feet, or into the face: the patient's right is at the left.
+        flips = (rises, goes_right)
+    if wanted == "stored":
+        flips = (False, False)
+    to_right, to_top = (
+        right if goes_right != flips[1] else _OTHER[right],
+        up if rises == flips[0] else _OTHER[up],
+    )
+    words = f" \u00b7 right {to_right}, up {to_top}"
+    return turned, flips, words, _OTHER[to_right] + to_right + to_top + _OTHER[to_top] if wanted else ""
 
 
 def resize(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.parameters import in_shell, named
-from softmorph_cli.system.units import MILLIMETRES, length, millimetres, typed
+from softmorph_cli.system.units import COUNTED, MILLIMETRES, length, millimetres, typed
 
 _LENGTHS: Final = "nm, um (µm, micron), mm, cm, m"
 _KNOWN: Final = f"{_LENGTHS} or vox (voxels, px)"
@@ -137,7 +137,7 @@ def in_voxels(
         raise InputError(f"the map is {dims}D: give the size in {own}{dims} or in vox.")
     if spacing is None or millimetres(unit) is None:
         raise InputError(
-            f"{_whose()} does not say how large its voxels are: give the size in voxels, such as 30vox."
+            f"{sizeless(own)}give the size in {COUNTED[dims]}, such as 30{'px' if dims == 2 else 'vox'}."
         )
     one = prod(in_unit((side, unit or ""), own) for side in spacing)
     # Three voxels stay three where the float32 of a header makes them 3.0000002.
@@ -157,12 +157,14 @@ def in_unit(length: tuple[float, str], unit: str | None) -> float:
     number, own = length
     ours, theirs = millimetres(own), millimetres(unit)
     if ours is None or theirs is None:
-        raise InputError(
-            f"{_whose()} does not say how large its voxels are: give the length in voxels, such as 4vox."
-        )
+        raise InputError(f"{sizeless(own)}give the length in voxels, such as 4vox.")
     return number * (ours / theirs)
 
 
-def _whose() -> str:
+def sizeless(unit: str = "mm") -> str:
+    """Return the beginning of an error: a map has no voxel size in a known unit, which `unit` is an example of."""
     # In Python it may be an array.
-    return "the file" if in_shell() else "the image"
+    if not in_shell():
+        return "the image does not say how large its voxels are: "
+    size = named("voxel_size", f"1{unit if unit in MILLIMETRES else 'mm'}")
+    return f"the file does not say how large its voxels are: state it, such as {size}, or "

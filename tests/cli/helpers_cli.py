@@ -18,6 +18,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from softmorph_cli.cli.app import app
+from softmorph_cli.cli.document_list import mismatches
 from softmorph_cli.io.reading import read
 
 # Half of them has types, which know little of the classes that are read.
@@ -53,7 +54,11 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        """The JSON object that was printed, of which every field has to be declared."""
+        found = json.loads(self.out)
+        if isinstance(found, dict) and "schema" in found:
+            assert mismatches(found) == []
+        return found
 
 
 def run(*arguments: object, code: int = 0) -> Ended:

@@ -158,6 +158,17 @@ TABLE = {
         ("--force",),
     ),
     "folders in a folder": Row(folders, "batch in out erode", ("--recursive",)),
+    "a dry run in the letter of an earlier version": Row(
+        folders,
+        "batch in out erode --recursive -n",
+        ("--dry-run",),
+        without=" -n",
+        mentions=("--iterations",),
+        code=2,
+    ),
+    "folders in the letter of an earlier version": Row(
+        folders, "batch in out erode -r", ("--recursive",), without=" -r", mentions=("--radius",), code=2
+    ),
     "a folder is measured": Row(lambda: folder_of(folder="maps"), "stats maps", ("softmorph stats",)),
     "a dry run without a size": Row(
         lambda: np.save("map.npy", soft()),

@@ -195,11 +195,11 @@ TABLE = {
     ),
     "drawn maps larger than memory": Row(
         lambda: None,
-        "bench --dimensions 2 --size 2048 --operation erosion --repeats 1 --no-memory",
+        "bench --dimensions 2 --size 2048 --operation erosion --repeats 1 --no-peak-memory",
         ("choose a smaller --size",),
         mentions=("--size",),
         then={
-            "choose a smaller --size": "bench --dimensions 2 --size 64 --operation erosion --repeats 1 --no-memory"
+            "choose a smaller --size": "bench --dimensions 2 --size 64 --operation erosion --repeats 1 --no-peak-memory"
         },
         where=memory(4 << 20),
     ),

@@ -482,7 +482,7 @@ TABLE = {
     ),
     "what is measured, and of what": Row(
         lambda: None,
-        "bench --dimensions 2 --size 64 --operation erosion --method levels --repeats 1 --no-memory",
+        "bench --dimensions 2 --size 64 --operation erosion --method levels --repeats 1 --no-peak-memory",
         ("--method minmax", "leave out --method"),
         "--method levels",
         code=2,

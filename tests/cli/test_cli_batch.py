@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -39,7 +41,9 @@ def test_the_summary(source: Path) -> None:
     break_one(source)
     save(source / "flat.tif", blob(9)[0], spacing=None)
     ended = batch("erode", "--json", code=1)
-    assert json.loads(Path("out/summary.json").read_text()) == ended.json
+    printed = ended.json
+    assert printed.pop("error")["exit_code"] == 1
+    assert json.loads(Path("out/summary.json").read_text()) == printed
     assert counts(ended) == {"done": 7, "failed": 1}
     with Path("out/summary.csv").open(newline="") as stream:
         rows = {row["input"]: row for row in csv.DictReader(stream)}
@@ -103,9 +107,18 @@ def test_resume_redoes_exactly_what_is_missing_or_changed(source: Path) -> None:
     # Other parameters: all of them, but not unasked.
     before = everything(Path("out"))
     sentence = complaint(batch("erode", "--method", "product", "--resume", code=1).err)
-    assert "6 results were made with other parameters; add --force beside --resume" in sentence
+    assert "6 results were made with other parameters (method of erode was minmax and is product)" in sentence
     assert everything(Path("out")) == before
-    assert counts(batch("erode", "--method", "product", "--resume", "--force", "--json")) == {"done": 6}
+    # What is advised keeps what is there, or replaces it.
+    advised = re.fullmatch(
+        r".*\. To keep what is there: (softmorph .*); to replace it: (softmorph .*)", sentence
+    )
+    assert advised is not None
+    keep, redo = (shlex.split(one)[1:] for one in advised.groups())
+    run(*keep)
+    assert {path.name for path in Path("out-2").glob("*.nii.gz")} == set(GOOD)
+    assert everything(Path("out")) == before
+    assert counts(run(*redo, "--json")) == {"done": 6}
     # The same ones, said otherwise: none.
     assert counts(batch("erode:method=product", "--resume", "--json")) == {"skipped": 6}
     assert counts(batch("erode:method=product", "--resume", "--threads", "2", "--json")) == {"skipped": 6}
@@ -226,7 +239,7 @@ def test_recursive_with_a_suffix(source: Path) -> None:
 def test_fail_fast(source: Path) -> None:
     break_one(source, "a.nii.gz")
     ended = batch("erode", "--fail-fast", "--workers", "1", "--json", code=1)
-    assert counts(ended) == {"failed": 1, "not run": 6}
+    assert counts(ended) == {"failed": 1, "not_run": 6}
     assert results() == {}
 
 
@@ -254,7 +267,7 @@ def test_a_radius_below_one_voxel_is_told_and_so_are_other_sizes() -> None:
     ended = batch("dilate:radius=2mm", "--workers", 1)
     assert ended.err.splitlines() == [
         f"warning: in/a.nii.gz: {along.format(5)}",
-        "warning: 2 more files with such a warning (1 with other numbers; the JSON summary lists them): "
+        "warning: 2 more files with this warning (1 with other numbers; the JSON summary lists them): "
         + along.format(5),
     ]
     files = json.loads(Path("out/summary.json").read_text())["files"]
@@ -281,7 +294,7 @@ def test_parts_and_their_summary(source: Path) -> None:
     assert "in/case_0.nii.gz" in Path("out/summary-1-of-3.csv").read_text()
     assert not Path("out/summary.csv").exists()
     ended = batch("erode", "--summarize", "--json", code=1)
-    assert counts(ended) == {"done": 4, "failed": 1, "not run": 2}
+    assert counts(ended) == {"done": 4, "failed": 1, "not_run": 2}
     (source / "broken.nii.gz").unlink()
     save(source / "broken.nii.gz", blob(8))
     # What other parts did counts, however the folder is split.

@@ -135,7 +135,7 @@ def test_warnings_that_repeat_are_counted_and_listed(study: None) -> None:
         plane(name, 0 * bar())
     ended = run("inspect", "in", *TABLES)
     assert ended.err.count("nothing is above 0.5") == 2
-    assert "1 more file with such a warning" in ended.err
+    assert "1 more file with this warning" in ended.err
     assert [bool(row["warnings"]) for row in table("c.csv")] == [False, False, True, True]
 
 

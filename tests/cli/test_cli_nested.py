@@ -254,7 +254,9 @@ def test_topology_is_counted_at_the_nearest_level(probabilities: np.ndarray) -> 
     ended = run("topology", "numbers", "s.nii.gz", "--threshold", 0.4, "--no-bars", "--json")
     assert f"note: {NEAREST}" in ended.err
     assert ended.json["parameters"]["threshold"] == 0.375
-    assert tuple(ended.json["maps"][0]["betti"].values())[:3] == betti_numbers(probabilities > 0.375).numbers
+    assert (
+        tuple(ended.json["classes"][0]["betti"].values())[:3] == betti_numbers(probabilities > 0.375).numbers
+    )
     assert "->" not in run("topology", "numbers", "in.nii.gz", "--threshold", 0.4, "--no-bars").err
 
 

@@ -152,7 +152,7 @@ def test_a_batch_goes_by_the_image_of_each_case(probabilities: np.ndarray) -> No
     assert "images holds no image of c.npz: it would be called c.nii.gz or c_0000.nii.gz" in ended.out
     Path("images/other.nii.gz").rename("images/c.nii.gz")
     save("images/a.nii.gz", probabilities[0], (4.0, 4.0, 4.0))
-    again = {Path(one["input"]).name: one["status"] for one in run(*batch, "--resume").json["files"]}
+    again = {Path(one["input"]["path"]).name: one["status"] for one in run(*batch, "--resume").json["files"]}
     assert again == {"a.npz": "done", "b.npz": "skipped", "c.npz": "done"}
     assert SimpleITK.ReadImage("out/a.nii.gz").GetSpacing()[0] == 4.0
     save("images/b.nrrd", probabilities[0])

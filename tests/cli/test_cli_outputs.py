@@ -195,6 +195,16 @@ def test_output_on_input() -> None:
     refused("erode", "map.npy", "map.npy", says=("map.npy exists already", "--force"))
     ended = run("erode", "map.npy", "map.npy", "--force")
     assert "note: map.npy is IN as well: the map that is read is replaced by its result." in ended.err
+    # .npy holds no provenance; NIfTI says that the file is a result already.
+    assert "already" not in ended.err
+    save("map.nii.gz", random_map())
+    again = "It is a result already, of softmorph erode, and is filtered once more."
+    first, second = (run("erode", "map.nii.gz", "map.nii.gz", "--force").err for _ in range(2))
+    assert "is replaced by its result." in first
+    assert again not in first
+    assert (
+        f"note: map.nii.gz is IN as well: the map that is read is replaced by its result. {again}" in second
+    )
     np.testing.assert_array_equal(load("map.npy"), softmorph_cli.erosion(random_map()))
     # Of a file with two names one is replaced, and the other stays.
     Path("other.npy").hardlink_to("map.npy")

@@ -104,3 +104,12 @@ def test_what_has_no_effect_is_refused() -> None:
     words = ("resample", "in.nii.gz", "out.nii.gz", "--pool", "max")
     refused(*words, code=2, says="give a larger length, such as --spacing 1mm, or leave out --pool")
     refused(*words[:-1], "first", "--spacing", "2mm", code=2, says="--pool is max or mean, not 'first'")
+
+
+def test_a_result_of_maxima_is_not_said_to_be_interpolated() -> None:
+    save("in.nii.gz", thin(8, 9, 10), (1, 1, 1))
+    (warning,) = run(
+        "resample", "in.nii.gz", "out.nii.gz", "--spacing", "2mm", "--pool", "max", "--json"
+    ).json["warnings"]
+    assert "is the maximum of those it covers" in warning
+    assert "interpolated" not in warning

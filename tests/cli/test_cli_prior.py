@@ -120,7 +120,7 @@ def test_maps_with_channels_of_one_class_and_in_2d() -> None:
     told = run("prior", "info", "p.safetensors", "--json").json["prior"]
     assert (told["classes"], told["axes"], told["intensity"]) == (["class 1"], "YX", None)
     ended = run("prior", "evaluate", "p.safetensors", "maps", "--hide", "every:2", "--axis", "x", "--json")
-    assert ended.json["axis"] == "x"
+    assert ended.json["parameters"]["axis"] == "x"
     # The first has 0.5 at most, and no voxel where the object is more probable than the background.
     assert {row["subjects"] for row in ended.json["rows"]} == {7}
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,25 @@ def test_an_image_of_another_kind_exits_3_and_is_written(prior: Path) -> None:
     assert "of the variance of noise.nii.gz, and --min-fit asks for 50%" in ended.err
     assert load("o.nii.gz").shape == (4, *SHAPE)
     run("prior", "segment", "noise.nii.gz", "o.nii.gz", "--prior", prior, "--force", "--min-fit", 0)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "low", "least"), [(7, 0.625, 0.5), (8, 0.625, 0.625), (8, 0.25, 0.5), (12, 0.999, 0.999)]
+)
+def test_held_out_images_say_how_much_has_to_be_explained(
+    prior: Path, subjects: int, low: float, least: float
+) -> None:
+    known = read_prior(prior)
+    held = known.training["held_out_images"]
+    held = {**held, "subjects": subjects, "explained": {"mean": low, "low": low, "high": low}}
+    write_prior(replace(known, training={**known.training, "held_out_images": held}), "seen.safetensors")
+    image = "others/images/case_0_0000.nii.gz"
+    share = segment(image, prior).explained
+    code = 3 if share < least else 0
+    ended = run("prior", "segment", image, "o.nii.gz", "--prior", "seen.safetensors", "--json", code=code)
+    assert (ended.json["min_fit"], ended.json["held_out_images"]) == (least, held)
+    assert ("and --min-fit asks for" in ended.err) == (code == 3)
+    assert 0.3 < share < 0.999, "one of the rows is refused"
 
 
 def test_a_prior_without_images_segments_none(prior: Path, learned: Path) -> None:

@@ -13,8 +13,8 @@ from helpers_cli import IMPORTED, environment, run, script
 
 from softmorph_cli.cli import completing
 from softmorph_cli.filters.method import METHODS
-from softmorph_cli.filters.operations import OPERATIONS
 from softmorph_cli.metrics.registry import METRICS
+from softmorph_cli.pipeline.steps.table import STEPS
 from softmorph_cli.rules import catalog
 
 PROGRAM = shutil.which("softmorph", path=str(Path(sys.executable).parent))
@@ -88,7 +88,7 @@ def test_other_shells(shell: str, wanted: str) -> None:
 
 
 def test_every_name_is_completed() -> None:
-    assert by_bash("chain", "a", "b", "") == list(OPERATIONS)
+    assert by_bash("chain", "a", "b", "") == list(STEPS)
     assert by_bash("erode", "a", "b", "-m", "") == list(METHODS)
     assert by_bash("evaluate", "a", "b", "--metrics", "") == [name for one in METRICS for name in one.names]
     assert set(catalog.names()) < set(by_bash("rules", ""))

@@ -26,7 +26,8 @@ def wide() -> np.ndarray:
     """The T with lines 3 pixels wide, so that its skeleton is not the map itself."""
     image = tee()
     shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-    return np.asarray(np.max([np.roll(image, shift, (0, 1)) for shift in shifts], axis=0), np.float32)
+    wider: np.ndarray = np.maximum.reduce([np.roll(image, shift, (0, 1)) for shift in shifts])
+    return wider
 
 
 def without_file(rows: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -7,6 +7,8 @@ import pytest
 
 from softmorph_cli.completion import example, hearts
 from softmorph_cli.completion.box import Box, Frame
+from softmorph_cli.completion.prior import Prior
+from softmorph_cli.completion.training import Subject
 
 
 def test_a_drawn_heart_fills_its_box() -> None:
@@ -51,6 +53,27 @@ def test_numbers_below_one_are_refused(capsys: pytest.CaptureFixture[str]) -> No
         with pytest.raises(SystemExit):
             example.main([option, "0"])
         assert f"{option}: 0: at least 1 is needed" in capsys.readouterr().err
+
+
+def test_the_table_leaves_out_subjects_whose_hidden_slices_are_empty(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`scores` has no Dice (None) where no hidden slice holds an object: it is neither 0 nor a tie."""
+    dice = {"heart 0/0": (0.75, 0.5, 0.25), "heart 0/1": (None, None, None), "heart 0/2": (0.25, 0.5, 0.0)}
+
+    def known(_: object, one: Subject, *__: object, **___: object) -> dict[str, dict[str, float | None]]:
+        return {
+            name: {"all": value}
+            for name, value in zip(("prior", "logit", "linear"), dice[one.name], strict=True)
+        }
+
+    monkeypatch.setattr(example, "scores", known)
+    prior = Prior.__new__(Prior)
+    found, _ = example.fill_table(
+        prior, example.drawn(3, 0, ((4, 8, 8),)), {"end:1/4": lambda n: np.arange(n) < 3}
+    )
+    assert found["end:1/4"]["prior"] == [0.75, 0.25]
+    assert capsys.readouterr().out.splitlines()[-1] == "| end:1/4 | 0.500 | 0.500 | 0.125 | 1 of 2 |"
 
 
 def test_the_rows_of_digits_that_are_hidden() -> None:

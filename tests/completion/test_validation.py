@@ -178,6 +178,7 @@ def test_held_out_subjects_choose_the_smallest_number_of_steps_that_is_good(
     # One step leaves the latent vector beside the mean.
     assert (chosen.completion.steps, chosen.segmentation.steps) == (60, 40)
     assert chosen.completion.points == prior().completion.points
+    assert choose_steps(prior(), FRESH[:2], completion_steps=(2, 3)).completion.steps in {2, 3}
     monkeypatch.setattr(validation, "_GAIN", 1.0)
     assert choose_steps(prior(), FRESH[:2]).completion.steps == 1
 

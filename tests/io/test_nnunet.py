@@ -65,7 +65,7 @@ def test_one_channel_by_name_and_by_number_of_the_file(tmp_path: Path) -> None:
         assert volume.axes == "ZYX"
         assert np.array_equal(volume.array, stored[index])
         assert classes(volume).labels == (index,)
-    with pytest.raises(InputError, match="choose channel=0 to 2 or background, liver, tumour"):
+    with pytest.raises(InputError, match="choose channel=1 to 2 or liver, tumour"):
         read(path, channel="kidney")
 
 

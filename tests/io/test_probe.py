@@ -123,6 +123,8 @@ def test_colour_and_palette(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "pal.tif", colour[..., 0], photometric="palette", colormap=table)
     found = probe(tmp_path / "pal.tif")
     assert found.kind == "labels"
-    assert found.notes == ("its numbers are indices into a palette of colours, and are taken as labels.",)
+    assert found.notes[0] == "its numbers are indices into a palette of colours, and are taken as labels."
+    assert found.notes[1].endswith("state it along y, x, such as --voxel-size 0.5umx0.25.")
+    assert len(found.notes) == 2
     (label,) = re.findall(r" --label (\d+)$", found.suggestion)
     assert np.array_equal(read(tmp_path / "pal.tif", label=int(label)).array, colour[..., 0] == int(label))

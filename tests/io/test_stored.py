@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -163,6 +163,28 @@ def test_the_unit_that_a_metaimage_names_is_used(
     np.testing.assert_allclose(theirs.GetOrigin(), [4 * one, 5 * one, 6 * one])
 
 
+NO_UNIT = "its header names no unit of length, and mm is taken, as ITK does; unit='um' takes µm."
+
+
+def test_a_header_without_a_unit_is_told_once_and_not_where_a_unit_is_stated(tmp_path: Path) -> None:
+    bare = mha(tmp_path / "bare.mha", "ElementSpacing = 1 2 3\n", "LOCAL", LITTLE)
+    for fields, options, unit, notes in (
+        ("ElementSpacing = 1 2 3\n", {}, "mm", (NO_UNIT,)),
+        ("ElementSpacing = 1 2 3\nDistanceUnits = mm\n", {}, "mm", ()),
+        ("ElementSpacing = 1 2 3\n", {"unit": "mm"}, "mm", ()),
+        ("", {}, None, ()),
+    ):
+        volume = read(mha(tmp_path / "in.mha", fields, "LOCAL", LITTLE), **cast(Any, options))
+        assert (volume.unit, volume.notes) == (unit, notes), fields
+    assert read(bare, unit="um").unit == "um"
+    # What softmorph writes names its unit, and ITK reads it as before.
+    for suffix in (".mha", ".nrrd"):
+        write(read(bare), tmp_path / f"out{suffix}")
+        again = read(tmp_path / f"out{suffix}")
+        assert (again.spacing, again.unit, again.notes) == ((3, 2, 1), "mm", ())
+        assert SimpleITK.ReadImage(tmp_path / f"out{suffix}").GetSpacing() == (1, 2, 3)
+
+
 @pytest.mark.parametrize(("space", "wanted", "note"), [
     ("left-posterior-superior", [[0, 0, -2, -1], [0, -3, 0, -2], [4, 0, 0, 3]], ""),
     ("LPS", [[0, 0, -2, -1], [0, -3, 0, -2], [4, 0, 0, 3]], ""),
@@ -175,8 +197,10 @@ def test_spaces_of_nrrd(tmp_path: Path, space: str, wanted: Any, note: str) -> N
     path = nrrd(tmp_path / "in.nrrd", f"space: {space}\n{SPACE}", LITTLE)
     volume = read(path)
     np.testing.assert_allclose(present(volume.affine)[:3], wanted)
-    assert note in "".join(volume.notes)
-    assert bool(note) == bool(volume.notes)
+    *others, last = volume.notes
+    assert last == NO_UNIT
+    assert note in "".join(others)
+    assert bool(note) == bool(others)
     theirs = SimpleITK.ReadImage(path)
     np.testing.assert_allclose((present(volume.affine) @ [2, 3, 5, 1])[:3], where(theirs, (5, 3, 2)))
 
@@ -251,7 +275,7 @@ def test_the_field_without_a_valid_affine_is_named_in_nrrd(
     )
     volume = read(nrrd(tmp_path / "in.nrrd", fields, LITTLE))
     assert volume.affine is None
-    assert len(volume.notes) == 1
+    assert volume.notes[1:] == (NO_UNIT,)
     assert note in volume.notes[0]
 
 
@@ -300,7 +324,7 @@ def test_a_metaimage_without_a_valid_affine_is_read_with_a_note(
     volume = read(mha(tmp_path / "in.mha", fields, "LOCAL", LITTLE))
     np.testing.assert_array_equal(volume.array, MAP)
     assert (volume.spacing, volume.affine) == (spacing, None)
-    assert len(volume.notes) == 1
+    assert volume.notes[1:] == ((NO_UNIT,) if spacing else ())
     assert note in volume.notes[0]
     write(volume, tmp_path / "out.nrrd")
     assert read(tmp_path / "out.nrrd").spacing == spacing

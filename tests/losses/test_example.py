@@ -81,6 +81,17 @@ def test_the_example_runs(
         assert len(row.split()[-5:]) == 5
 
 
+def test_losses_can_be_chosen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(example, "SIZE", {2: 32})
+    monkeypatch.setattr(example, "TRAINING", {2: 4})
+    monkeypatch.setattr(example, "TEST", {2: 2})
+    name = "Dice + clDice, nested, 16"
+    example.main(["--seeds", "1", "--steps", "1", "--losses", name])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[10:40].strip() for line in lines[1:5]] == ["Dice", name, "Dice", name]
+    assert lines[5].startswith(f"{name} minus Dice: ")
+
+
 def test_invalid_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         example.main(["--steps", "0"])
@@ -88,6 +99,9 @@ def test_invalid_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         example.main(["--alpha", "0.7"])
     assert "alpha 0.7: it lies between" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        example.main(["--losses", "clDice"])
+    assert "no 'clDice': use some of 'Dice', 'Dice + clDice, cldice'," in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [name for name in example.LOSSES if name != "Dice"])

@@ -78,7 +78,7 @@ def test_arms_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[1].count("±") == 4
     with pytest.raises(SystemExit):
         filters_example.main(["filters", "--arms", "all"])
-    assert "no arm 'all': use some of 'none', 'clDice" in capsys.readouterr().err
+    assert "no 'all': use some of 'none', 'clDice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -268,6 +268,14 @@ def test_a_trend_is_told_where_its_interval_excludes_zero() -> None:
     # Slopes 0.1 and 0.11 for each 0.1, -0.2 and -0.22, 0.1 and -0.1: half the difference times Student's 12.706.
     assert slopes == "| slope | +0.1050 ± 0.0635 | -0.2100 ± 0.1271 | +0.0000 ± 1.2706 |"
     assert words == "| trend | rises | falls | no trend |"
+
+
+def test_what_no_alpha_changes_has_no_trend() -> None:
+    # The means over 40 images are such numbers; the weights of a slope do not sum to 0 exactly.
+    rows = {f"alpha {alpha}": [(0.1,), (0.125,), (0.075,)] for alpha in filters_example.ALPHAS}
+    for alphas in (filters_example.ALPHAS, filters_example.ALPHAS[:-1]):
+        *_, slopes, words = filters_example.trends(rows, [filters_example.Measure("", "b2")], alphas)
+        assert (slopes, words) == ("| slope | +0.0000 ± 0.0000 |", "| trend | no trend |")
 
 
 def test_a_trend_can_leave_out_the_greatest_alpha() -> None:

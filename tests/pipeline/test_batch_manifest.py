@@ -268,7 +268,10 @@ def test_results_of_a_lost_manifest_are_made_again(content: bytes | None, tmp_pa
     before, resumed, watcher = result.stat().st_ino, replace(given, resume=True), Noting()
     with pytest.raises(FileError, match="2 results are there already; add --resume"):
         carry_out(given, Silent(), _here)
-    with pytest.raises(FileError, match="2 results were made with other parameters; add --force beside"):
+    with pytest.raises(
+        FileError,
+        match=r"2 results were made with other parameters \(the steps were erode and are dilate\)\. Add --force beside",
+    ):
         carry_out(replace(resumed, recipe=recipe("dilate")), Silent(), _here)
     assert result.stat().st_ino == before
     assert carry_out(resumed, watcher, _here).counts == {"done": 2}

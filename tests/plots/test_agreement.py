@@ -12,7 +12,7 @@ from test_graph_preview import Watched
 
 from softmorph_cli.plots import preview as module
 from softmorph_cli.plots.agreement import BOTH, EXTRA, MISSED, Compared, preview_agreement
-from softmorph_cli.plots.options import PictureOptions
+from softmorph_cli.plots.options import ViewOptions
 from softmorph_cli.plots.theme import THEMES
 from softmorph_cli.skeleton.curve import centreline_voxels, graph_of
 from softmorph_cli.skeleton.frame import Frame
@@ -51,7 +51,7 @@ def drawn(predicted: np.ndarray, truth: np.ndarray, theme: Name = "dark", **plac
     )
     return read_png(
         preview_agreement(
-            mine, its, volume, title="t", subtitle="s", look=PictureOptions(light=theme == "light")
+            mine, its, volume, title="t", subtitle="s", look=ViewOptions(light=theme == "light")
         ).png()
     )
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +25,9 @@ from softmorph_cli.cli.app import app
 SimpleITK: Any = import_module("SimpleITK")
 
 SHAPE: Final = (18, 26, 30)
+# The corner in which every drawn network sees an island; no vessel comes there.
+ISLAND: Final = np.zeros(SHAPE, bool)
+ISLAND[:6, 18:, 23:] = True
 CLASSES: Final[Mapping[str, Any]] = {"background": 0, "vein": 1, "artery": 2}
 # The artery lies in the vessels; a label map holds 1 where a vessel is no artery.
 REGIONS: Final[Mapping[str, Any]] = {"background": 0, "vessel": [1, 2], "artery": 2}
@@ -52,6 +59,41 @@ def typed(line: str, code: int = 0) -> Ended:
         raise result.exception
     assert result.exit_code == code, f"{line}\n{result.stderr}"
     return Ended(result.stdout, result.stderr)
+
+
+def in_process(*words: object, code: int = 0) -> Ended:
+    """Run a command in a process of its own, as a workflow manager does."""
+    command = [sys.executable, "-m", "softmorph_cli", *map(str, words)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False
+    )
+    assert ended.returncode == code, ended.stderr
+    return Ended(ended.stdout, ended.stderr)
+
+
+def in_bash(script: str, **variables: str) -> str:
+    """Run a script of Bash that ends at its first error, and return what it prints; `softmorph` is this softmorph."""
+    prelude = f'set -euo pipefail\nsoftmorph() {{ {shlex.quote(sys.executable)} -m softmorph_cli "$@"; }}\n'
+    ended = subprocess.run(
+        ["bash", "-c", prelude + script],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def jq(program: str, document: str) -> str | None:
+    """Return what jq prints of a JSON text, or None where there is no jq."""
+    if shutil.which("jq") is None:
+        return None
+    ended = subprocess.run(
+        ["jq", "-r", program], input=document, capture_output=True, text=True, timeout=60, check=True
+    )
+    return ended.stdout
 
 
 def _segments(seed: int, offset: float) -> list[tuple[NDArray[Any], NDArray[Any]]]:
@@ -173,8 +215,7 @@ def write_study(*, count: int = 5, regions: bool = False) -> dict[str, Patient]:
         np.savez_compressed(predictions / f"{name}.npz", probabilities=patient.probabilities)
         (predictions / f"{name}.pkl").write_bytes(pickle.dumps(Trap()))
         write_image(predictions / f"{name}.nii.gz", patient.painted, spacing)
-        largest = np.where(_island(patient.painted), 0, patient.painted).astype(np.uint8)
-        write_image(postprocessed / f"{name}.nii.gz", largest, spacing)
+        write_image(postprocessed / f"{name}.nii.gz", patient.painted * ~ISLAND, spacing)
         grey = (100 * (patient.truth > 0) - 50 + np.random.default_rng(number).normal(0, 9, SHAPE)).astype(
             np.int16
         )
@@ -185,10 +226,3 @@ def write_study(*, count: int = 5, regions: bool = False) -> dict[str, Patient]:
     (predictions / "postprocessing.pkl").write_bytes(pickle.dumps(Trap()))
     (postprocessed / "postprocessing.pkl").write_bytes(pickle.dumps(Trap()))
     return patients
-
-
-def _island(painted: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the corner in which every drawn network sees an island; no vessel comes there."""
-    corner = np.zeros(painted.shape, bool)
-    corner[:6, 18:, 23:] = True
-    return corner

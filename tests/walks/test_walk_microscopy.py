@@ -24,11 +24,6 @@ TIPS = np.array([[6.0, 12.0, 2.5], [8.5, 3.5, 26.0], [3.5, 20.5, 26.0]])
 LENGTHS = np.linalg.norm(TIPS - FORK, axis=1)
 
 
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def neurite() -> np.ndarray:
     """Draw the probability, (Z, Y, X): one half at `RADIUS` from the arms, with a soft border."""
     grid = np.moveaxis(np.indices(SHAPE), 0, -1) * SIZES
@@ -67,6 +62,19 @@ def write_imagej(path: str) -> None:
     )
 
 
+def write_micrograph(path: str) -> None:
+    """Write the micrograph that the prediction was made of: fluorescence of the neurite, and of a corner beside it."""
+    counts = 300 + 2500 * neurite() + np.random.default_rng(0).normal(0, 40, SHAPE)
+    counts[:, 70:90, 5:25] += 3000
+    tifffile.imwrite(
+        path,
+        counts.astype(np.uint16),
+        imagej=True,
+        resolution=(1 / SIZES[2], 1 / SIZES[1]),
+        metadata={"axes": "ZYX", "spacing": SIZES[0], "unit": "micron"},
+    )
+
+
 SOURCES = {"probabilities.h5": write_ilastik, "stack.tif": write_imagej}
 
 
@@ -92,12 +100,13 @@ def swc_length(path: str) -> tuple[float, np.ndarray]:
 def test_from_probabilities_to_lengths_in_micrometres(source: str) -> None:
     SOURCES[source](source)
     facts: Any = typed(f"softmorph info {source} --json").json
-    assert (facts["unit"], facts["kind"], facts["structure"]) == ("um", "probability", "vessels")
-    assert facts["spacing"] == {axis: pytest.approx(size) for axis, size in zip("ZYX", SIZES, strict=True)}
+    assert (facts["input"]["unit"], facts["kind"], facts["structure"]) == ("um", "probability", "vessels")
+    assert facts["input"]["spacing"] == pytest.approx(SIZES.tolist())
+    write_micrograph("micrograph.tif")
     typed(f"softmorph skeletonize {source} line.tif --channel 1 --hard")
     typed(
         f"softmorph inspect {source} --channel 1 --prune radius --csv branches.csv --swc tree.swc "
-        "--preview overlay.png --json tree.json"
+        "--preview overlay.png --background micrograph.tif --json-file tree.json"
     )
 
     with tifffile.TiffFile("line.tif") as file:
@@ -133,6 +142,11 @@ def test_from_probabilities_to_lengths_in_micrometres(source: str) -> None:
         away = [np.linalg.norm(point - FORK - a * (t - FORK)) for a, t in zip(along, TIPS, strict=True)]
         assert min(away) < RADIUS
 
-    picture = matplotlib.image.imread("overlay.png")
-    assert min(picture.shape[:2]) > 200
-    assert picture[..., :3].std() > 0.05
+    # The skeleton over the micrograph; without it the picture is another, in which nothing is seen of the corner.
+    typed(f"softmorph inspect {source} --channel 1 --prune radius --preview bare.png")
+    over, bare = (matplotlib.image.imread(name)[..., :3] for name in ("overlay.png", "bare.png"))
+    # The corner is white in the micrograph, over 20 x 20 voxels, and dark in the map; text and scale are in both.
+    white = [int((picture.min(axis=-1) > 0.9).sum()) for picture in (over, bare)]
+    assert white[0] - white[1] > 20 * 20
+    # The line has a colour, over grey.
+    assert (np.ptp(over, axis=-1) > 0.3).sum() > 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from softmorph_cli.pipeline.batch import (
     tables,
     together,
 )
+from softmorph_cli.pipeline.batch.differences import differences
 from softmorph_cli.pipeline.batch.engine import Engine, WorkerStatus
 from softmorph_cli.pipeline.batch.manifest import BEGUN, DONE, FAILED, BatchManifest, Record
 from softmorph_cli.pipeline.batch.plan import FileJob, FileSelection
@@ -28,6 +30,7 @@ from softmorph_cli.pipeline.batch.resources import choose
 from softmorph_cli.pipeline.batch.task import FileTask, Outcome
 from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.system.files import check_writable
+from softmorph_cli.system.printable import typed
 
 NEW, REDO, SKIP = "new", "redo", "skip"
 # Complete results that `--resume` alone does not replace.
@@ -52,6 +55,7 @@ class BatchRequest:
         part: Index of the part that this batch processes, from 0.
         previews: Folder for a picture of each file; None for no pictures.
         report: The page of all files; None for no page.
+        words: The command line of the batch, of which messages advise a changed one; empty if there is none.
     """
 
     selection: FileSelection
@@ -64,6 +68,7 @@ class BatchRequest:
     part: int = 0
     previews: Path | None = None
     report: Path | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -102,6 +107,7 @@ class PlannedFile:
         why: The reason why the file is processed again or skipped, in a few words.
         record: The last record of the file in the manifests; None if there is none.
         ours: Whether a batch is known to have written the existing result.
+        made_with: The parameters that the existing result was made with; None if no file says it.
     """
 
     job: FileJob
@@ -109,6 +115,7 @@ class PlannedFile:
     why: str = ""
     record: Record | None = None
     ours: bool = False
+    made_with: Mapping[str, Any] | None = None
 
 
 class Watcher(Protocol):
@@ -179,6 +186,7 @@ def decide(batch: BatchRequest, jobs: Sequence[FileJob]) -> list[PlannedFile]:
     _check_summary(batch, ours=bool(listed) or manifest.exists(folder))
     records, ours = manifest.known(folder)
     fingerprints = _continued(batch, records.values()) if batch.resume else set()
+    recipes = {fingerprint_of(one): one for one in manifest.batches(folder)} if batch.resume else {}
     items = []
     for job in jobs:
         record, below = records.get(job.name), _below(job, folder)
@@ -186,14 +194,17 @@ def decide(batch: BatchRequest, jobs: Sequence[FileJob]) -> list[PlannedFile]:
         if batch.resume and record is not None and record.target == below:
             why = manifest.unchanged(record, job.source, job.target, fingerprints, _reference(batch, job))
             why = why or _beside_missing(batch, job)
-            items.append(PlannedFile(job, SKIP if why is None else REDO, why or "done already", record, own))
+            made_with = recipes.get(record.fingerprint)
+            action = SKIP if why is None else REDO
+            items.append(PlannedFile(job, action, why or "done already", record, own, made_with))
             continue
         if not job.target.exists():
             items.append(PlannedFile(job, NEW, "", None, own))
             continue
-        lost = None if own else _lost(job, below, listed, batch.recipe)
+        made_with = None if own else _lost(job, below, listed)
+        lost = None if made_with is None else _why_lost(made_with, batch.recipe)
         why = (lost or "other input") if batch.resume else "exists"
-        items.append(PlannedFile(job, REDO, why, None, own or lost is not None))
+        items.append(PlannedFile(job, REDO, why, None, own or lost is not None, made_with))
     if not batch.force:
         _refuse_existing(batch, items)
     return items
@@ -208,24 +219,25 @@ def _beside_missing(batch: BatchRequest, job: FileJob) -> str | None:
 
 
 def _lost(
-    job: FileJob, below: str, listed: Mapping[tuple[str, ...], summary.ListedResult], recipe: Recipe
-) -> str | None:
-    """Return why an existing result that no manifest lists is made again; None if no summary lists the result either.
+    job: FileJob, below: str, listed: Mapping[tuple[str, ...], summary.ListedResult]
+) -> Mapping[str, Any] | None:
+    """Return what an existing result that no manifest lists was made with; None if no summary lists it either.
 
     Args:
         job: The input file and the path of the result.
         below: The path of the result relative to the output folder.
         listed: The results that the summaries in the output folder list, by the parts of their paths.
-        recipe: The recipe of the batch.
     """
     parts = Path(below).parts
     for path, found in listed.items():
         if path[-len(parts) :] == parts and job.target.lstat().st_mtime_ns <= found.when:
-            same = earlier_versions.comparable(found.parameters) == earlier_versions.comparable(
-                recipe.parameters
-            )
-            return manifest.NOT_LISTED if same else manifest.OTHER_PARAMETERS
+            return found.parameters
     return None
+
+
+def _why_lost(made_with: Mapping[str, Any], recipe: Recipe) -> str:
+    same = earlier_versions.comparable(made_with) == earlier_versions.comparable(recipe.parameters)
+    return manifest.NOT_LISTED if same else manifest.OTHER_PARAMETERS
 
 
 def _check_summary(batch: BatchRequest, *, ours: bool) -> None:
@@ -273,19 +285,35 @@ def _refuse_existing(batch: BatchRequest, items: Sequence[PlannedFile]) -> None:
             "replaced; add --force, choose another output folder, or give the results another name with --suffix."
         )
     for why, how in _KEPT_WITHOUT_FORCE.items():
-        other = [item.job.target for item in there if item.why == why]
+        other = [item for item in there if item.why == why]
         if other:
+            files = plan.first_few([item.job.target for item in other])
             count = f"{len(other)} result{'s were' if len(other) > 1 else ' was'}"
-            raise FileError(
-                f"{plan.first_few(other)}: {count} {how}; add --force beside --resume to do that again, or "
-                "choose another output folder."
-            )
+            raise FileError(f"{files}: {count} {how}{_what_differs(batch, other[0])}. {_either(batch)}")
     if there and not batch.resume:
         count = f"{len(there)} result{'s are' if len(there) > 1 else ' is'} there already"
         raise FileError(
             f"{plan.first_few([item.job.target for item in there])}: {count}; add --resume to skip what is done, or "
             "--force to do all again."
         )
+
+
+def _what_differs(batch: BatchRequest, item: PlannedFile) -> str:
+    """Return what the parameters of a result were and are, in brackets; empty if they are not known or are the same."""
+    found = differences(item.made_with, batch.recipe.parameters) if item.made_with is not None else []
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def _either(batch: BatchRequest) -> str:
+    """Return what to type to keep results that a batch would replace, and what to type to replace them."""
+    if not batch.words:
+        return "Add --force beside --resume to replace what is there, or choose another output folder."
+    folder = batch.selection.target
+    number = next(n for n in itertools.count(2) if not folder.with_name(f"{folder.name}-{n}").exists())
+    other = folder.with_name(f"{folder.name}-{number}")
+    place = min(n for n, word in enumerate(batch.words) if Path(word) == folder)
+    kept = [*batch.words[:place], str(other), *batch.words[place + 1 :]]
+    return f"To keep what is there: {typed(*kept)}; to replace it: {typed(*batch.words, '--force')}"
 
 
 def _is_there(path: Path) -> bool:

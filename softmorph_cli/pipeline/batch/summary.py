@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,7 +106,8 @@ class BatchSummary:
             "counts": {name.replace(" ", "_"): counts[name] for name in names},
             "files": [_described(one) for one in self.entries],
         }
-        seconds = {"files": sum(one.row.get("seconds", 0.0) for one in self.entries)}
+        times = [one.row.get("seconds", 0.0) for one in self.entries]
+        seconds = {"processing": sum((time for time in times if isinstance(time, float)), 0.0)}
         return documents.document("batch", content, seconds=seconds)
 
     @property
@@ -131,8 +133,8 @@ def _described(entry: FileEntry) -> dict[str, Any]:
     if row.get("error") is not None:
         row["error"] = {"message": row["error"]}
     if "iterations" in row:
-        reasons = row.pop("stop_reasons", [None] * len(row["iterations"]))
-        pairs = zip(row.pop("iterations"), reasons, strict=True)
+        # A manifest is a file, whose lists need not be of equal length.
+        pairs = zip_longest(row.pop("iterations"), row.pop("stop_reasons", ()))
         row["steps"] = [{"iterations": count, "stop_reason": reason} for count, reason in pairs]
     for when in ("before", "after"):
         if when in row:

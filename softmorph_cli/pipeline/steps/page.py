@@ -27,11 +27,11 @@ def page_of(found: analyse.Inspection, source: Path, which: str) -> str:
     """
     from softmorph_cli.plots.graph_preview import preview_graph
     from softmorph_cli.plots.html.inspection_page import inspection_page
-    from softmorph_cli.plots.options import PictureOptions
+    from softmorph_cli.plots.options import ViewOptions
 
     pictures = {
         "dark": preview_graph(found.volume, found.graph).png(),
-        "light": preview_graph(found.volume, found.graph, look=PictureOptions(light=True)).png(),
+        "light": preview_graph(found.volume, found.graph, look=ViewOptions(light=True)).png(),
     }
     of = {"class": found.graph.name} if found.graph.name else {}
     facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}

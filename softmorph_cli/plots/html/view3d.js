@@ -13,9 +13,8 @@
   let [hovered, marked, rotating, visible, queued, last] = [-1, -1, false, true, 0, 0];
 
   // Places relative to the centre of the box: to the right, up and towards the viewer at angles of 0.
-  const [right, up] = data.screen;
+  const [[right, up], [low, high]] = [data.screen, data.box];
   const near = [0, 1, 2].map((k) => right[(k + 1) % 3] * up[(k + 2) % 3] - right[(k + 2) % 3] * up[(k + 1) % 3]);
-  const [low, high] = data.box;
   const reach = Math.hypot(...low.map((value, k) => (high[k] - value) / 2));
   const turned = (places) => {
     const along = (axis, i) => axis.reduce((sum, a, k) => sum + a * (places[i + k] - (low[k] + high[k]) / 2), 0);
@@ -296,4 +295,5 @@
   new IntersectionObserver(([entry]) => (visible = entry.isIntersecting)).observe(canvas);
   document.getElementById("view3d").hidden = false;
   follow();
+  draw();
 }

@@ -26,11 +26,14 @@ from softmorph_cli.plots.theme import (
 from softmorph_cli.skeleton import analyse
 from softmorph_cli.skeleton.graph import Branch, Quantity, SkeletonGraph
 from softmorph_cli.skeleton.image_kind import SKELETON, THRESHOLDS
+from softmorph_cli.system.printable import plural
 from softmorph_cli.system.units import sign
+from softmorph_cli.volume import Volume
 
 # What a browser draws smoothly without a graphics card.
 MOST_POINTS: Final = 50_000
 MOST_BRANCHES: Final = MOST_POINTS // 4
+MOST_NODES: Final = 2 * MOST_BRANCHES  # of a kind: the ends of all branches
 MOST_SURFACE: Final = 4_000
 # Number of distinct colours of a quantity.
 STEPS: Final = 24
@@ -39,8 +42,8 @@ GROUPS: Final = {
     "light": (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK),
     "dark": (SKY, ORANGE, "#2fe0a5", PURPLE, YELLOW, VERMILION, "#ffffff"),
 }
-# Directions on the screen, to the right and up, at angles of 0: as in the previews, z is up in the world of a scanner,
-# and y is down in an image without one.
+# Directions on the screen, to the right and up, at angles of 0: z is up in the world of a scanner, as in the previews,
+# and y is down in other images.
 WORLD: Final = ((1, 0, 0), (0, 0, 1))
 IMAGE: Final = ((1, 0, 0), (0, -1, 0))
 
@@ -98,7 +101,7 @@ def view3d(inspection: analyse.Inspection, columns: Sequence[Column]) -> View3D 
     decimals = max(0, 3 - math.floor(math.log10(graph.frame.finest)))
     data = {
         "unit": sign(graph.frame.suffix),
-        "screen": IMAGE if inspection.volume.affine is None else WORLD,
+        "screen": WORLD if _is_scan(inspection.volume) else IMAGE,
         "box": box.round(decimals).tolist(),
         "numbers": [branch.number for branch in branches],
         "counts": [len(index) for index in chosen],
@@ -115,13 +118,15 @@ def view3d(inspection: analyse.Inspection, columns: Sequence[Column]) -> View3D 
         "looks": {look: _look(look) for look in THEMES},
     }
     sizes = " × ".join(number(float(f"{size:.3g}")) for size in box[1] - box[0])
-    counts = f"{len(graph.branches):,} branches, {len(graph.junctions):,} junctions and "
-    words = f"Rotating 3D view of {counts}{len(graph.end_points):,} end points"
+    words = (
+        f"Rotating 3D view of {plural(len(graph.branches), 'branch')}, {plural(len(graph.junctions), 'junction')} and "
+        f"{plural(len(graph.end_points), 'end point')}"
+    )
     return View3D(
         data,
         f"{words} in a box of {sizes} {data['unit']}.",
         (
-            f"The box is {sizes} {data['unit']} along x, y and z. {_directions(inspection)}",
+            f"The box is {sizes} {data['unit']} along x, y and z. {_directions(inspection.volume)}",
             *_left_out(graph, branches, len(points)),
         ),
         bool(len(surface)),
@@ -154,13 +159,20 @@ def _left_out(graph: SkeletonGraph, branches: Sequence[Branch], drawn: int) -> l
     total = sum(len(branch.points) for branch in branches)
     if drawn < total:
         notes.append(f"Drawn are {drawn:,} of the {total:,} points of the branches, evenly along each.")
+    voxels = sum(node.kind == "voxel" for node in graph.nodes)
+    if voxels > MOST_NODES:
+        notes.append(f"Drawn are {MOST_NODES:,} of the {voxels:,} single voxels.")
     return notes
 
 
-def _directions(inspection: analyse.Inspection) -> str:
-    affine = inspection.volume.affine
-    if affine is None:
-        return "The axes are those of the image and right-handed; it begins with x to the right and y down."
+def _is_scan(volume: Volume) -> bool:
+    """Return whether world coordinates are those of a body; an OME-Zarr has a place, and no anatomy."""
+    return volume.affine is not None and (volume.source is None or volume.source.format != "ome-zarr")
+
+
+def _directions(volume: Volume) -> str:
+    if not _is_scan(volume):
+        return "The axes are those of the image and right-handed: x points to the right and y down, until it is turned."
     return "The axes are right-handed: x points to the right, y to anterior and z to superior."
 
 
@@ -175,7 +187,7 @@ def _nodes(graph: SkeletonGraph, branches: Sequence[Branch]) -> dict[str, Points
         ]
         for kind in THEMES["light"].marks
     }
-    return {kind: np.array(places[:MOST_BRANCHES]).reshape(-1, 3) for kind, places in marked.items()}
+    return {kind: np.array(places[:MOST_NODES]).reshape(-1, 3) for kind, places in marked.items()}
 
 
 def _surface(inspection: analyse.Inspection) -> Points:
@@ -251,14 +263,15 @@ def _ramp(name: str, each: str, values: npt.NDArray[np.float64], unit: str) -> d
     logarithmic = low > 0 and high > SKEWED * float(np.nanmedian(values))
     scaled = np.log(values) if logarithmic else values
     first, last = (math.log(low), math.log(high)) if logarithmic else (low, high)
-    steps = np.rint((scaled - first) / max(last - first, 1e-12) * (STEPS - 1))
+    steps = np.rint((scaled - first) / max(last - first, 1e-6 * abs(last), 1e-12) * (STEPS - 1))
     ends = [" ".join(filter(None, (number(float(f"{end:.3g}")), unit))) for end in (low, high)]
     return {
         "name": name,
         "palette": "ramp",
         "each": each,
         "values": np.where(np.isnan(steps), -1, steps).astype(int).tolist(),
-        "words": ends[: 1 if low == high else 2],
+        # Values that differ by rounding errors alone count as equal.
+        "words": ends[: 1 if high - low <= 1e-6 * abs(high) else 2],
         "scale": "logarithmic" if logarithmic else "",
     }
 

@@ -83,7 +83,8 @@ class Backdrop:
         projected = all(view.axis is not None and view.plane is None for view in views)
         how = f" ({self.projection} along the line of sight)" if projected else ""
         first, last = PERCENTILES
-        span = f"from {low:.4g} (black, percentile {first}) to {high:.4g} (white, {last})"
+        least, most = (f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}" for value in (low, high))
+        span = f"from {least} (black, percentile {first}) to {most} (white, {last})"
         words = f"over {self.words}{how}, {span}"
         return Behind(seen, low, high, words)
 

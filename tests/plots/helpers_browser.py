@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import pytest
 
 NAMES = ("google-chrome", "chromium", "chromium-browser")
 LIMIT = 60  # seconds; it takes one or two
+CONSOLE = re.compile(r'CONSOLE[^"]*"(.*)", source:')
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 
@@ -32,7 +37,7 @@ def opened(
     """Open a page and return its picture, shape (height, width, 3), and the lines of its console.
 
     Args:
-        page: The page.
+        page: The page, which is drawn as soon as it is loaded.
         folder: A folder for the picture and for what the browser keeps.
         size: Width and height of the window.
         flags: Further options of the browser.
@@ -40,6 +45,16 @@ def opened(
     from matplotlib.image import imread
 
     picture = folder / "picture.png"
+    lines = list(_console(page, folder, size, [*flags, f"--screenshot={picture}"]))
+    return (imread(picture)[..., :3] * 255).round().astype(int), lines
+
+
+def told(page: Path, folder: Path, size: tuple[int, int]) -> str:
+    """Open a page and return the first line of its console; the browser is closed then."""
+    return next(_console(page, folder, size, ["--remote-debugging-port=0"]), "")
+
+
+def _console(page: Path, folder: Path, size: tuple[int, int], flags: Sequence[str]) -> Iterator[str]:
     command = [
         *(chromium(), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
         *(
@@ -47,13 +62,27 @@ def opened(
             "--enable-logging=stderr",
             f"--user-data-dir={folder / 'profile'}",
         ),
-        *(f"--screenshot={picture}", f"--window-size={size[0]},{size[1]}", "--virtual-time-budget=4000"),
-        *flags,
-        page.as_uri(),
+        *(f"--window-size={size[0]},{size[1]}", *flags, page.as_uri()),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
-    lines = re.findall(r'CONSOLE[^"]*"(.*)", source:', done.stderr)
-    return (imread(picture)[..., :3] * 255).round().astype(int), lines
+    log = folder / "log.txt"
+    # A group of its own, as the browser starts processes; a file, as these keep a pipe open.
+    with log.open("w+") as stream:
+        browser = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
+        try:
+            seen = 0
+            end = time.monotonic() + LIMIT
+            done = False
+            while not done:
+                assert time.monotonic() < end, log.read_text()
+                time.sleep(0.05)
+                done = browser.poll() is not None
+                lines = CONSOLE.findall(log.read_text())
+                yield from lines[seen:]
+                seen = len(lines)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
 
 
 def alone(page: str, look: str = "light", nodes: bool = False) -> str:
@@ -68,13 +97,8 @@ def alone(page: str, look: str = "light", nodes: bool = False) -> str:
 
 
 def scripted(page: str, script: str) -> str:
-    """Return a page that runs another script at its end, which its policy would refuse.
-
-    Frames are timers, so that the browser's virtual time waits for them.
-    """
-    frames = "window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 16);"
-    page = POLICY.sub("", page).replace("</head>", f"<script>{frames}</script></head>")
-    return page.replace("</body>", f"<script>{script}</script></body>")
+    """Return a page that runs another script at its end, which its policy would refuse."""
+    return POLICY.sub("", page).replace("</body>", f"<script>{script}</script></body>")
 
 
 def framed(sources: Sequence[str], size: tuple[int, int]) -> str:

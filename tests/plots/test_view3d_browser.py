@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from helpers_browser import alone, chromium, framed, opened, scripted, shades
+from helpers_browser import alone, chromium, framed, opened, scripted, shades, told
 from helpers_page import made, page_of
 
 from softmorph_cli.plots.html.view3d import GROUPS
 from softmorph_cli.plots.theme import DARK, LIGHT
 from softmorph_cli.skeleton.analyse import Inspection
+
+# The browser and its processes are one group.
+pytestmark = pytest.mark.posix
 
 SIZE = (400, 300)
 SIDES = (2.0, 1.0, 1.0)  # a voxel along z, y and x, in mm
@@ -26,7 +29,7 @@ VIEWS = {
     (90, 90): ("-y", "x"),
     (180, 0): ("-x", "z"),
 }
-REPORT = "setTimeout(() => console.log(document.querySelector('.turn').textContent), 300);"
+REPORT = "console.log(document.querySelector('.turn').textContent);"
 WALK = Path(__file__).with_name("walk_view3d.js")
 
 
@@ -145,13 +148,12 @@ def test_mouse_keys_and_table_move_and_mark(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     inspection = made(mask, SIDES, "mm")
     page.write_text(scripted(alone(page_of(inspection)), WALK.read_text()))
-    _, lines = opened(page, tmp_path, (900, 700))
-    assert len(lines) == 1, lines
-    out = json.loads(lines[0])
+    out = json.loads(told(page, tmp_path, (900, 700)))
     assert out["turning"] == ["Stop", "Rotate", "Stop"]
     assert out["turned"]
     assert set(out["reset"]) == {out["start"]}
-    assert len({out["start"], *out["changed"]}) == 1 + len(out["changed"]) == 7
+    assert len({out["start"], *out["changed"]}) == 1 + len(out["changed"]) == 9
+    assert out["legends"] == ["Radius", "Component"]
     assert out["cursor"] == ["pointer", ""]
     assert inspection.graph.branches[0].length == pytest.approx(24)
     assert out["clicked"][0].startswith("Branch 1, length 24.00 mm, mean radius ")

@@ -58,6 +58,21 @@ const walk = async () => {
   }
   await key("ArrowUp");
   out.reset.push(await key("ArrowDown"));
+  for (let twice = 0; twice < 2; twice += 1) {
+    find("#look").click();
+    await frames();
+    [out.reset, out.changed][1 - twice].push(picture());
+  }
+  const by = find("#view3d .by");
+  const legend = () => [...document.querySelectorAll("#view3d .way")].filter((way) => !way.hidden)[0].dataset.way;
+  out.legends = [legend()];
+  by.value = "Component";
+  by.dispatchEvent(new Event("change", { bubbles: true }));
+  await frames();
+  out.legends.push(legend());
+  out.changed.push(picture());
+  by.selectedIndex = 0;
+  by.dispatchEvent(new Event("change", { bubbles: true }));
   await point("move", middle());
   out.cursor = [canvas.style.cursor];
   await point("move", [20, 60]);
@@ -78,6 +93,7 @@ const walk = async () => {
   out.missing = told.textContent;
   turn.click();
   out.turning.push(turn.textContent);
+  turn.click();
   console.log(JSON.stringify(out));
 };
 addEventListener("load", () => requestAnimationFrame(walk));

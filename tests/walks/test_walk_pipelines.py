@@ -16,8 +16,8 @@ import softmorph_cli as sm
 # Lines of one voxel along x, and a speck of one voxel beside each; voxels are cubes of this size.
 SIDE = 0.5
 VOXELS = {"left": 12, "right": 17}
-# Of n voxels n - 1 steps.
-LENGTHS = {name: (count - 1) * SIDE for name, count in VOXELS.items()}
+# In mm^3, without the speck.
+VOLUMES = {name: count * SIDE**3 for name, count in VOXELS.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +56,10 @@ def test_a_workflow_makes_what_is_missing_and_jq_reads_the_result() -> None:
         Path("clean").mkdir(exist_ok=True)
         for name in VOXELS:
             source, target = Path(f"maps/{name}.nii.gz"), Path(f"clean/{name}.nii.gz")
-            workflow.make(target, source, lambda a, b: ("despeckle", a, b, "--min-size", "3vox"))
-        newest = max(Path("clean").glob("*.gz"), key=lambda path: path.stat().st_mtime_ns)
-        rule = ("inspect", "clean", "--levels", 0, "--json-file")
+            workflow.make(target, source, lambda a, b: ("threshold", a, b, "--largest", 1))
+        cleaned = sorted(Path("clean").glob("*.gz"))
+        newest = max(cleaned, key=lambda path: path.stat().st_mtime_ns)
+        rule = ("stats", *cleaned, "--json-file")
         workflow.make(Path("cohort.json"), newest, lambda _, target: (*rule, target))
         return workflow.ran
 
@@ -66,14 +67,15 @@ def test_a_workflow_makes_what_is_missing_and_jq_reads_the_result() -> None:
     assert run() == []
     text = Path("cohort.json").read_text(encoding="utf-8")
     files = json.loads(text)["files"]
-    found = {Path(one["input"]["path"]).name[:-7]: one["graph"] for one in files}
-    assert {name: graph["length_mm"] for name, graph in found.items()} == pytest.approx(LENGTHS)
+    found = {Path(one["input"]["path"]).name[:-7]: one["statistics"] for one in files}
+    assert {name: one["expected_volume"] for name, one in found.items()} == pytest.approx(VOLUMES)
     # The specks are gone.
-    assert {graph["components"] for graph in found.values()} == {1}
-    told = jq(".files[] | [.input.path, .graph.length_mm, .graph.components] | @tsv", text)
+    assert {one["components_above_half"] for one in found.values()} == {1}
+    program = ".files[] | [.input.path, (.statistics | .expected_volume, .components_above_half)] | @tsv"
+    told = jq(program, text)
     if told is not None:
-        rows = {Path(path).name[:-7]: (length, count) for path, length, count in _rows(told)}
-        assert {name: float(length) for name, (length, _) in rows.items()} == pytest.approx(LENGTHS)
+        rows = {Path(path).name[:-7]: (volume, count) for path, volume, count in _rows(told)}
+        assert {name: float(volume) for name, (volume, _) in rows.items()} == pytest.approx(VOLUMES)
         assert {count for _, count in rows.values()} == {"1"}
 
 
@@ -151,15 +153,15 @@ def shown(cell: str, names: dict[str, Any]) -> str:
 def test_a_notebook_shows_tables_and_short_texts() -> None:
     names: dict[str, Any] = {}
     assert shown("import softmorph_cli as sm\nsm.read('maps/left.nii.gz')", names).startswith("<Volume")
-    said = shown("found = sm.inspect('maps/left.nii.gz', levels=0)\nfound", names)
+    said = shown("found = sm.statistics('maps/left.nii.gz')\nfound", names)
     assert said.startswith("<")
     assert "\n" not in said
     table = shown("found.to_pandas()", names)
     assert table.count("<table") == 1
-    assert "length_mm" in table
-    assert shown("round(float(found.graph.length), 6)", names) == str(LENGTHS["left"])
+    assert "expected_volume_mm3" in table
+    assert shown("found.voxels_above_half", names) == str(VOXELS["left"] + 1)
     # An error is an exception with a sentence in the words of Python, and no end of the kernel.
-    with pytest.raises(sm.SoftmorphError, match="radius") as caught:
-        shown("sm.erode('maps/left.nii.gz', radius='3 miles')", names)
+    with pytest.raises(sm.SoftmorphError, match="prune") as caught:
+        shown("sm.inspect('maps/left.nii.gz', prune='3 miles')", names)
     assert caught.value.exit_code == 2
     assert "--" not in str(caught.value)

@@ -96,7 +96,7 @@ def test_betti_numbers_are_the_same_of_every_kind() -> None:
     document = told("topology", "numbers", "map.nii.gz", "--no-bars", "--threshold", "0.7", "--json")
     found = sm.betti_numbers("map.nii.gz", 0.7).as_dict()
     assert found == {"betti": {"b0": 1, "b1": 1}, "euler": 0}
-    assert found.items() <= document["maps"][0].items()
+    assert found.items() <= document["classes"][0].items()
 
 
 def test_an_inspection_is_the_same_of_every_kind(fork: npt.NDArray[np.float32]) -> None:
@@ -320,3 +320,14 @@ def test_a_table_without_pandas_names_it(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(sm.SoftmorphError, match="needs pandas"):
         found.to_pandas()
+
+
+def test_a_label_of_masks_without_labels_is_refused() -> None:
+    mask = np.zeros((12, 12))
+    mask[3:9, 3:9] = 0.9
+    for one in (mask > 0, mask, mask.astype(np.float32)):
+        with pytest.raises(
+            sm.SoftmorphError, match=r"there is no label 7: .* without labels: leave label out"
+        ):
+            sm.evaluate(one, mask > 0, metrics="dice", label=7)
+        assert sm.evaluate(one, mask > 0, metrics="dice", label=1).metrics()["dice"] == 1

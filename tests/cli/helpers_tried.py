@@ -41,6 +41,7 @@ ROWS = {
     " is of one class, and these are": "an error map of several classes",
     "all the same, add --same-grid, which takes the first one's": "two places",
     ": cut out the slice it goes with, such as:": "an image against a stack",
+    "are masks or single maps, ": "a label of two single maps",
     "softmorph threshold LABELS MASK --label K": "no label in common",
     "to compare it, add --channel": "the background comes last",
     "add --resample iso to make them cubic first.": "voxels that are not cubic",

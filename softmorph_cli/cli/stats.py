@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 import time
 from collections import Counter
@@ -22,7 +20,7 @@ from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
 from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter
-from softmorph_cli.system.printable import cell, typed
+from softmorph_cli.system.printable import csv_text, typed
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -219,12 +217,8 @@ def _pattern(folder: Path) -> str:
 def _as_csv(measured: Sequence[_Measured]) -> str:
     from softmorph_cli.pipeline.steps import statistics
 
-    text = io.StringIO()
     rows = [_csv_row(one, name, part) for one in measured for name, part in one.parts]
-    writer = csv.DictWriter(text, statistics.columns_of(rows), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
-    return text.getvalue()
+    return csv_text(rows, statistics.columns_of(rows))
 
 
 def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:

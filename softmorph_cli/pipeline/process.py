@@ -41,7 +41,7 @@ from softmorph_cli.pipeline.steps.measuring import (
 )
 from softmorph_cli.pipeline.steps.table import changing
 from softmorph_cli.skeleton import image_kind
-from softmorph_cli.system.files import replacing
+from softmorph_cli.system.files import writing_text
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import millimetres
 from softmorph_cli.volume import Volume
@@ -375,8 +375,8 @@ def _write_page(measured: dict[int, Measured], path: Path, source: Path, *, forc
 
     (found, *_) = [one.inspections[0] for one in reversed(measured.values()) if one.inspections]
     text = page_of(found, source, f", {found.graph.name}" if found.graph.name else "")
-    with replacing(path, force=force) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with writing_text(path, force=force) as stream:
+        stream.write(text)
 
 
 def _thumbnails(volume: Volume, measured: Mapping[int, Measured]) -> Mapping[str, bytes]:

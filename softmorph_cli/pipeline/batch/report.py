@@ -13,7 +13,7 @@ from softmorph_cli.pipeline.batch import measured_files, tables
 from softmorph_cli.pipeline.batch.summary import GOOD, FileEntry
 from softmorph_cli.pipeline.batch.tables import Heading
 from softmorph_cli.plots.html.cohort_page import Case, cohort_page
-from softmorph_cli.system.files import replacing
+from softmorph_cli.system.files import writing_text
 from softmorph_cli.system.units import COUNTED, sign
 
 _FIGURES: Final = ("voxels_above_half", "components_above_half")
@@ -53,8 +53,8 @@ def write(
     page = cohort_page(
         cases, failed, title=folder.name, command="softmorph batch", suffix=suffix, facts=facts
     )
-    with replacing(path, force=True) as temporary:
-        temporary.write_bytes(page.encode("utf-8", "surrogateescape"))
+    with writing_text(path, force=True) as stream:
+        stream.write(page)
 
 
 def _cases(

@@ -64,7 +64,10 @@ def test_other_cells_are_unchanged(value: object) -> None:
 
 
 def test_a_table_has_safe_cells_and_lines_that_end_in_a_newline_alone() -> None:
-    rows = [{"file": Path("-a.npy"), "class": "=1+1", "voxels": -3}, {"class": 'a "b", c', "voxels": None}]
+    rows: list[dict[str, object]] = [
+        {"file": Path("-a.npy"), "class": "=1+1", "voxels": -3},
+        {"class": 'a "b", c', "voxels": None},
+    ]
     head, lines = "file,class,voxels\n", './-a.npy,\'=1+1,-3\n,"a ""b"", c",\n'
     assert csv_text(rows, ("file", "class", "voxels")) == head + lines
     assert csv_text(rows, ("file", "class", "voxels"), head=False) == lines

@@ -39,7 +39,7 @@ from softmorph_cli.pipeline.steps.measuring import (
     measure,
     write_tables,
 )
-from softmorph_cli.pipeline.steps.table import changing
+from softmorph_cli.pipeline.steps.registry import changing
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system.files import writing_text
 from softmorph_cli.system.parameters import named
@@ -381,15 +381,10 @@ def _write_page(measured: dict[int, Measured], path: Path, source: Path, *, forc
 
 def _thumbnails(volume: Volume, measured: Mapping[int, Measured]) -> Mapping[str, bytes]:
     """Return small pictures of the last centreline, or of the result where none was inspected."""
-    from softmorph_cli.plots.graph_preview import thumbnail
+    from softmorph_cli.plots.graph_preview import thumbnails
 
     drawn = [found.pictures for found in measured.values() if found.pictures]
-    if drawn:
-        return drawn[-1]
-    return {
-        "light": thumbnail(volume, None, theme="light"),
-        "dark": thumbnail(volume, None, theme="dark"),
-    }
+    return drawn[-1] if drawn else thumbnails(volume, None)
 
 
 def _refuse_times(volume: Volume, outputs: OutputOptions) -> None:

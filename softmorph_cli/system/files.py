@@ -122,6 +122,18 @@ def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterat
         raise not_written(path, error) from error
 
 
+def make_folder(folder: Path, *, parents: bool = False) -> None:
+    """Create a folder for outputs if it is missing, with `parents` the folders above it too.
+
+    Raises:
+        FileError: If the system refuses.
+    """
+    try:
+        folder.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder} cannot be made: {error.strerror or error}.") from error
+
+
 @contextmanager
 def writing_text(path: Path, *, force: bool = False, follow: bool = True) -> Iterator[TextIO]:
     """Yield a stream of UTF-8 text, whose content becomes the file `path` as `replacing` does it.

@@ -14,7 +14,7 @@ from softmorph_cli.pipeline.batch.summary import GOOD, FileEntry
 from softmorph_cli.pipeline.batch.tables import Heading
 from softmorph_cli.plots.html.cohort_page import Case, cohort_page
 from softmorph_cli.system.files import writing_text
-from softmorph_cli.system.units import COUNTED, sign
+from softmorph_cli.system.units import COUNTED, lengths_in
 
 _FIGURES: Final = ("voxels_above_half", "components_above_half")
 
@@ -48,8 +48,7 @@ def write(
     ]
     facts = {"steps": steps} if steps else {}
     if last is not None:
-        unknown = suffix in COUNTED.values()
-        facts["lengths in"] = f"{suffix}, as the unit is not known" if unknown else sign(suffix)
+        facts["lengths in"] = lengths_in(suffix)
     page = cohort_page(
         cases, failed, title=folder.name, command="softmorph batch", suffix=suffix, facts=facts
     )

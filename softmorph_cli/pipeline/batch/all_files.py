@@ -1,4 +1,4 @@
-"""What concerns all files of a batch: the tables and the page, and the summary of all parts."""
+"""The tables, the page and the merged summary of a batch, which are made of the entries of all files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from softmorph_cli.pipeline.batch.run import BatchRequest
 
 
-def put(batch: BatchRequest, entries: Mapping[str, summary.FileEntry]) -> None:
+def write(batch: BatchRequest, entries: Mapping[str, summary.FileEntry]) -> None:
     """Write the tables and the page of all files; the page of a batch in parts is not written before these are merged.
 
     Raises:
@@ -58,5 +58,5 @@ def summarize(batch: BatchRequest) -> summary.BatchSummary:
     parameters = batch.recipe.parameters if batch.recipe.filters else {}
     done = summary.BatchSummary(parameters, [entries[name] for name in sorted(entries)])
     summary.save(done, folder, "")
-    put(batch, {name: entries[name] for name in sorted(entries)})
+    write(batch, {name: entries[name] for name in sorted(entries)})
     return done

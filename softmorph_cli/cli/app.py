@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from softmorph_cli.cli import shell_completion
 from softmorph_cli.cli.batch import batch
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.chain import chain
-from softmorph_cli.cli.command import Group, add
+from softmorph_cli.cli.command import Group, add, add_made
 from softmorph_cli.cli.evaluate import evaluate
 from softmorph_cli.cli.filters import command_of
 from softmorph_cli.cli.help_screens import FILTERS, FOLDERS, MACHINE, MEASURE, SLICES, TOPOLOGY
@@ -89,7 +90,11 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 
 for _operation in OPERATIONS.values():
     _heading = _HEADINGS.get(_operation.operation, FILTERS)
-    add(app, _operation.operation, command_of(_operation), *_operation.examples, panel=_heading)
+    add_made(
+        *(app, _operation.operation, partial(command_of, _operation), _operation.help),
+        *_operation.examples,
+        panel=_heading,
+    )
 for _command in _COMMANDS:
     add(app, *_command, panel=_HEADINGS.get(_command[0], FILTERS))
 app.add_typer(topology, name="topology", rich_help_panel=TOPOLOGY)

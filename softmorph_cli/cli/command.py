@@ -47,12 +47,12 @@ class Options:
 class _Command(HelpCommand):
     """A command whose options are made lazily, on first use, because the list of all commands needs no options."""
 
-    function: Callable[..., None]
+    make_function: Callable[[], Callable[..., None]]
 
     @functools.cached_property
     def _made(self) -> Any:
         alone = typer.Typer(add_completion=False)
-        alone.command(self.name)(command(self.function))
+        alone.command(self.name)(command(self.make_function()))
         made = typer.main.get_command(alone)
         on_one_screen(made.params)
         return made
@@ -123,12 +123,25 @@ def typed_words() -> tuple[str, ...]:
 def add(
     app: typer.Typer, name: str, function: Callable[..., None], *examples: str, panel: str | None = None
 ) -> None:
+    """Add a command to an application, as `add_made` does it; the docstring of the function is the help."""
+    add_made(app, name, lambda: function, inspect.getdoc(function) or "", *examples, panel=panel)
+
+
+def add_made(
+    app: typer.Typer,
+    name: str,
+    make: Callable[[], Callable[..., None]],
+    told: str,
+    *examples: str,
+    panel: str | None = None,
+) -> None:
     """Add a command to an application.
 
     Args:
         app: The application, or a group of it.
         name: The command's name.
-        function: Its docstring is the help; arguments and options are made as in `command`.
+        make: Returns the function, when the command is used; arguments and options are made as in `command`.
+        told: The help.
         examples: Command lines for the end of the help.
         panel: The heading under which the application's help lists the command.
     """
@@ -136,9 +149,9 @@ def add(
     class Made(_Command):
         pass
 
-    Made.function = staticmethod(function)
+    Made.make_function = staticmethod(make)
     epilog = "Examples:\n\n" + "\n\n".join(examples)
-    told = inspect.getdoc(function) or ""
+    told = inspect.cleandoc(told)
     sentence = " ".join(told.partition("\n\n")[0].split()).partition(". ")[0].removesuffix(".") + "."
     made = app.command(name, cls=Made, help=told, short_help=sentence, epilog=epilog, rich_help_panel=panel)
     made(lambda: None)

@@ -37,7 +37,6 @@ def command_of(operation: type[Filter]) -> Callable[..., None]:
         filtering.run(operation.operation, [chosen], source, target, reading, writing)
 
     none = Options((), lambda: None)
-    run.__doc__ = operation.help
     run.__annotations__ |= {
         "given": own,
         "settings": options_of(Settings) if soft else none,

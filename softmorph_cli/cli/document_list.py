@@ -140,6 +140,7 @@ DOCUMENTS: Final[Mapping[str, Fields]] = {
         "prior": _PRIOR,
         "explained": Field("number", "Share of the variance of the image's intensities that is explained."),
         "min_fit": Field("number", "The share that --min-fit asks for."),
+        "held_out_images": Field("any or null", "The shares of images that were held out in the training."),
         "classes": Field("list of class", "Each class of the result."),
     },
 }

@@ -65,7 +65,7 @@ class Interpolation(Generic[T]):
 class Options(TypedDict, total=False):
     """The keyword arguments of `interpolate` for type checkers; `interpolate` documents them."""
 
-    missing: str | Sequence[int] | None
+    missing: str | int | Sequence[int] | None
     axis: str | None
     method: str | None
     prior: str | Path | Prior | None
@@ -90,7 +90,7 @@ def interpolate(image: Placed, **options: Unpack[PlacedOptions]) -> Interpolatio
 def interpolate(
     image: Image,
     *,
-    missing: str | Sequence[int] | None = None,
+    missing: str | int | Sequence[int] | None = None,
     axis: str | None = None,
     spacing: str | None = None,
     like: Placed | None = None,
@@ -110,8 +110,8 @@ def interpolate(
     Args:
         image: Probabilities, (Y, X) or (Z, Y, X), as an array or a tensor; a `Volume`, which may have further axes; or
             a path. It is never written to.
-        missing: The missing slices, from 0: indices, or text such as "5:9,12" for 5 to 8 and 12; or "empty", for the
-            slices between others that are 0 throughout.
+        missing: The missing slices, from 0: an index, several, or text such as "5:9,12" for 5 to 8 and 12; or "empty",
+            for the slices between others that are 0 throughout.
         axis: The axis of the slices: "z", "y" or "x"; by default "z", of a 2D map "y".
         spacing: The grid of the result: "iso" for cubic voxels of the finest spacing, a length such as "0.5mm", or one
             for each axis, "2mm,1mm,1mm". For a `Volume` or a file.
@@ -139,12 +139,14 @@ def interpolate(
     >>> print(found.image[1].round(3), found.filled[:, 0])
     [0.  1.  0.5] [0. 1. 0.]
     """
+    import numpy as np
+
     from softmorph_cli.filters.operations.interpolate import Interpolate
     from softmorph_cli.io.reading import read_grid
     from softmorph_cli.pipeline.apply_filter import perform
     from softmorph_cli.volume import Volume
 
-    named = missing if missing is None or isinstance(missing, str) else ",".join(map(str, missing))
+    named = missing if missing is None or isinstance(missing, str) else ",".join(map(str, np.ravel(missing)))
     given = {
         "missing": named,
         "axis": axis,

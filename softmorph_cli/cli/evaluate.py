@@ -211,7 +211,8 @@ def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput, openi
     look = output.of_file(output.preview)
     backdrop = settle(look, pair.prediction, opening, title)
     row = found.rows[0]
-    title += f", {tables.class_name(row.label, row.name)}" if row.label is not None else ""
+    if row.label is not None and (row.name or row.label > 1):
+        title += f", {tables.class_name(row.label, row.name)}"
     picture = preview_agreement(
         mine, its, pair.prediction, title=title, subtitle=words, look=look, backdrop=backdrop
     )

@@ -28,11 +28,13 @@ class MaskFile:
         path: The path of the mask file.
         array: The stored numbers of the mask without axes of size one; a lazy array where the format allows it.
         long: For each spatial axis of the map, whether `array` has the axis.
+        zero: The stored number that means 0, by the slope and intercept of the file; NaN if none does.
     """
 
     path: Path
     array: Array
     long: tuple[bool, ...]
+    zero: float = 0.0
 
     @classmethod
     def open(cls, path: Path, raw: Raw, name: str, *, lazy: bool = False) -> MaskFile:
@@ -58,7 +60,10 @@ class MaskFile:
                 f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
             )
         array = other.array[tuple(slice(None) if size > 1 else 0 for size in found)]
-        return cls(path, array, tuple(size > 1 for size in shape))
+        zero = -other.inter / other.slope if other.slope else float("nan")
+        # A file whose numbers are not integers is compared in its own type, in which the slope was written.
+        kind = array.dtype.type if array.dtype.kind == "f" else float
+        return cls(path, array, tuple(size > 1 for size in shape), float(kind(zero)))
 
     def cropped(self, box: Box) -> MaskFile:
         """Return the mask cropped to a box, which has a slice for each spatial axis of the map."""
@@ -74,7 +79,7 @@ class MaskFile:
         check_room(part.shape, part.dtype.itemsize + 1, self.path)
         values = held(part, part.dtype)
         with np.errstate(invalid="ignore"):  # raised by signalling NaN
-            inside = np.asarray(values != 0)
+            inside = np.asarray(values != self.zero)
         if values.dtype.kind == "f":
             inside &= ~np.isnan(values)
         return inside.reshape(extent(box))

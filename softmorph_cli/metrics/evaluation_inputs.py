@@ -341,6 +341,12 @@ def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> 
         InputError: If a label occurs in neither.
     """
     several = [source for source in (prediction, reference) if not source.one]
+    plain = not several and prediction.stands is None and reference.stands is None
+    if plain and (foreign := set(labels) - {1, *_TRUE}):
+        raise InputError(
+            f"there is no label {min(foreign)}: {prediction.path} and {reference.path} are masks or single maps, "
+            f"without labels: leave {named('label')} out."
+        )
     if not several or not any(source.labels for source in several):
         return
     for label in labels:

@@ -19,6 +19,7 @@ from softmorph_cli.io.nnunet import FIRST_IMAGE, NamedClasses, labelled, of_volu
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.reading import read_either, read_image, read_labels, read_map
 from softmorph_cli.pipeline.batch.plan import FileSelection, first_few, inputs
+from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import meant
 from softmorph_cli.volume import Volume
@@ -59,16 +60,19 @@ def read_subjects(
     Raises:
         FileError: If a folder or a file cannot be read.
         InputError: If a file is no map, an image is missing or does not fit its map, or a label is nowhere, or the
-            label maps hold none but 0.
+            label maps hold none but 0; or if all maps need more memory than may be used, which their first ones tell.
     """
     names = inputs(FileSelection(folder, folder))
     _check_cases(folder, names)
     beside = _images(folder, names, images)
     read: list[Volume | tuple[Labels, Volume]] = []
+    values = 0
     for number, name in enumerate(names):
         if report is not None:
             report(f"reading {name}", number, len(names))
         read.append(_map_or_labels(folder / name, reading, surely=bool(labels)))
+        values += _values(read[-1], images is not None)
+        _check_memory(folder, values, (number + 1) / len(names))
     held = sorted({int(k) for one in read if isinstance(one, tuple) for k in np.unique(one[0]) if k})
     maps_of_labels = [name for name, one in zip(names, read, strict=True) if isinstance(one, tuple)]
     if maps_of_labels and not held:
@@ -95,6 +99,34 @@ def read_subjects(
         image = None if beside is None else _image(beside[name], volume, folder / name)
         subjects.append(Subject.of(name, volume, image, voxels))
     return subjects
+
+
+def _check_memory(folder: Path, values: int, share: float) -> None:
+    """Raise an error if the maps of a folder need more memory than may be used.
+
+    Args:
+        folder: The folder.
+        values: The numbers that the subjects of the maps read so far hold.
+        share: How much of all maps these are, from 0 to 1.
+
+    Raises:
+        InputError: If they do.
+    """
+    # Twice: in the arrays of the subjects, and in the maps as read or the table that a training draws from.
+    needed, allowed = 2 * 4 * values / share, machine.memory()
+    if allowed is not None and needed > allowed:
+        raise InputError(
+            f"{folder}: a training with these maps needs about {needed / 2**30:.2g} GiB, and {allowed / 2**30:.2g} GiB "
+            "may be used: put fewer maps into the folder, or maps on coarser grids."
+        )
+
+
+def _values(read: Volume | tuple[Labels, Volume], images: bool) -> int:
+    """Return how many numbers a subject holds: for each voxel one of the background, of each class and of the image."""
+    if isinstance(read, tuple):
+        return read[0].size * (len(np.union1d(read[0], 0)) + images)
+    voxels = int(np.prod(read.array.shape[-read.spatial_dims :]))
+    return read.array.size + voxels * (1 + images)
 
 
 def _number(folder: Path, label: str, read: Mapping[str, Volume | tuple[Labels, Volume]]) -> int:

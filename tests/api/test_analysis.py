@@ -320,3 +320,14 @@ def test_a_table_without_pandas_names_it(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(sm.SoftmorphError, match="needs pandas"):
         found.to_pandas()
+
+
+def test_a_label_of_masks_without_labels_is_refused() -> None:
+    mask = np.zeros((12, 12))
+    mask[3:9, 3:9] = 0.9
+    for one in (mask > 0, mask, mask.astype(np.float32)):
+        with pytest.raises(
+            sm.SoftmorphError, match=r"there is no label 7: .* without labels: leave label out"
+        ):
+            sm.evaluate(one, mask > 0, metrics="dice", label=7)
+        assert sm.evaluate(one, mask > 0, metrics="dice", label=1).metrics()["dice"] == 1

@@ -41,6 +41,7 @@ ROWS = {
     " is of one class, and these are": "an error map of several classes",
     "all the same, add --same-grid, which takes the first one's": "two places",
     ": cut out the slice it goes with, such as:": "an image against a stack",
+    "are masks or single maps, ": "a label of two single maps",
     "softmorph threshold LABELS MASK --label K": "no label in common",
     "to compare it, add --channel": "the background comes last",
     "add --resample iso to make them cubic first.": "voxels that are not cubic",
@@ -195,6 +196,7 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    "--report is the page of a step inspect: add it to": "cli/test_cli_steps.py::test_the_page_of_a_chain",
     " times, which are no classes: leave": "walks/test_nnunet_folders.py::test_times_are_no_classes_whatever_they_sum_to",
     "is of the pictures: add --preview DIR, or leave it out": "cli/test_cli_steps.py::test_pictures_of_a_batch_on_white",
     "only measures, so that OUT would be a copy of IN": "cli/test_cli_steps.py::test_what_is_advised_where_nothing_changes",

@@ -132,6 +132,12 @@ TABLE = {
         mentions=("--divide-by",),
         then="evaluate pred.nii.gz mask.nii.gz --metrics dice",
     ),
+    "a label of two single maps": Row(
+        lambda: pair(soft(), soft()),
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --label 7",
+        ("leave --label out",),
+        "--label 7",
+    ),
     "no label in common": Row(
         foreign,
         "evaluate pred.nii.gz ref.nii.gz --metrics dice",

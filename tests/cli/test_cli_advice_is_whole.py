@@ -15,6 +15,7 @@ from test_cli_advice_machines import TABLE as MACHINES
 from test_cli_advice_options import TABLE as OPTIONS
 from test_cli_advice_pictures import TABLE as PICTURES
 from test_cli_advice_reading import TABLE as READING
+from test_cli_advice_units import TABLE as UNITS
 
 TESTS = Path(__file__).parents[1]
 
@@ -36,7 +37,8 @@ def test_what_is_known_is_still_said() -> None:
 
 
 def test_rows_and_tests_are_there() -> None:
-    assert set(ROWS.values()) <= {*FILES, *INTERPOLATE, *MACHINES, *OPTIONS, *PICTURES, *READING}
+    tables = {*FILES, *INTERPOLATE, *MACHINES, *OPTIONS, *PICTURES, *READING, *UNITS}
+    assert set(ROWS.values()) <= tables
     for named in ELSEWHERE.values():
         path, _, name = named.partition("::")
         tree = ast.parse((TESTS / path).read_text())

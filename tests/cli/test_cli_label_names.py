@@ -68,8 +68,7 @@ def test_a_label_by_its_name_is_that_label(make: Callable[[], str]) -> None:
     for name, label in NAMES.items():
         run("threshold", source, "by_name.nii.gz", "--label", name, "--force")
         np.testing.assert_array_equal(load("by_name.nii.gz"), drawn() == label)
-        run("threshold", source, "by_number.nii.gz", "--label", label, "--force")
-        np.testing.assert_array_equal(load("by_number.nii.gz"), drawn() == label)
+        np.testing.assert_array_equal(softmorph_cli.read(source, label=label).array, drawn() == label)
         np.testing.assert_array_equal(softmorph_cli.read(source, label=name).array, drawn() == label)
     assert run("stats", source, "--label", "airway", "--json").json["input"]["channel"] == "airway"
     sentence = complaint(run("stats", source, "--label", "airways", code=1).err)

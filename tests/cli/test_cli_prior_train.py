@@ -18,6 +18,28 @@ from softmorph_cli.errors import FileError
 COMMAND = ("prior", "train", "maps", "p.safetensors", *TINY)
 
 
+def test_maps_that_no_memory_holds_are_refused_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_hearts(10, 3)
+    # 10 maps of 8 x 16 x 16 voxels: background, three classes and image, 4 bytes each, twice.
+    needed = 10 * 8 * 16 * 16 * (4 + 1) * 4 * 2
+    command = (*COMMAND, "--images", "images")
+    monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda: needed - 1)
+    monkeypatch.setattr("softmorph_cli.io.memory_check.fits", lambda *_: True)
+    whole = Path("maps/case_1.nii.gz").read_bytes()
+    Path("maps/case_1.nii.gz").write_bytes(b"this would be refused if it were read")
+    refused(*command, says=("a training with these maps needs about 0.00076 GiB", "fewer maps"))
+    Path("maps/case_1.nii.gz").write_bytes(whole)
+    Path("maps/case_9.nii.gz").unlink()
+    run(*command)
+    softened_needed = 8 * 4 * 6 * 6 * (1 + 2) * 4 * 2
+    Path("maps").rename("hearts")
+    softened(classes=2)
+    monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda: softened_needed - 1)
+    refused(*COMMAND, "--force", says="a training with these maps needs about")
+    monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda: softened_needed)
+    run(*COMMAND, "--force")
+
+
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int, *more: object) -> str:
     """Run the training until its state was written a number of times; return what was printed on stderr."""
     keep = Checkpoint.write

@@ -254,3 +254,14 @@ def test_a_grid_larger_than_memory_is_refused_before_it_is_made(monkeypatch: pyt
     for options in grids:
         with pytest.raises(InputError, match="GiB may be used: choose larger voxels"):
             sm.interpolate(volume(), **options)
+
+
+def test_a_missing_slice_may_be_an_index() -> None:
+    image = np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    wanted = sm.interpolate(image, missing=[1]).image
+    others: tuple[Any, ...] = (1, np.int64(1), np.array([1]))
+    for one in others:
+        np.testing.assert_array_equal(sm.interpolate(image, missing=one).image, wanted)
+    no_index: Any = 1.5
+    with pytest.raises(UsageError, match=r"missing '1\.5' names no slices"):
+        sm.interpolate(image, missing=no_index)

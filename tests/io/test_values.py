@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,17 @@ def test_a_map_of_many_values_is_not_gathered_value_by_value(monkeypatch: pytest
     few = np.arange(101, dtype=np.uint16).repeat(40)
     assert content.examine(few, cap=100).distinct is None
     assert content.examine(few[40:], cap=100).distinct == tuple(range(1, 101))
+
+
+def test_the_slope_of_a_mask_file_says_which_number_is_0(tmp_path: Path) -> None:
+    nibabel: Any = import_module("nibabel")
+    inside = SOFT > 0.4
+    # The stored number 3 means 0.5 * 3 - 1.5 = 0, and 0 means -1.5, which is inside.
+    image = nibabel.Nifti1Image(np.where(inside, 0, 3).astype(np.uint8).T, np.eye(4))
+    image.to_filename(tmp_path / "mask.nii")
+    content = bytearray((tmp_path / "mask.nii").read_bytes())
+    content[112:120] = np.array([0.5, -1.5], "<f4").tobytes()
+    (tmp_path / "mask.nii").write_bytes(bytes(content))
+    assert np.array_equal(nibabel.load(tmp_path / "mask.nii").get_fdata().T != 0, inside)
+    found = read(npy(tmp_path, SOFT), mask=tmp_path / "mask.nii").array
+    assert np.array_equal(found, np.where(inside, SOFT, 0))

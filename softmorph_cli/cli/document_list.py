@@ -140,13 +140,9 @@ DOCUMENTS: Final[Mapping[str, Fields]] = {
         "prior": _PRIOR,
         "explained": Field("number", "Share of the variance of the image's intensities that is explained."),
         "min_fit": Field("number", "The share that --min-fit asks for."),
-<<<<<<< HEAD
-        "held_out_images": Field("any or null", "The shares of images that were held out in the training."),
-=======
         "held_out_images": Field(
             "any or null", "The same share, and the Dice, of images that were held out in the training."
         ),
->>>>>>> main
         "classes": Field("list of class", "Each class of the result."),
     },
 }

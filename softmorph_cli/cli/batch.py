@@ -13,7 +13,6 @@ from softmorph_cli.cli import answer, common, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
 from softmorph_cli.cli.command import typed_words
-from softmorph_cli.cli.inspect_cohort import check_page
 from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.filters.settings import Settings
@@ -93,6 +92,7 @@ class Pictures(PictureOptions):
     def check(self, source: Path, steps: Sequence[Filter]) -> None:
         """Refuse names that are wrong, and tables of single files."""
         from softmorph_cli.pipeline.steps.measuring import Measuring
+        from softmorph_cli.pipeline.steps.page import check_page
 
         if self.preview is None and (given := self.given):
             raise UsageError(f"--{given[0]} is of the pictures: add --preview DIR, or leave it out.")

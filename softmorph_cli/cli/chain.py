@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from softmorph_cli.cli import completing, filtering
-from softmorph_cli.cli.options import Completing, Input, Output
+from softmorph_cli.cli.options import Chaining, Input, Output
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io.options import ReadOptions
@@ -53,7 +53,7 @@ def chain(
     ] = None,
     reading: ReadOptions,
     settings: Settings,
-    writing: Completing,
+    writing: Chaining,
 ) -> None:
     """Run several steps in memory: one read, one write, statistics of every step.
 

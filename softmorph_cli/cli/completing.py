@@ -58,12 +58,13 @@ def step(begun: str) -> list[str]:
 
 
 def _steps(begun: str) -> list[str]:
+    from softmorph_cli.pipeline.chain import option
     from softmorph_cli.pipeline.steps.table import STEPS
 
     name, colon, rest = begun.partition(":")
     if not colon:
         return [operation for operation in STEPS if operation.startswith(begun)]
-    keys = STEPS[name].keys() if name in STEPS else {}
+    keys = {option(one): one for one in STEPS[name].keys().values()} if name in STEPS else {}
     given, comma, last = rest.rpartition(",")
     ahead = f"{name}:{given}{comma}"
     key, equals, value = last.partition("=")

@@ -226,7 +226,9 @@ def _check_outputs(
     from softmorph_cli.filters.method import find
     from softmorph_cli.io.formats import check_target, suffix_of
     from softmorph_cli.pipeline.result_files import make_stages, stage_paths, stored_type
+    from softmorph_cli.pipeline.steps.inspecting import Inspect
     from softmorph_cli.pipeline.steps.measuring import Measuring
+    from softmorph_cli.pipeline.steps.page import check_page
     from softmorph_cli.pipeline.steps.table import changing
 
     kind = stored_type(steps, target, outputs)
@@ -243,7 +245,13 @@ def _check_outputs(
     if outputs.filled is not None:
         _check_filled(steps)
         check_target(outputs.filled, WriteOptions(output_type="mask", force=may(outputs.filled)))
-    beside = [path for path in (outputs.json_file, outputs.preview) if path is not None]
+    if outputs.report is not None:
+        check_page(outputs.report)
+        if not any(isinstance(step, Inspect) for step in steps):
+            raise UsageError(
+                "--report is the page of a step inspect: add it to the steps, or leave --report out."
+            )
+    beside = [path for path in (outputs.json_file, outputs.preview, outputs.report) if path is not None]
     beside += [path for step in steps if isinstance(step, Measuring) for path in step.outputs.values()]
     images = [path for path in (outputs.standard_error, outputs.filled) if path is not None]
     paths = [] if stages is None else stage_paths(stages, steps, suffix_of(target))

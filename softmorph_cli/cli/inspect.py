@@ -172,7 +172,9 @@ def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptio
     files = [path for path in output.texts.values() if path != report.STDOUT]
     files += output.others.values()
     if output.report is not None:
-        inspect_cohort.check_page(output.report)
+        from softmorph_cli.pipeline.steps.page import check_page
+
+        check_page(output.report)
     read = [*reading.files, *([curve.map_file] if curve.map_file is not None else [])]
     images = list(output.images.values())
     filtering.check_side_outputs(
@@ -255,17 +257,9 @@ def _draw(
         )
         picture.save(output.preview, force=output.force)
     if output.report is not None:
-        from softmorph_cli.plots.html.inspection_page import inspection_page
-        from softmorph_cli.plots.options import ViewOptions
+        from softmorph_cli.pipeline.steps.page import page_of
 
-        pictures = {
-            "dark": preview_graph(found.volume, found.graph).png(),
-            "light": preview_graph(found.volume, found.graph, look=ViewOptions(light=True)).png(),
-        }
-        of = {"class": found.graph.name} if found.graph.name else {}
-        facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}
-        page = inspection_page(found, title=f"{source.name}{which}", facts=facts, pictures=pictures)
-        report.deliver(page, output.report, force=output.force)
+        report.deliver(page_of(found, source, which), output.report, force=output.force)
 
 
 def _show(found: analyse.Inspection, title: str, *, top: int, sort: str) -> None:

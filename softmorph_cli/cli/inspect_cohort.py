@@ -58,6 +58,7 @@ def files_of(sources: Sequence[Path], reading: ReadOptions, *, recursive: bool =
 def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: ReadOptions) -> None:
     """Refuse what goes with one file only, and outputs that cannot be written, before anything is read."""
     from softmorph_cli.io.nnunet import check_reference
+    from softmorph_cli.pipeline.steps.page import check_page
     from softmorph_cli.skeleton import export
 
     several = [name for name in output.texts if name not in export.cases.TABLES]
@@ -79,12 +80,6 @@ def check(files: Sequence[Path], curve: Curve, output: InspectOutput, reading: R
     outputs += [path for path in (output.report, output.json_file) if path is not None]
     for path in files:
         filtering.check_side_outputs(path, reading.files, outputs, None, force=output.force)
-
-
-def check_page(path: Path) -> None:
-    """Refuse a report whose name does not end in .html or .htm."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report {path}: a report is a web page; end its name with .html.")
 
 
 def inspect_all(

@@ -72,6 +72,13 @@ class Completing(Writing):
     filled: Annotated[Path | None, replace(declared(OutputOptions)["filled"].about, shell=True)] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chaining(Completing):
+    """The options of writing the result of a chain, whose steps may measure."""
+
+    report: Annotated[Path | None, replace(declared(OutputOptions)["report"].about, shell=True)] = None
+
+
 @dataclass(frozen=True)
 class Machines:
     """The options that select the machines (a Dask cluster) that do the work."""

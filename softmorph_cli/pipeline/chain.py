@@ -143,7 +143,7 @@ def as_text(chosen: Filter, settings: Settings | None = None) -> str:
     """Return a filter as text that `parse` accepts, without parameters that equal their defaults or `settings`."""
     typed = []
     for key, value in chosen.given(settings).items():
-        name = _option(chosen.keys()[key]).replace("_", "-")
+        name = option(chosen.keys()[key]).replace("_", "-")
         typed.append(f"{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"{name}={value}")
     return f"{chosen.operation}:{','.join(typed)}" if typed else chosen.operation
 
@@ -157,10 +157,10 @@ def _operation(name: str, where: str) -> type[Filter]:
 
 def _names(keys: Mapping[str, Declared]) -> dict[str, str]:
     """Return the name of each parameter by that of its long option, where the two differ, as `lambda` for `weight`."""
-    return {spelling: name for name, one in keys.items() if (spelling := _option(one)) != name}
+    return {spelling: name for name, one in keys.items() if (spelling := option(one)) != name}
 
 
-def _option(one: Declared) -> str:
+def option(one: Declared) -> str:
     """Return the long option of a parameter without its dashes, with underscores."""
     flag = next((flag for flag in one.about.flags if flag.startswith("--")), one.name)
     return flag.partition("/")[0].lstrip("-").replace("-", "_")
@@ -169,7 +169,7 @@ def _option(one: Declared) -> str:
 def _key(keys: Mapping[str, Declared], key: str, where: str) -> Declared:
     if key not in keys:
         # As README spells them: the long options.
-        right = [_option(one).replace("_", "-") for one in keys.values()]
+        right = [option(one).replace("_", "-") for one in keys.values()]
         near = meant(key.replace("_", "-"), right)
         raise UsageError(
             f"step {where!r}: there is no {key!r}{near}; it takes {', '.join(right) or 'no parameters'}."

@@ -58,11 +58,22 @@ class OutputOptions(ViewOptions, ResultOptions):
         ),
     ] = None
 
+    report: Annotated[
+        Path | None,
+        Parameter(
+            "Of a chain with a step inspect: one page with pictures, tables and histograms that opens without a "
+            "network; of several classes the first.",
+            "PATH.html",
+            group=PICTURES,
+            shell=False,
+        ),
+    ] = None
+
     @property
     def beside(self) -> list[Path]:
         """The paths of the output files that are written in addition to the result."""
         return [
             path
-            for path in (self.json_file, self.preview, self.standard_error, self.filled)
+            for path in (self.json_file, self.preview, self.standard_error, self.filled, self.report)
             if path is not None
         ]

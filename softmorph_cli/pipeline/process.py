@@ -41,6 +41,7 @@ from softmorph_cli.pipeline.steps.measuring import (
 )
 from softmorph_cli.pipeline.steps.table import changing
 from softmorph_cli.skeleton import image_kind
+from softmorph_cli.system.files import replacing
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import millimetres
 from softmorph_cli.volume import Volume
@@ -171,7 +172,9 @@ def process(
         started = time.perf_counter()
         if isinstance(unsettled, Measuring):
             with computing or nullcontext():
-                here = Measurable(made_by(volume, so_far), after, origin, progress, thumbnails)
+                here = Measurable(
+                    made_by(volume, so_far), after, origin, progress, thumbnails, outputs.report is not None
+                )
                 found = measure(unsettled, here, str(source))
             measured[number] = found
             notes += found.notes
@@ -237,6 +240,8 @@ def process(
         warnings += write_map(completed.mask, outputs.filled, how)
     for number, found in measured.items():
         write_tables(steps[number - 1], found, source, force=outputs.force)
+    if outputs.report is not None:
+        _write_page(measured, outputs.report, source, force=outputs.force)
     pictures = _thumbnails(volume, measured) if thumbnails else {}
     first = prepared if len(changes) == 1 else original
     if outputs.preview is not None:
@@ -362,6 +367,16 @@ def _combined(
         raise InputError(f"{name}: {error}") from error
     first = volume.channel(0)
     return first.with_array((labels > 0).astype(first.array.dtype)), labels
+
+
+def _write_page(measured: dict[int, Measured], path: Path, source: Path, *, force: bool) -> None:
+    """Write the page of the first class of the last inspection."""
+    from softmorph_cli.pipeline.steps.page import page_of
+
+    (found, *_) = [one.inspections[0] for one in reversed(measured.values()) if one.inspections]
+    text = page_of(found, source, f", {found.graph.name}" if found.graph.name else "")
+    with replacing(path, force=force) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def _thumbnails(volume: Volume, measured: Mapping[int, Measured]) -> Mapping[str, bytes]:

@@ -196,6 +196,7 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    "--report is the page of a step inspect: add it to": "cli/test_cli_steps.py::test_the_page_of_a_chain",
     " times, which are no classes: leave": "walks/test_nnunet_folders.py::test_times_are_no_classes_whatever_they_sum_to",
     "is of the pictures: add --preview DIR, or leave it out": "cli/test_cli_steps.py::test_pictures_of_a_batch_on_white",
     "only measures, so that OUT would be a copy of IN": "cli/test_cli_steps.py::test_what_is_advised_where_nothing_changes",

@@ -161,7 +161,7 @@ def test_a_batch_goes_by_the_image_of_each_case(probabilities: np.ndarray) -> No
     Path("study/deeper").mkdir()
     np.savez_compressed("study/deeper/a.npz", probabilities=probabilities)
     says = "a.npz is the name of several cases"
-    refused("batch", "study", "deep", "erode", "-r", "--reference", "images", code=2, says=says)
+    refused("batch", "study", "deep", "erode", "--recursive", "--reference", "images", code=2, says=says)
 
 
 def test_an_order_of_regions_that_is_nested_is_named(probabilities: np.ndarray) -> None:

@@ -297,6 +297,16 @@ def test_pictures_of_a_batch_on_white(study: None, threads: None) -> None:
     run("batch", "in", "other", "erode")
 
 
+def test_the_page_of_a_chain(study: None) -> None:
+    command = ("chain", "in/b.nii.gz", "o.nii.gz", "skeletonize:hard")
+    sentence = refused(*command, "--report", "r.html", code=2)
+    assert "--report is the page of a step inspect: add it to the steps, or leave --report out" in sentence
+    run(*command, "inspect", "--report", "r.html", "--force")
+    page = parsed(Path("r.html").read_text(encoding="utf-8"))
+    assert page.one("h1").text == "b.nii.gz"
+    assert len(of_page(page, "branches")[2]) == 4
+
+
 def test_a_damaged_file_of_numbers(study: None, threads: None) -> None:
     steps = ("batch", "in", "out", "erode", "inspect:levels=0")
     run(*steps)

@@ -48,7 +48,12 @@ def test_a_folder_of_label_maps_is_one_of_its_classes() -> None:
         (name, label) for name in patients for label in ("vein", "artery")
     ]
     assert [row["components"] for row in found] == ["1", "0", "1", "1"]
-    typed("softmorph batch postprocessed cleaned fill --workers 1 --quiet")
+    batch = "softmorph batch postprocessed cleaned fill --workers 1"
+    typed(batch)
+    assert typed(f"{batch} --resume --dry-run").out.count("skip ") == 2
+    # Other names are another result.
+    describe(Path("postprocessed"))
+    assert typed(f"{batch} --resume --dry-run").out.count("redo ") == 2
     typed("softmorph fill postprocessed/case_002.nii.gz artery.nii.gz --label 2 --quiet")
     assert image("cleaned/case_001.nii.gz").shape == (2, *SHAPE)
     assert not image("cleaned/case_001.nii.gz")[1].any()

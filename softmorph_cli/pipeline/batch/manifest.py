@@ -92,15 +92,19 @@ def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
         }
     state = path.stat()
     found: dict[str, Any] = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
+    # The names of a label map's classes.
+    companions = [path.with_name(_DESCRIPTIONS[0])]
     if path.suffix.lower() in _WITH_OTHERS:
         companions = sorted(path.parent.glob(f"{_without_wildcards(path.stem)}.*"))
         if path.suffix.lower() == _WITH_OTHERS[0]:
             companions += [path.with_name(name) for name in _DESCRIPTIONS]
-        found["beside"] = {
-            other.name: [other.stat().st_size, other.stat().st_mtime_ns]
-            for other in companions
-            if other != path and other.is_file()
-        }
+    beside = {
+        other.name: [other.stat().st_size, other.stat().st_mtime_ns]
+        for other in companions
+        if other != path and other.is_file()
+    }
+    if beside or path.suffix.lower() in _WITH_OTHERS:
+        found["beside"] = beside
     return found
 
 

@@ -4,4 +4,4 @@ A step that measures (`measuring.Measuring`) passes the map on as it is and give
 class in a module of this package and name it in `table`.
 """
 
-__all__ = ["inspecting", "measuring", "repair_job", "repairing", "statistics", "table"]
+__all__ = ["inspecting", "measuring", "page", "repair_job", "repairing", "statistics", "table"]

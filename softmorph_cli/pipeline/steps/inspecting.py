@@ -92,6 +92,7 @@ class Inspect(CurveOptions, Measuring):
             tuple(dict.fromkeys(notes)),
             tuple(dict.fromkeys(warning for one in found for warning in one.warnings)),
             _pictures(found[0]) if given.pictures else {},
+            tuple(found) if given.page else (),
         )
 
 

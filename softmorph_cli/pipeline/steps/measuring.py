@@ -14,6 +14,7 @@ from softmorph_cli.system.files import replacing
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
     from softmorph_cli.metrics.statistics import Statistics
+    from softmorph_cli.skeleton import analyse
     from softmorph_cli.volume import Volume
 
 Row = Mapping[str, Any]
@@ -29,6 +30,7 @@ class Measurable:
         origin: If the step before made a skeleton: the map that the skeleton was made of, on its grid; else None.
         progress: A callback that is called after every sub-iteration.
         pictures: Whether small pictures are wanted.
+        page: Whether a page is wanted, which shows the maps too.
     """
 
     volume: Volume
@@ -36,6 +38,7 @@ class Measurable:
     origin: Volume | None = None
     progress: Callable[[Progress], None] | None = None
     pictures: bool = False
+    page: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a step has measured of one map; it can be pickled.
+    """What a step has measured of one map.
 
     Attributes:
         tables: The rows by the name of the table, which is that of its file: "branches" for branches.csv.
@@ -64,6 +67,7 @@ class Measured:
         notes: Notes for the user, one sentence each.
         warnings: Warnings for the user, one sentence each.
         pictures: Small PNG files, "light" and "dark"; empty if none was wanted.
+        inspections: Of a step `inspect` the inspection of each class.
     """
 
     tables: Mapping[str, Table]
@@ -72,6 +76,7 @@ class Measured:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    inspections: tuple[analyse.Inspection, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,6 +128,10 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     else:
         named = named_classes.applied(raw, path)
         raw = replace(raw, channels=named.channels, notes=named.notes)
+        axes = raw.axes or ""
+        if named.channels and "T" in axes and "C" not in axes:
+            # NIfTI's fourth axis is time, but softmorph wrote classes along it.
+            raw = replace(raw, axes=axes.replace("T", "C"))
         if verdict.kind == "labels" and named.channels:
             # All of them are read, as the channels of a network's output are.
             verdict = replace(verdict, option="")

@@ -317,6 +317,19 @@ def test_inspect_proposes_both_channels_of_a_micrograph_whose_first_is_not_the_l
         refused("inspect", "pair.tif", says=says)
 
 
+def test_masks_and_centrelines_of_classes_are_compared_class_by_class() -> None:
+    p, truth = softmax(), softmax(seed=1).argmax(axis=0)
+    case(p, p.argmax(axis=0))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(truth.astype(np.uint8)), "truth.nii.gz")
+    run("threshold", "case.npz", "masks.nii.gz")
+    found = scores("masks.nii.gz", "truth.nii.gz")
+    assert found == pytest.approx({label: dice(p[label] > 0.5, truth == label) for label in (1, 2)})
+    run("skeletonize", "case.npz", "lines.nii.gz", "--hard")
+    said = run("info", "lines.nii.gz", "--json").json
+    assert (said["input"]["axes"], said["input"]["channels"]) == ("CZYX", ["artery", "vein"])
+    assert said["try_next"] == "softmorph inspect lines.nii.gz --channel 0"
+
+
 def test_info_takes_the_voxel_size_of_an_npz_from_the_labels_beside_it() -> None:
     p = softmax()
     case(p, p.argmax(axis=0))

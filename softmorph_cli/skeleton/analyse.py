@@ -283,8 +283,8 @@ def _doubts(graph: SkeletonGraph, *, level: bool) -> list[str]:
             else "this object is no network of curves, or its branches are as short as they are thick."
         )
         warnings.append(
-            f"{shared:.0%} of the centreline is shared by branches within junctions, and counts in the length of each, so "
-            f"that lengths are too large: {why}"
+            f"{shared:.0%} of the centreline is shared by branches within junctions, and counts in the length of each, "
+            f"so that lengths are too large: {why}"
         )
     if graph.nodes and not graph.branches:
         count = len(graph.nodes)

@@ -192,7 +192,10 @@ OBJECTS: Final[Mapping[str, Fields]] = {
     "branch": _fields(
         branch=("integer", "Number of the branch, the longest is 1."),
         component=("integer", "Number of its component."),
-        kind=("text", "spur, loop, bridge or isolated: what pruning and Betti numbers see."),
+        kind=(
+            "text",
+            "end to end, spur (of one end point, of any length), inner or loop; branch_type says more.",
+        ),
         branch_type=("text", "Its ends in the words of skan, such as junction-to-endpoint."),
         nodes=("list of integer", "Numbers of the nodes at its start and end."),
         start_node=("integer", "Number of the node at its start."),

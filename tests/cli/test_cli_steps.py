@@ -207,7 +207,8 @@ def test_parts_of_a_batch_have_tables_of_their_own_which_are_merged(study: None,
         run("batch", "in", "parts", *steps, "--report", "r.html", "--num-parts", 2, "--part-id", part)
     assert [row["file"] for row in table("parts/cases-1-of-2.csv")] == ["in/b.nii.gz"]
     assert not Path("r.html").exists()
-    run("batch", "in", "parts", "--summarize", "--report", "r.html")
+    told = run("batch", "in", "parts", "--summarize", "--report", "r.html").out
+    assert "tables: branches.csv, cases.csv, components.csv; page: r.html" in " ".join(told.split())
     run("batch", "in", "whole", *steps)
     for name in ("branches", "cases", "components"):
         assert table(f"parts/{name}.csv") == table(f"whole/{name}.csv")

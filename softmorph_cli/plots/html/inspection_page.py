@@ -16,7 +16,7 @@ from softmorph_cli.plots.html.tables import SHOWN, Column, HtmlTable, decimals_o
 from softmorph_cli.plots.html.view3d import view3d
 from softmorph_cli.skeleton import analyse
 from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
-from softmorph_cli.system.units import sign
+from softmorph_cli.system.units import COUNTED, sign
 from softmorph_cli.volume import Volume
 
 TIMES: Final = " \u00d7 "
@@ -165,9 +165,10 @@ def _histograms(graph: SkeletonGraph) -> list[Chart]:
     ]
     for quantity, name, of in ((Quantity.RADIUS, "Radius", unit), (Quantity.CERTAINTY, "Certainty", "")):
         if quantity in branches[0].along:
-            note = "Counted are the voxels along the branches, each once."
+            counted = COUNTED[len(graph.shape)]
+            note = f"Counted are the {counted} along the branches, each once."
             values = _along(graph, quantity)
-            drawn.append(histogram(values, name=name, unit=of, counted="voxels", note=note))
+            drawn.append(histogram(values, name=name, unit=of, counted=counted, note=note))
     return drawn
 
 

@@ -17,7 +17,14 @@ import pytest
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.system import descriptors, files, naming, temporaries
-from softmorph_cli.system.files import check_writable, open_own, replacing, replacing_store
+from softmorph_cli.system.files import (
+    check_writable,
+    make_folder,
+    open_own,
+    replacing,
+    replacing_store,
+    writing_text,
+)
 from softmorph_cli.system.temporaries import partial
 
 
@@ -150,6 +157,26 @@ def test_unusual_names_are_written(tmp_path: Path) -> None:
             temporary.write_text(name)
         assert (tmp_path / name).read_text() == name
     assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_text_keeps_its_line_ends_and_the_bytes_of_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    with writing_text(path) as stream:
+        stream.write("a\r\n\N{MICRO SIGN}\n")
+        stream.write(b"\xff.npy\n".decode("utf-8", "surrogateescape"))
+    assert path.read_bytes() == b"a\r\n\xc2\xb5\n\xff.npy\n"
+
+
+def test_folders_of_outputs_are_made_where_they_are_missing(tmp_path: Path) -> None:
+    below = tmp_path / "a" / "b"
+    with pytest.raises(FileError, match=r"b cannot be made: No such file or directory\."):
+        make_folder(below)
+    make_folder(below, parents=True)
+    make_folder(below)
+    assert below.is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match=r"file cannot be made: File exists\."):
+        make_folder(tmp_path / "file")
 
 
 def test_names_and_links_that_the_system_refuses(tmp_path: Path) -> None:

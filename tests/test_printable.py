@@ -15,7 +15,7 @@ import pytest
 from softmorph_cli.io.reading import read
 from softmorph_cli.io.writing import write
 from softmorph_cli.system.files import parse_toml
-from softmorph_cli.system.printable import cell, message, printable, typed, unicode
+from softmorph_cli.system.printable import cell, csv_text, message, printable, typed, unicode
 from softmorph_cli.volume import Volume
 
 TITLE = "\x1b]0;owned\x07"
@@ -61,6 +61,16 @@ def test_formulas_in_cells_are_escaped(text: str) -> None:
 @pytest.mark.parametrize("value", ["a=1", "", -1.5, -3, None, True])
 def test_other_cells_are_unchanged(value: object) -> None:
     assert cell(value) is value
+
+
+def test_a_table_has_safe_cells_and_lines_that_end_in_a_newline_alone() -> None:
+    rows: list[dict[str, object]] = [
+        {"file": Path("-a.npy"), "class": "=1+1", "voxels": -3},
+        {"class": 'a "b", c', "voxels": None},
+    ]
+    head, lines = "file,class,voxels\n", './-a.npy,\'=1+1,-3\n,"a ""b"", c",\n'
+    assert csv_text(rows, ("file", "class", "voxels")) == head + lines
+    assert csv_text(rows, ("file", "class", "voxels"), head=False) == lines
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import named_as_options
-from softmorph_cli.system.units import MILLIMETRES, length, millimetres
+from softmorph_cli.system.units import MILLIMETRES, length, lengths_in, millimetres
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,16 @@ def test_sizes_in_all_spellings(spelled: str) -> None:
     assert lengths.in_voxels(lengths.parse_size(f"5{spelled.format(2)}", "size"), (0.5, 0.5), "um", 2) == 20
     with pytest.raises(InputError, match="the map is 2D: give the size in um2 or in vox"):
         lengths.in_voxels(lengths.parse_size(f"5{spelled.format(3)}", "size"), (0.5, 0.5), "um", 2)
+
+
+def test_what_the_lengths_of_a_page_are_in() -> None:
+    assert [lengths_in(one) for one in ("mm", "um", "voxels")] == [
+        "mm",
+        "\u00b5m",
+        "voxels, as the unit is not known",
+    ]
+    assert lengths_in("voxels", "voxels along x") == "voxels along x, as the unit is not known"
+    assert lengths_in("nm", "nm") == "nm"
 
 
 def test_sizes_in_voxels_and_wrong_ones() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.cli import completing
+from softmorph_cli.cli import shell_completion
 from softmorph_cli.cli.batch import batch
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.chain import chain
@@ -25,7 +25,7 @@ from softmorph_cli.cli.stats import stats
 from softmorph_cli.cli.topology import topology
 from softmorph_cli.filters.operations import OPERATIONS
 
-completing.join_words()
+shell_completion.join_words()
 app = typer.Typer(
     name="softmorph",
     cls=Group,

@@ -217,8 +217,8 @@ def batch(
     if running.dry_run:
         _print_plan(order, results, wanted)
         return
+    from softmorph_cli.pipeline.batch.all_files import summarize
     from softmorph_cli.pipeline.batch.run import carry_out
-    from softmorph_cli.pipeline.batch.together import summarize
 
     if running.summarize:
         summary = summarize(order)

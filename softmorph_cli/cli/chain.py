@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from softmorph_cli.cli import completing, filtering
+from softmorph_cli.cli import filtering, shell_completion
 from softmorph_cli.cli.options import Chaining, Input, Output
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
@@ -24,7 +24,7 @@ Steps = Annotated[
         help="Operations in order, as name:key=value,key=value: close:iterations=2,connectivity=26 skeletonize:hard. "
         "Keys are the long options of the command of that name.",
         show_default=False,
-        autocompletion=completing.step,
+        autocompletion=shell_completion.step,
     ),
 ]
 Pipeline = Annotated[

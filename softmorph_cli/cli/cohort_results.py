@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softmorph_cli.io import documents
-from softmorph_cli.system.units import COUNTED, sign
+from softmorph_cli.system.units import lengths_in
 
 if TYPE_CHECKING:
     from softmorph_cli.io.options import ReadOptions
@@ -62,8 +62,7 @@ class CohortResults:
         """Return the page of all cases."""
         from softmorph_cli.plots.html import cohort_page
 
-        known = self.suffix not in COUNTED.values()
-        facts = {"lengths in": sign(self.suffix) if known else f"{self.suffix}, as the unit is not known"}
+        facts = {"lengths in": lengths_in(self.suffix)}
         return cohort_page.cohort_page(
             self.cases, self.failed, title=title, command="softmorph inspect", suffix=self.suffix, facts=facts
         )
@@ -81,7 +80,7 @@ def case_of(path: Path, found: analyse.Inspection) -> cohort_page.Case:
     """Return the row of the page for one class of a file, with small pictures of the centreline over the map."""
     import numpy as np
 
-    from softmorph_cli.plots.graph_preview import thumbnail
+    from softmorph_cli.plots.graph_preview import thumbnails
     from softmorph_cli.plots.html.cohort_page import Case
     from softmorph_cli.skeleton import export
     from softmorph_cli.skeleton.graph import Quantity
@@ -94,9 +93,6 @@ def case_of(path: Path, found: analyse.Inspection) -> cohort_page.Case:
         row=row,
         lengths=np.array([branch.length for branch in graph.branches]),
         radii=np.array(radii),
-        pictures={
-            "light": thumbnail(found.volume, graph, theme="light"),
-            "dark": thumbnail(found.volume, graph, theme="dark"),
-        },
+        pictures=thumbnails(found.volume, graph),
         warnings=found.warnings,
     )

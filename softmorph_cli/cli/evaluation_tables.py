@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,7 @@ import typer
 
 from softmorph_cli.cli import answer, report
 from softmorph_cli.cli.evaluate_options import EvaluateOutput
-from softmorph_cli.system.printable import cell
+from softmorph_cli.system.printable import csv_text as as_csv
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics import evaluation, folders
@@ -111,14 +109,16 @@ def csv_text(
         for column in [one for one in metric.spelled(name) if one in held] or [name]
     ]
     columns = [*(entries[0][0] if entries else ()), "label", "class", *names]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    for begin, row in entries:
-        values = {name: value for name, value in row.values.items() if value is not None}
-        entry = {**begin, "label": row.label, "class": row.name or "", **values}
-        writer.writerow({column: cell(value) for column, value in entry.items()})
-    return text.getvalue()
+    rows = [
+        {
+            **begin,
+            "label": row.label,
+            "class": row.name or "",
+            **{name: value for name, value in row.values.items() if value is not None},
+        }
+        for begin, row in entries
+    ]
+    return as_csv(rows, columns)
 
 
 def explanations(metrics: Sequence[Metric]) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ def _report(
 
 
 def _report_details(steps: Sequence[Filter], processed: Processed) -> None:
-    from softmorph_cli.pipeline.steps.table import changing
+    from softmorph_cli.pipeline.steps.registry import changing
     from softmorph_cli.system import cache, machine
 
     last = changing(steps)[-1]
@@ -229,7 +229,7 @@ def _check_outputs(
     from softmorph_cli.pipeline.steps.inspecting import Inspect
     from softmorph_cli.pipeline.steps.measuring import Measuring
     from softmorph_cli.pipeline.steps.page import check_page
-    from softmorph_cli.pipeline.steps.table import changing
+    from softmorph_cli.pipeline.steps.registry import changing
 
     kind = stored_type(steps, target, outputs)
 

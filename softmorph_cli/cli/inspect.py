@@ -20,6 +20,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.system.parameters import Parameter
+from softmorph_cli.system.printable import csv_text
 
 if TYPE_CHECKING:
     from softmorph_cli.plots.preview import Backdrop
@@ -225,7 +226,6 @@ def _write_texts(found: analyse.Inspection, source: Path, output: InspectOutput)
     from softmorph_cli.skeleton import export
 
     warnings: list[str] = []
-
     for name in export.TEXTS:
         if name in output.texts:
             text, lost = export.text(found.graph, name)
@@ -234,7 +234,7 @@ def _write_texts(found: analyse.Inspection, source: Path, output: InspectOutput)
     for name in (name for name in ("summary", "components") if name in output.texts):
         columns = export.cases.header(name, found.graph)
         rows = export.cases.rows(name, source, found.graph, found.warnings)
-        text = export.cases.table_text(rows, columns, head=True)
+        text = csv_text(rows, columns)
         report.deliver(text, output.texts[name], force=output.force)
     return warnings
 

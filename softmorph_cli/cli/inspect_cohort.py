@@ -16,6 +16,7 @@ from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.cohort_results import CohortResults
 from softmorph_cli.cli.command import complain_of
 from softmorph_cli.errors import InputError, SoftmorphError, UsageError
+from softmorph_cli.system.printable import csv_text
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class _Cohort:
 def _tables(paths: Mapping[str, Path], *, force: bool) -> Iterator[_Add]:
     """Yield a function that adds the rows of a graph to each table; the files take their places at the end."""
     from softmorph_cli.skeleton import export
-    from softmorph_cli.system.files import replacing
+    from softmorph_cli.system.files import writing_text
 
     with ExitStack() as stack:
         streams: dict[str, TextIO] = {}
@@ -221,10 +222,7 @@ def _tables(paths: Mapping[str, Path], *, force: bool) -> Iterator[_Add]:
             if path == report.STDOUT:
                 streams[name] = io.StringIO()
                 continue
-            temporary = stack.enter_context(replacing(path, force=force))
-            # Unpaired surrogates are how Python keeps file names that are not UTF-8.
-            opened = temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-            streams[name] = stack.enter_context(opened)
+            streams[name] = stack.enter_context(writing_text(path, force=force))
         columns: dict[str, list[str]] = {}
 
         def add(path: Path, graph: SkeletonGraph, warnings: Sequence[str]) -> None:
@@ -233,7 +231,7 @@ def _tables(paths: Mapping[str, Path], *, force: bool) -> Iterator[_Add]:
                 if head:
                     columns[name] = export.cases.header(name, graph)
                 rows = export.cases.rows(name, path, graph, warnings)
-                stream.write(export.cases.table_text(rows, columns[name], head=head))
+                stream.write(csv_text(rows, columns[name], head=head))
 
         yield add
         for stream in streams.values():

@@ -47,18 +47,16 @@ def deliver(text: str, path: Path, *, force: bool) -> None:
 
     File names that are not UTF-8 keep their bytes. On a terminal, control characters become question marks.
     """
-    from softmorph_cli.system.files import replacing
+    from softmorph_cli.system.files import writing_text
 
     content = text if text.endswith("\n") or not text else text + "\n"
     if path == STDOUT and sys.stdout.isatty():
         content = printable(content, keep="\n\t")
-    # Unpaired surrogates are how Python keeps such names.
-    encoded = content.encode("utf-8", "surrogateescape")
     if path == STDOUT:
-        typer.echo(encoded, nl=False)
+        typer.echo(content.encode("utf-8", "surrogateescape"), nl=False)
         return
-    with replacing(path, force=force) as temporary:
-        temporary.write_bytes(encoded)
+    with writing_text(path, force=force) as stream:
+        stream.write(content)
 
 
 def made_by(provenance: Mapping[str, Any]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 import time
 from collections import Counter
@@ -22,7 +20,7 @@ from softmorph_cli.io import documents
 from softmorph_cli.io.options import READ, ReadOptions
 from softmorph_cli.plots.options import PICTURES, PREVIEW, ViewOptions
 from softmorph_cli.system.parameters import Parameter
-from softmorph_cli.system.printable import cell, typed
+from softmorph_cli.system.printable import csv_text, typed
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ class _Measured:
     spacing: tuple[float, ...] | None
     unit: str | None
     found: Statistics
-    names: tuple[str, ...]
+    parts: list[tuple[str, Statistics]]
     described: dict[str, Any]
     notes: tuple[str, ...]
     place: dict[str, Any]
@@ -53,12 +51,6 @@ class _Measured:
     @property
     def document(self) -> dict[str, Any]:
         return {"input": self.described, "statistics": self.found.as_dict()}
-
-    @property
-    def parts(self) -> list[tuple[str, Statistics]]:
-        """The name and the statistics of each channel, or of the map itself if it has a single channel."""
-        alone = [(self.described["channel"] or "", self.found)]
-        return list(zip(self.names, self.found.per_channel, strict=True)) or alone
 
 
 def stats(
@@ -149,8 +141,7 @@ def _measure(
 ) -> _Measured:
     """Return the statistics of one file, whose voxels are released from memory on return."""
     from softmorph_cli.api.analysis import statistics
-    from softmorph_cli.io import select
-    from softmorph_cli.pipeline.steps.statistics import geometry
+    from softmorph_cli.pipeline.steps.statistics import geometry, parts
 
     try:
         volume = filtering.read_volume(path, reading)
@@ -174,7 +165,7 @@ def _measure(
         spacing=volume.spacing,
         unit=volume.unit,
         found=found,
-        names=tuple(select.part_name(volume, part.index) for part in found.per_channel),
+        parts=parts(volume, found),
         described=documents.described(volume),
         notes=volume.notes,
         place=geometry(volume),
@@ -219,16 +210,12 @@ def _pattern(folder: Path) -> str:
 def _as_csv(measured: Sequence[_Measured]) -> str:
     from softmorph_cli.pipeline.steps import statistics
 
-    text = io.StringIO()
-    rows = [_csv_row(one, name, part) for one in measured for name, part in one.parts]
-    writer = csv.DictWriter(text, statistics.columns_of(rows), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
-    return {"file": one.path, "channel": name, **one.place, **part.as_row()}
+    rows = [
+        statistics.row_of(name, part, one.place) | {"file": one.path}
+        for one in measured
+        for name, part in one.parts
+    ]
+    return csv_text(rows, statistics.columns_of(rows))
 
 
 def _show_one(one: _Measured) -> None:
@@ -243,7 +230,8 @@ def _show_one(one: _Measured) -> None:
     footer = f"{' × '.join(map(str, one.shape))} ({one.axes}), voxel size {one.voxel_size}"
     called = one.described["channel"]
     title = f"{one.path}, {called}" if called else str(one.path)
-    report.table(title, ("", "whole map", *one.names), lines, err=False, footer=footer)
+    names = [name for name, _ in one.parts] if one.found.per_channel else []
+    report.table(title, ("", "whole map", *names), lines, err=False, footer=footer)
 
 
 def _show_all(measured: Sequence[_Measured], asked: int) -> None:

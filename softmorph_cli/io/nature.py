@@ -113,7 +113,7 @@ def look(raw: Raw, content: Content, verdict: Verdict) -> Nature:
     if content.distinct is not None and set(content.distinct) == {0.0, content.high} and content.high > 1:
         return replace(found, kind="mask", found=f"only 0 and {content.high:.15g}")
     if content.low < 0 and verdict.kind == "image":
-        ct = -2100 < content.low <= -900 and content.high > 200
+        ct = _as_low_as_ct(content) and content.high > 200
         said = f"integers from {content.low:.15g} to {content.high:.15g}"
         return Nature("image", f"{said}, as in CT (Hounsfield units)" if ct else said, needs=PREDICTION)
     classes = max(
@@ -130,13 +130,19 @@ def _intent(raw: Raw) -> str | None:
     return _STATISTICS.get(code) or (f"test statistics (intent code {code})" if 2 <= code <= 24 else None)
 
 
+def _as_low_as_ct(content: Content) -> bool:
+    """Return whether the smallest value is that of air in Hounsfield units, or of what scanners write outside."""
+    return -2100 < content.low <= -900
+
+
 def _signed(values: Array, content: Content, found: Nature) -> Nature:
     """Judge real numbers on both sides of 0."""
     spread = f"values from {content.low:g} to {content.high:g}"
     # Beyond 100 voxels that is also where a distance map in other units ends.
     if max(-content.low, content.high) > _LARGEST_LOGIT:
-        ct = -2100 < content.low <= -900
-        why = "as in CT (Hounsfield units)" if ct else "larger than the logits of networks"
+        why = (
+            "as in CT (Hounsfield units)" if _as_low_as_ct(content) else "larger than the logits of networks"
+        )
         return Nature("image", f"{spread}, {why}", needs=PREDICTION)
     zero, near = float((values == 0).mean()), float((np.abs(values) < 1).mean())
     if zero > _AT_ZERO:

@@ -9,7 +9,7 @@ from typing import Any
 from softmorph_cli.errors import RuleError, UsageError
 from softmorph_cli.filters.filter import LABELS, Filter
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.pipeline.steps.table import STEPS, changing, find
+from softmorph_cli.pipeline.steps.registry import STEPS, changing, find
 from softmorph_cli.system.files import read_toml
 from softmorph_cli.system.parameters import Declared
 from softmorph_cli.system.printable import meant

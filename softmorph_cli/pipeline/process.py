@@ -39,9 +39,9 @@ from softmorph_cli.pipeline.steps.measuring import (
     measure,
     write_tables,
 )
-from softmorph_cli.pipeline.steps.table import changing
+from softmorph_cli.pipeline.steps.registry import changing
 from softmorph_cli.skeleton import image_kind
-from softmorph_cli.system.files import replacing
+from softmorph_cli.system.files import writing_text
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import millimetres
 from softmorph_cli.volume import Volume
@@ -375,21 +375,16 @@ def _write_page(measured: dict[int, Measured], path: Path, source: Path, *, forc
 
     (found, *_) = [one.inspections[0] for one in reversed(measured.values()) if one.inspections]
     text = page_of(found, source, f", {found.graph.name}" if found.graph.name else "")
-    with replacing(path, force=force) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with writing_text(path, force=force) as stream:
+        stream.write(text)
 
 
 def _thumbnails(volume: Volume, measured: Mapping[int, Measured]) -> Mapping[str, bytes]:
     """Return small pictures of the last centreline, or of the result where none was inspected."""
-    from softmorph_cli.plots.graph_preview import thumbnail
+    from softmorph_cli.plots.graph_preview import thumbnails
 
     drawn = [found.pictures for found in measured.values() if found.pictures]
-    if drawn:
-        return drawn[-1]
-    return {
-        "light": thumbnail(volume, None, theme="light"),
-        "dark": thumbnail(volume, None, theme="dark"),
-    }
+    return drawn[-1] if drawn else thumbnails(volume, None)
 
 
 def _refuse_times(volume: Volume, outputs: OutputOptions) -> None:

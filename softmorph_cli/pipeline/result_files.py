@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
 from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.io.formats import check_target
 from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.pipeline.outputs import ResultOptions
-from softmorph_cli.pipeline.steps.table import changing
+from softmorph_cli.pipeline.steps.registry import changing
+from softmorph_cli.system.files import make_folder
 
 OUTPUT_TYPES: Final = ("float32", "float16", "uint8", "uint16")
 _DEFAULT_TYPES: Final = {".png": "uint16"}
@@ -68,9 +69,6 @@ def make_stages(folder: Path, paths: Sequence[Path], *, force: bool) -> None:
     Raises:
         FileError: If the folder cannot be created, or one of the files exists and `force` is False.
     """
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{folder} cannot be made: {error.strerror or error}.") from error
+    make_folder(folder)
     for path in paths:
         check_target(path, WriteOptions(force=force))

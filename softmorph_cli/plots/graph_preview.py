@@ -96,6 +96,11 @@ def preview_graph(
     return canvas
 
 
+def thumbnails(volume: Volume, graph: SkeletonGraph | None) -> dict[str, bytes]:
+    """Return `thumbnail` for each look of a page, "light" and "dark"."""
+    return {look: thumbnail(volume, graph, theme=look) for look in ("light", "dark")}
+
+
 def thumbnail(
     volume: Volume, graph: SkeletonGraph | None, *, theme: Literal["dark", "light"] = "dark"
 ) -> bytes:

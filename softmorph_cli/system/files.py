@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning
 from softmorph_cli.system import descriptors, naming, ownership
@@ -120,6 +120,32 @@ def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterat
         if isinstance(error, FileError):
             raise
         raise not_written(path, error) from error
+
+
+def make_folder(folder: Path, *, parents: bool = False) -> None:
+    """Create a folder for outputs if it is missing, with `parents` the folders above it too.
+
+    Raises:
+        FileError: If the system refuses.
+    """
+    try:
+        folder.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder} cannot be made: {error.strerror or error}.") from error
+
+
+@contextmanager
+def writing_text(path: Path, *, force: bool = False, follow: bool = True) -> Iterator[TextIO]:
+    """Yield a stream of UTF-8 text, whose content becomes the file `path` as `replacing` does it.
+
+    Lines end as they are written. File names that are no UTF-8, which Python holds as unpaired surrogates, keep their
+    bytes.
+    """
+    with (
+        replacing(path, force=force, follow=follow) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        yield stream
 
 
 @contextmanager

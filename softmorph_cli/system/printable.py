@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -78,6 +78,25 @@ def cell(value: Any) -> Any:
     if not isinstance(value, str | PurePath) or not str(value).startswith(_FORMULA):
         return value
     return f"./{value}" if isinstance(value, PurePath) else f"'{value}"
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, head: bool = True) -> str:
+    r"""Return rows as CSV with safe cells, below the names of the columns if `head` is set.
+
+    A cell is empty where a row has no value for the column.
+
+    >>> csv_text([{"file": "=a", "voxels": 3}, {"voxels": 4}], ("file", "voxels"))
+    "file,voxels\n'=a,3\n,4\n"
+    """
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    if head:
+        writer.writeheader()
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
 
 
 def plural(number: int, name: str) -> str:

@@ -92,6 +92,19 @@ def sign(unit: str) -> str:
     return unit.replace("^2", "²").replace("^3", "³").replace("um", "µm")
 
 
+def lengths_in(suffix: str, counted: str | None = None) -> str:
+    """Return what lengths are in, for the facts of a page: "µm", or "voxels, as the unit is not known".
+
+    Args:
+        suffix: What names of columns of lengths end with: a unit, or what is counted where no unit is known.
+        counted: What is counted, in more words.
+
+    >>> lengths_in("um"), lengths_in("pixels")
+    ('µm', 'pixels, as the unit is not known')
+    """
+    return f"{counted or suffix}, as the unit is not known" if suffix in COUNTED.values() else sign(suffix)
+
+
 # Part of the note that `sizeless` returns.
 SIZELESS: Final = "is in no known unit, and is left out: lengths are in voxels."
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from helpers_cli import IMPORTED, environment, run, script
 
-from softmorph_cli.cli import completing
+from softmorph_cli.cli import shell_completion
 from softmorph_cli.filters.method import METHODS
 from softmorph_cli.metrics.registry import METRICS
-from softmorph_cli.pipeline.steps.table import STEPS
+from softmorph_cli.pipeline.steps.registry import STEPS
 from softmorph_cli.rules import catalog
 
 PROGRAM = shutil.which("softmorph", path=str(Path(sys.executable).parent))
@@ -25,7 +25,7 @@ def asked(changes: dict[str, str]) -> str:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in changes.items():
             patch.setenv(name, value)
-        completing.join_words()
+        shell_completion.join_words()
         return run().out
 
 
@@ -95,8 +95,8 @@ def test_every_name_is_completed() -> None:
 
 
 def test_a_step_that_is_none_is_not_completed() -> None:
-    assert completing.step("polish:") == []
-    assert completing.step("close:colour=") == []
+    assert shell_completion.step("polish:") == []
+    assert shell_completion.step("close:colour=") == []
 
 
 def test_a_bash_completes_what_it_installed(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import resolve_preset
 from softmorph_cli.pipeline.batch.recipe import Recipe
 from softmorph_cli.pipeline.chain import as_text
-from softmorph_cli.pipeline.steps.table import STEPS, changing
+from softmorph_cli.pipeline.steps.registry import STEPS, changing
 
 # Default methods of version 0.1.0.
 _DEFAULTS: Final = {Skeleton.operation: "levels"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.pipeline.steps.measuring import Measuring, Table
-from softmorph_cli.system.files import replacing
+from softmorph_cli.system.files import make_folder, replacing
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
@@ -67,10 +67,7 @@ def save(path: Path, processed: Processed, recipe: Recipe) -> None:
         for name, table in found.tables.items()
     }
     pictures = {look: base64.b64encode(png).decode() for look, png in processed.pictures.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{path.parent} cannot be made: {error.strerror or error}.") from error
+    make_folder(path.parent, parents=True)
     head = json.dumps({"measured": recipe.measured, "pictures": bool(pictures)}, default=str)
     # NumPy's integers are no numbers for JSON.
     content = json.dumps({"tables": tables, "pictures": pictures}, default=lambda value: value.item())

@@ -14,7 +14,7 @@ from softmorph_cli.filters.filter import MASK, Filter
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.steps.measuring import Measuring
-from softmorph_cli.pipeline.steps.table import changing
+from softmorph_cli.pipeline.steps.registry import changing
 from softmorph_cli.system.parameters import declared
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from softmorph_cli.pipeline.batch import measured_files, tables
 from softmorph_cli.pipeline.batch.summary import GOOD, FileEntry
 from softmorph_cli.pipeline.batch.tables import Heading
 from softmorph_cli.plots.html.cohort_page import Case, cohort_page
-from softmorph_cli.system.files import replacing
-from softmorph_cli.system.units import COUNTED, sign
+from softmorph_cli.system.files import writing_text
+from softmorph_cli.system.units import COUNTED, lengths_in
 
 _FIGURES: Final = ("voxels_above_half", "components_above_half")
 
@@ -48,13 +48,12 @@ def write(
     ]
     facts = {"steps": steps} if steps else {}
     if last is not None:
-        unknown = suffix in COUNTED.values()
-        facts["lengths in"] = f"{suffix}, as the unit is not known" if unknown else sign(suffix)
+        facts["lengths in"] = lengths_in(suffix)
     page = cohort_page(
         cases, failed, title=folder.name, command="softmorph batch", suffix=suffix, facts=facts
     )
-    with replacing(path, force=True) as temporary:
-        temporary.write_bytes(page.encode("utf-8", "surrogateescape"))
+    with writing_text(path, force=True) as stream:
+        stream.write(page)
 
 
 def _cases(

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.pipeline.batch import (
+    all_files,
     earlier_versions,
     lock,
     manifest,
@@ -19,7 +20,6 @@ from softmorph_cli.pipeline.batch import (
     stale_temporaries,
     summary,
     tables,
-    together,
 )
 from softmorph_cli.pipeline.batch.differences import differences
 from softmorph_cli.pipeline.batch.engine import Engine, WorkerStatus
@@ -29,7 +29,7 @@ from softmorph_cli.pipeline.batch.recipe import Recipe, fingerprint_of
 from softmorph_cli.pipeline.batch.resources import choose
 from softmorph_cli.pipeline.batch.task import FileTask, Outcome
 from softmorph_cli.pipeline.result_files import stored_type
-from softmorph_cli.system.files import check_writable
+from softmorph_cli.system.files import check_writable, make_folder
 from softmorph_cli.system.printable import typed
 
 NEW, REDO, SKIP = "new", "redo", "skip"
@@ -348,10 +348,7 @@ def carry_out(batch: BatchRequest, watcher: Watcher, engine: MakeEngine = choose
     """
     jobs, others = all_jobs(batch)
     folder = batch.selection.target
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{folder} cannot be made: {error.strerror or error}.") from error
+    make_folder(folder)
     with lock.held(folder, batch.tag):
         items = decide(batch, jobs)
         todo = [item for item in items if item.action != SKIP]
@@ -376,7 +373,7 @@ def carry_out(batch: BatchRequest, watcher: Watcher, engine: MakeEngine = choose
         done = summary.BatchSummary(batch.recipe.parameters, list(entries.values()))
         summary.save(done, folder, batch.tag)
         if batch.recipe.keeps:
-            together.put(batch, entries)
+            all_files.write(batch, entries)
     return done
 
 

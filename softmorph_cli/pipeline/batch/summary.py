@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -16,8 +14,8 @@ from typing import Any, Final
 
 from softmorph_cli.io import documents
 from softmorph_cli.metrics import volume_columns
-from softmorph_cli.system.files import open_own, replacing
-from softmorph_cli.system.printable import cell
+from softmorph_cli.system.files import open_own, writing_text
+from softmorph_cli.system.printable import csv_text
 
 # The same columns in every batch in mm, so that tables can be concatenated.
 _FIGURES: Final = (
@@ -115,14 +113,10 @@ class BatchSummary:
     @property
     def table(self) -> str:
         """The summary as a CSV table."""
-        text = io.StringIO()
         rows = [_cells(entry) for entry in self.entries]
         others = [f"{name}_{when}" for name in volume_columns.OTHER_UNITS for when in ("before", "after")]
         columns = [*COLUMNS, *(name for name in others if any(name in row for row in rows))]
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
-        return text.getvalue()
+        return csv_text(rows, columns)
 
 
 def _described(entry: FileEntry) -> dict[str, Any]:
@@ -200,12 +194,10 @@ def save(summary: BatchSummary, folder: Path, tag: str) -> None:
     Raises:
         FileError: If a file cannot be written.
     """
-    # File names that are not UTF-8 keep their bytes.
-    table = summary.table.encode("utf-8", "surrogateescape")
-    document = documents.as_json(summary.document).encode()
-    for path, content in zip(paths(folder, tag), (table, document + b"\n"), strict=True):
-        with replacing(path, force=True, follow=False) as temporary:
-            temporary.write_bytes(content)
+    document = documents.as_json(summary.document) + "\n"
+    for path, content in zip(paths(folder, tag), (summary.table, document), strict=True):
+        with writing_text(path, force=True, follow=False) as stream:
+            stream.write(content)
 
 
 def _cells(entry: FileEntry) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 from softmorph_cli.pipeline.batch import measured_files
 from softmorph_cli.pipeline.batch.summary import GOOD, FileEntry
 from softmorph_cli.pipeline.steps.measuring import Table
-from softmorph_cli.skeleton import export
-from softmorph_cli.system.files import replacing
+from softmorph_cli.system.files import writing_text
+from softmorph_cli.system.printable import csv_text
 from softmorph_cli.system.units import MILLIMETRES
 
 
@@ -98,13 +98,10 @@ def write(folder: Path, entries: Mapping[str, FileEntry], tag: str) -> dict[str,
     with ExitStack() as stack:
         streams = {}
         for name, path in paths(folder, found, tag).items():
-            temporary = stack.enter_context(replacing(path, force=True, follow=False))
-            # File names that are not UTF-8 keep their bytes.
-            opened = temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-            streams[name] = stack.enter_context(opened)
-            streams[name].write(export.cases.table_text((), found[name].columns, head=True))
+            streams[name] = stack.enter_context(writing_text(path, force=True, follow=False))
+            streams[name].write(csv_text((), found[name].columns))
         for case, kept in measured_files.load_all(folder, names):
             for name, table in kept.tables.items():
                 rows = found[name].rows(table, entries[case].input)
-                streams[name].write(export.cases.table_text(rows, found[name].columns))
+                streams[name].write(csv_text(rows, found[name].columns, head=False))
     return found

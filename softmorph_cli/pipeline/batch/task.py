@@ -14,12 +14,13 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
+from softmorph_cli.errors import SoftmorphError, SoftmorphWarning, UsageError
 from softmorph_cli.io.options import VALUES, Option, ReadOptions
 from softmorph_cli.metrics import volume_columns
 from softmorph_cli.pipeline.batch import measured_files
 from softmorph_cli.pipeline.batch.plan import FileJob
 from softmorph_cli.pipeline.batch.recipe import Recipe
+from softmorph_cli.system.files import make_folder
 from softmorph_cli.system.parameters import declared, named_as_options
 from softmorph_cli.system.printable import typed
 
@@ -142,10 +143,7 @@ def _run(
         recipe = recipe.on_threads(task.threads)
     for path in (task.target, task.preview):
         if path is not None:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise FileError(f"{path.parent} cannot be made: {error.strerror or error}.") from error
+            make_folder(path.parent, parents=True)
     with _caught(alone=computing is None) as caught:
         processed = process(
             "batch",

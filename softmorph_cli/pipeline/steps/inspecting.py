@@ -65,6 +65,7 @@ class Inspect(CurveOptions, Measuring):
 
     def measure(self, given: Measurable) -> Measured:
         """Trace and measure each class of the map; radii and certainty of a skeleton are those of its map."""
+        from softmorph_cli.plots.graph_preview import thumbnails
         from softmorph_cli.skeleton import export
 
         found: list[analyse.Inspection] = []
@@ -91,7 +92,7 @@ class Inspect(CurveOptions, Measuring):
             _words(found),
             tuple(dict.fromkeys(notes)),
             tuple(dict.fromkeys(warning for one in found for warning in one.warnings)),
-            _pictures(found[0]) if given.pictures else {},
+            thumbnails(found[0].volume, found[0].graph) if given.pictures else {},
             tuple(found) if given.page else (),
         )
 
@@ -144,12 +145,3 @@ def _words(found: list[analyse.Inspection]) -> str:
     length = sum(one.graph.length for one in found)
     branches = plural(sum(len(one.graph.branches) for one in found), "branch")
     return f"{branches}, {length:.5g} {sign(found[0].graph.frame.suffix)}"
-
-
-def _pictures(found: analyse.Inspection) -> dict[str, bytes]:
-    from softmorph_cli.plots.graph_preview import thumbnail
-
-    return {
-        "light": thumbnail(found.volume, found.graph, theme="light"),
-        "dark": thumbnail(found.volume, found.graph, theme="dark"),
-    }

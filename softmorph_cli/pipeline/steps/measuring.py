@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import Filter
-from softmorph_cli.system.files import replacing
+from softmorph_cli.system.files import writing_text
+from softmorph_cli.system.printable import csv_text
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -139,12 +140,9 @@ def write_tables(step: Filter, found: Measured, source: Path, *, force: bool) ->
     Raises:
         FileError: If a file cannot be written.
     """
-    from softmorph_cli.skeleton.export import cases
-
     assert isinstance(step, Measuring)
     for name, path in step.outputs.items():
         table = found.tables[name]
-        rows = ({"file": str(source), **row} for row in table.rows)
-        with replacing(path, force=force) as temporary:
-            text = cases.table_text(rows, table.columns, head=True)
-            temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+        rows = ({"file": source, **row} for row in table.rows)
+        with writing_text(path, force=force) as stream:
+            stream.write(csv_text(rows, table.columns))

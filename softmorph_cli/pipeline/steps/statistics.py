@@ -52,6 +52,11 @@ def parts(volume: Volume, found: Statistics) -> list[tuple[str, Statistics]]:
     return [(part_name(volume, part.index), part) for part in found.per_channel]
 
 
+def row_of(name: str, found: Statistics, place: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a channel, or of a map; `place` is what `geometry` returns."""
+    return {"channel": name, **place, **found.as_row()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stats(Measuring):
     """The statistics of the map between two steps."""
@@ -78,6 +83,6 @@ class Stats(Measuring):
     def measure(self, given: Measurable) -> Measured:
         """Return the statistics of the map as rows."""
         found, place = given.statistics, geometry(given.volume)
-        rows = [{"channel": name, **place, **part.as_row()} for name, part in parts(given.volume, found)]
+        rows = [row_of(name, part, place) for name, part in parts(given.volume, found)]
         words = f"expected {found.expected_volume:.5g} {sign(found.volume_unit)}"
         return Measured({"stats": Table(columns_of(rows), rows)}, found.as_dict(), words)

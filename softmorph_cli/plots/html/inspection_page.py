@@ -16,7 +16,8 @@ from softmorph_cli.plots.html.tables import SHOWN, Column, HtmlTable, decimals_o
 from softmorph_cli.plots.html.view3d import view3d
 from softmorph_cli.skeleton import analyse
 from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
-from softmorph_cli.system.units import COUNTED, sign
+from softmorph_cli.system.printable import plural
+from softmorph_cli.system.units import COUNTED, lengths_in, sign
 from softmorph_cli.volume import Volume
 
 TIMES: Final = " \u00d7 "
@@ -82,7 +83,7 @@ def _facts(
     kind = "voxels (x, y, z)" if volume.spatial_dims == 3 else "pixels"
     facts["size"] = TIMES.join(f"{n}" for n in reversed(inspection.graph.shape)) + f" {kind}"
     facts["voxel size"] = _voxel_size(volume)
-    facts["lengths in"] = sign(frame.unit) if frame.unit else f"{frame.counted}, as the unit is not known"
+    facts["lengths in"] = lengths_in(frame.suffix, frame.counted)
     facts |= dict(given)
     for name, value in inspection.parameters.items():
         if value is not None:
@@ -138,15 +139,11 @@ def _seen(volume: Volume, graph: SkeletonGraph) -> str:
     """Return the text alternative of the page's picture."""
     what = "The image" if volume.spatial_dims == 2 else "Views of the volume along its axes"
     counts = (
-        _count(len(graph.branches), "branch", "branches"),
-        _count(len(graph.junctions), "junction", "junctions"),
-        _count(len(graph.end_points), "end point", "end points"),
+        plural(len(graph.branches), "branch"),
+        plural(len(graph.junctions), "junction"),
+        plural(len(graph.end_points), "end point"),
     )
     return f"{what} with the skeleton drawn over the map: {counts[0]}, {counts[1]} and {counts[2]}."
-
-
-def _count(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
 
 
 def _histograms(graph: SkeletonGraph) -> list[Chart]:

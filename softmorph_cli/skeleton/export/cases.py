@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -78,16 +76,6 @@ def header(name: str, graph: SkeletonGraph) -> list[str]:
 def rows(name: str, file: Path, graph: SkeletonGraph, warnings: Sequence[str] = ()) -> list[Row]:
     """Return the rows of a table for one class of one file; `name` is a key of `TABLES`."""
     return [{"file": str(cell(file)), "class": graph.name, **row} for row in TABLES[name](graph, warnings)]
-
-
-def table_text(some: Iterable[Mapping[str, Any]], columns: Sequence[str], *, head: bool = False) -> str:
-    """Return rows as CSV, below the names of the columns if `head` is set; what a row lacks is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    if head:
-        writer.writeheader()
-    writer.writerows({name: cell(value) for name, value in row.items()} for row in some)
-    return text.getvalue()
 
 
 def _component(component: Component, branches: Sequence[Branch], degrees: Sequence[int], unit: str) -> Row:

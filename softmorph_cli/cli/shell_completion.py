@@ -59,7 +59,7 @@ def step(begun: str) -> list[str]:
 
 def _steps(begun: str) -> list[str]:
     from softmorph_cli.pipeline.chain import option
-    from softmorph_cli.pipeline.steps.table import STEPS
+    from softmorph_cli.pipeline.steps.registry import STEPS
 
     name, colon, rest = begun.partition(":")
     if not colon:

@@ -1,4 +1,4 @@
-"""What concerns all files of a batch: the tables and the page, and the summary of all parts."""
+"""The tables, the page and the merged summary of a batch, which are made of the entries of all files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from softmorph_cli.pipeline.batch.run import BatchRequest
 
 
-def put(batch: BatchRequest, entries: Mapping[str, summary.FileEntry]) -> list[Path]:
+def write(batch: BatchRequest, entries: Mapping[str, summary.FileEntry]) -> list[Path]:
     """Write the tables and the page of all files; the page of a batch in parts is not written before these are merged.
 
     Returns:
@@ -64,5 +64,5 @@ def summarize(batch: BatchRequest) -> summary.BatchSummary:
     parameters = batch.recipe.parameters if batch.recipe.filters else {}
     done = summary.BatchSummary(parameters, [entries[name] for name in sorted(entries)])
     summary.save(done, folder, "")
-    written = put(batch, {name: entries[name] for name in sorted(entries)})
+    written = write(batch, {name: entries[name] for name in sorted(entries)})
     return replace(done, tables=written)

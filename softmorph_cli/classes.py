@@ -66,6 +66,16 @@ def background(maps: npt.NDArray[Any], names: Sequence[str] | None) -> int | Non
     return 0 if complete(maps) else None
 
 
+def first_is_largest(maps: npt.NDArray[Any]) -> bool:
+    """Return whether no channel has a larger sum than the first, as where the first is the background.
+
+    >>> first_is_largest(np.array([[0.75, 0.5], [0.25, 0.5]])), first_is_largest(np.array([[0.25, 0.5], [0.75, 0.5]]))
+    (True, False)
+    """
+    sums = [float(one.sum(dtype=np.float64)) for one in maps]
+    return sums[0] == max(sums)
+
+
 def named_background(names: Sequence[str] | None) -> int | None:
     """Return the index of the one channel that has the name of a background; None if there is none.
 

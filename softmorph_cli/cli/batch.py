@@ -323,7 +323,8 @@ def _report(summary: BatchSummary, order: BatchRequest) -> None:
 
     table, _ = paths(order.selection.target, order.tag)
     footer = f"a row for each file: {table}"
-    if written := [path.name for path in order.tables.values() if path.exists()]:
+    # A batch that is only summarized names no steps; its parts say which tables there are.
+    if written := [path.name for path in summary.tables or order.tables.values() if path.exists()]:
         footer += f"; tables: {', '.join(written)}"
     if order.report is not None and order.parts == 1:
         footer += f"; page: {order.report}"

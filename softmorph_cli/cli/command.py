@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import functools
 import inspect
+import logging
 import os
 import signal
 import sys
@@ -91,7 +92,16 @@ class _Command(HelpCommand):
 
 
 class Group(HelpGroup):
-    """A group of commands; that a command does not exist is JSON with --json."""
+    """A group of commands; that a command does not exist, or is not named, is JSON with --json."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before the name of the command; --json is an option of commands, after their name."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            _answer_wrong_usage(_name(ctx), words, error)
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that is typed."""
@@ -177,6 +187,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         with (
             _exit_status(verbose, {one.name for one in parameters}),
             _terminable(),
+            _log_level(quiet=bool(given.get("quiet"))),
             warnings.catch_warnings(),
             named_as_options(),
         ):
@@ -246,6 +257,19 @@ def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
         default=inspect.Parameter.empty if one.required else one.default,
         annotation=Annotated[kind, made],
     )
+
+
+@contextmanager
+def _log_level(*, quiet: bool) -> Iterator[None]:
+    """Within the block, the notes that the program logs, such as of a long compilation, are printed unless `quiet`."""
+    log = logging.getLogger("softmorph_cli")
+    before = log.level
+    if quiet:
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _print_own_warnings(verbose: bool) -> None:

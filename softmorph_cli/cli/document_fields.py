@@ -192,7 +192,10 @@ OBJECTS: Final[Mapping[str, Fields]] = {
     "branch": _fields(
         branch=("integer", "Number of the branch, the longest is 1."),
         component=("integer", "Number of its component."),
-        kind=("text", "spur, loop, bridge or isolated: what pruning and Betti numbers see."),
+        kind=(
+            "text",
+            "end to end, spur (of one end point, of any length), inner or loop; branch_type says more.",
+        ),
         branch_type=("text", "Its ends in the words of skan, such as junction-to-endpoint."),
         nodes=("list of integer", "Numbers of the nodes at its start and end."),
         start_node=("integer", "Number of the node at its start."),
@@ -274,7 +277,7 @@ OBJECTS: Final[Mapping[str, Fields]] = {
         version=("text", "Version of softmorph that trained it."),
         architecture=("any", "Size of the network."),
         axes=("text", "Axes of its arrays."),
-        directions=("any", "Directions of these axes in the world."),
+        directions=("any or null", "Directions of these axes in the world; null if they are not known."),
         orientation=("text or null", "The same in letters, such as SAR."),
         box=("any", "Size of the box that it fills, and its unit."),
         classes=("list of text", "Names of its classes."),

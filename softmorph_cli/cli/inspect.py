@@ -114,6 +114,8 @@ def inspect(
             from softmorph_cli.plots.preview import settle
 
             backdrop = settle(output, volume, reading, str(source))
+            if backdrop is not None and tracing.resample is not None:
+                backdrop = backdrop.isotropic(volume)
         which = describe.which(volume, reading.time)
         read_seconds = time.perf_counter() - started
 

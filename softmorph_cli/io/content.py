@@ -19,6 +19,8 @@ _RINGING = 0.1
 _SCALES = (100, 255, 1000, 1023, 4095, 10000, 16383, 32767, 65535)
 _BLOCK = 1 << 20
 _USUAL_LABELS = 64
+# Float64 holds every whole number up to here: above, all numbers are whole.
+_LARGEST_LABEL = 2.0**53
 _VOXELS_PER_LABEL = 4
 _CAP = 1024
 # The relative error of a slope and an intercept of 24 bits; and the largest distance of a label from an integer.
@@ -170,7 +172,7 @@ def judge(content: Content, raw: Raw) -> Verdict:
             return Verdict("probability", f"{spread} of a type that ends at {top}")
         if _like_labels(content):
             return _label_verdict(content, "integers that look like labels")
-        scale = next((scale for scale in _SCALES if high <= scale), int(high))
+        scale = next((scale for scale in _SCALES if high <= scale), int(high) if high < 1e15 else float(high))
         return Verdict("image", f"integers from {low:.15g} to {high:.15g}", named("divide_by", scale))
     if low >= -_RINGING and high <= 1 + _RINGING:
         return Verdict("probability", f"{spread}, slightly outside [0, 1]", named("clip", True))
@@ -203,6 +205,8 @@ def type_maximum(raw: Raw) -> int:
 def _like_labels(content: Content) -> bool:
     distinct = content.distinct
     if distinct is None or (set(distinct) <= {0.0, content.high} and content.high in (*_SCALES, 254)):
+        return False
+    if content.high > _LARGEST_LABEL:
         return False
     # Every label has a region, so there are many voxels per label; label numbers also leave gaps.
     many = len(distinct) * _VOXELS_PER_LABEL <= content.size

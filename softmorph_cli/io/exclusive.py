@@ -258,8 +258,9 @@ def _rounding(raw: Raw, one: float) -> float:
     """Return the largest rounding error of one stored probability, if the stored number `one` means 1."""
     kind = raw.array.dtype
     if kind.kind != "f":
-        # Half a step, and the rounding of the float32 that was stored.
-        return 0.5 * abs(raw.slope) / one + float(np.finfo(np.float32).eps)
+        # Half a step, and the rounding of the float32 that was stored. A mask of 0 and 1 was not rounded.
+        step = abs(raw.slope) / one
+        return (0.5 * step if step < HALF else 0.0) + float(np.finfo(np.float32).eps)
     return float(max(np.finfo(kind).eps, np.finfo(np.float32).eps))
 
 

@@ -246,7 +246,8 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
     was_flat = source is not None and source.format == Nifti.name and len(source.shape) == 2
     if volume.spatial_dims == 2 and (mapped or not was_flat):
         array, axes = np.expand_dims(array, -3), f"{mapped}ZYX"
-    if mapped not in ("", "T", "CT", "TC"):
+    # Classes with names lose nothing: the provenance keeps the names, and makes the 4th axis theirs when it is read.
+    if mapped not in ("", "T", "CT", "TC") and not (mapped == "C" and volume.channels):
         lost.append(f"NIfTI has no name for axis {mapped!r}; it is written as the {3 + len(mapped)}th axis.")
     order = sorted(range(len(axes)), key=lambda i: "XYZT".find(axes[i]) % 5)
     return array.transpose(order), lost

@@ -149,7 +149,7 @@ def image_in(reference: Path, path: Path) -> Path:
             both = " and ".join(one.name for one in found)
             raise InputError(
                 f"{reference} holds {both}, and {path} needs one of them: name it with "
-                f"{named('like', 'FILE', option='reference')}."
+                f"{named('like', 'FILE', option='reference')}; of several cases, leave one of the two in the folder."
             )
         if found:
             return found[0]
@@ -167,11 +167,14 @@ def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None
         paths: The paths of the files that are read.
 
     Raises:
+        FileError: If there is no such file or folder.
         UsageError: If several cases would get the geometry of one image.
     """
     cases = [path for path in paths if path.suffix.lower() == ".npz"]
     if reference is None or len(cases) < 2:
         return
+    if not Path(reference).exists():
+        raise FileError(f"{reference} does not exist.")
     if not Path(reference).is_dir() or is_store(Path(reference)):
         raise UsageError(
             f"{named('like', option='reference')} {reference}: it says where one case lies, and {len(cases)} are read; "

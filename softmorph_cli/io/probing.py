@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from softmorph_cli.classes import complete, first_is_largest
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import named_classes, nnunet, select
 from softmorph_cli.io.content import Content, examine, judge
 from softmorph_cli.io.formats import detect, read_raw, target_suffix
+from softmorph_cli.io.named_classes import Network
 from softmorph_cli.io.nature import Nature, look, middle_of
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import Format, Raw
@@ -21,9 +23,12 @@ from softmorph_cli.io.shapes import Shape, shape_of
 from softmorph_cli.io.unnamed_axes import doubtful_channels, likely_axes
 from softmorph_cli.io.values import MOST_AXES
 from softmorph_cli.io.voxel_sizes import by_convention
-from softmorph_cli.system.parameters import named_as_options
+from softmorph_cli.system.parameters import named, named_as_options
 from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import COUNTED, SIZELESS
+
+# Of how many slices two channels are compared.
+_SAMPLE: Final = 16
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,12 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         raw = select.arrange(select.name_axes(raw, str(path)))
     except InputError:
         raw = replace(raw, axes=None)
-    raw = _told_of_lengths(by_convention(raw))
+    raw = by_convention(raw)
     if raw.format == NNUNET and raw.array.size and raw.array.dtype.kind in "fiub":
         raw = nnunet.describe(raw, path)
+    if raw.format != NNUNET or (raw.unit is None and isinstance(raw.native, Network)):
+        # The voxel size of an .npz is that of the image beside it.
+        raw = _told_of_lengths(raw)
     if raw.array.size == 0:
         return _describe(path, raw, "empty", "no voxels")
     if raw.array.dtype.kind not in "fiub":
@@ -120,12 +128,21 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     else:
         named = named_classes.applied(raw, path)
         raw = replace(raw, channels=named.channels, notes=named.notes)
+        axes = raw.axes or ""
+        if named.channels and "T" in axes and "C" not in axes:
+            # NIfTI's fourth axis is time, but softmorph wrote classes along it.
+            raw = replace(raw, axes=axes.replace("T", "C"))
         if verdict.kind == "labels" and named.channels:
             # All of them are read, as the channels of a network's output are.
             verdict = replace(verdict, option="")
     nature = look(raw, content, verdict)
     shape = _shape(raw, content, nature)
+    background = _background(raw, nature)
+    if background:
+        raw = replace(raw, notes=(*raw.notes, background[0]))
     suggestion = _suggestion(path, family, raw, nature, shape, content.nans + content.infinities)
+    if background and suggestion:
+        suggestion += f" {background[1]}"
     if doubt is not None and suggestion:
         suggestion += f" --axes {doubt[1]}"
         raw = replace(
@@ -133,6 +150,33 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         )
     described = _describe(path, raw, nature.kind, nature.found, content, suggestion)
     return replace(described, title=nature.title, sure=nature.sure, structure=shape, needs=nature.needs)
+
+
+def _background(raw: Raw, nature: Nature) -> tuple[str, str] | None:
+    """Return a note and an option if one of two channels without names is 1 minus the other; None else."""
+    axes = raw.axes or ""
+    if nature.kind != "probability" or raw.channels or "C" not in axes or raw.format == NNUNET:
+        return None
+    axis = axes.index("C")
+    if raw.array.shape[axis] != 2:
+        return None
+    # A sample of the slices tells it.
+    first = next(k for k, letter in enumerate(axes) if letter in "ZYX")
+    count = raw.array.shape[first]
+    some = range(0, count, max(1, count // _SAMPLE))
+    cuts = [(slice(None),) * first + (slice(k, k + 1),) for k in some]
+    pair = np.moveaxis(np.concatenate([np.asarray(raw.array[cut]) for cut in cuts], axis=first), axis, 0)
+    values = pair * np.float64(raw.slope) + raw.inter
+    if pair.dtype.kind in "iu" and raw.slope == 1:
+        values /= np.iinfo(pair.dtype).max
+    if not complete(values):
+        return None
+    options = [named("channel", k) for k in (0, 1)]
+    take = options[1 if first_is_largest(values) else 0]
+    return (
+        f"its two channels sum to 1, so that one is the background: take the other, {' or '.join(options)}.",
+        take,
+    )
 
 
 def _told_of_lengths(raw: Raw) -> Raw:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from softmorph_cli.classes import named_background
+from softmorph_cli.classes import first_is_largest, named_background
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.options import ranges
 from softmorph_cli.io.raw import Affine, Array, Placed, Raw
@@ -23,6 +23,9 @@ from softmorph_cli.volume import SLICE, Volume
 _COLOURS = ("red", "green", "blue", "alpha")
 # How a note ends that says how unnamed axes were interpreted.
 _ASSUMPTION = " changes it."
+# Formats of programs whose classes have the order in which they were drawn, as ilastik's: the first need not be the
+# background.
+_DRAWN = ("hdf5", "tiff")
 
 
 def name_axes(
@@ -398,6 +401,9 @@ def class_option(volume: Volume) -> str | None:
     names = volume.channels or (source.numbers if source else ()) or range(count)
     labels = classes(volume).labels if len(volume.mapped_axes) == 1 else range(1, count + 1)
     known = labels if len(labels) == count else range(1, count + 1)
+    drawn = source is not None and source.format in _DRAWN and not volume.channels
+    if drawn and 0 in known and not first_is_largest(np.moveaxis(volume.array, axis, 0)):
+        known = range(1, count + 1)
     first, *others = (name for name, label in zip(names, known, strict=True) if label)
     if not in_shell():
         return named("channel", first)

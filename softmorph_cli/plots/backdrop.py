@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -60,6 +60,21 @@ class Backdrop:
         except InputError as error:
             raise InputError(f"{named('background', path)}: {error}") from error
         return cls(values, ", ".join((path.name, *like.notes)), look.projection or "mean")
+
+    def isotropic(self, volume: Volume) -> Self:
+        """Return the image on the grid of cubic voxels to which a map was interpolated.
+
+        Args:
+            volume: The map before, without mapped axes; or with some, of which the grid counts.
+        """
+        from softmorph_cli.filters.resample import isotropic
+
+        low, high = float(self.values.min()), float(self.values.max())
+        # Only probabilities are interpolated; shifted and scaled, an image is interpolated alike.
+        scaled = (np.asarray(self.values, np.float32) - low) / ((high - low) or 1)
+        own = volume.single(0) if volume.mapped_axes else volume
+        values = isotropic(replace(own, array=scaled)).array * (high - low) + low
+        return replace(self, values=values, words=f"{self.words}, interpolated")
 
     def within(self, box: Box, views: Sequence[View]) -> Behind:
         """Return what is behind a box of the map in some views, with one scale of grey for all of them.

@@ -86,7 +86,9 @@ def coloring_of(name: str, graph: SkeletonGraph, theme: Theme, certainty: Values
 
         ticks = tuple(str(k + 1) for k in range(count)) if count <= 2 * _TICKS else (f"1 to {count:,}",)
         return Coloring(name, "branch", 1.0, float(count), count, numbers, in_turn, ticks)
-    return Coloring(name, "soft value", 0.0, 1.0, STEPS, certainty, theme.curve_colors, ("0", "0.5", "1"))
+    known = any(Quantity.CERTAINTY in branch.along for branch in graph.branches)
+    label = "certainty" if known else "soft value"
+    return Coloring(name, label, 0.0, 1.0, STEPS, certainty, theme.curve_colors, ("0", "0.5", "1"))
 
 
 def _by_radius(graph: SkeletonGraph, theme: Theme) -> Coloring:

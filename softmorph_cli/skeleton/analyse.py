@@ -280,11 +280,11 @@ def _doubts(graph: SkeletonGraph, *, level: bool) -> list[str]:
             "what loops and cavities of higher levels leave filled is many voxels here: make the skeleton with "
             f"fewer {named('levels')}, or with {named('hard', True)}."
             if level
-            else "this object is no network of curves."
+            else "this object is no network of curves, or its branches are as short as they are thick."
         )
         warnings.append(
-            f"branches run together within junctions along {shared:.0%} of the centreline, and each of them counts "
-            f"that length: {why}"
+            f"{shared:.0%} of the centreline is shared by branches within junctions, and counts in the length of each, "
+            f"so that lengths are too large: {why}"
         )
     if graph.nodes and not graph.branches:
         count = len(graph.nodes)

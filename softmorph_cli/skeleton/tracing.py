@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.filter import COMMAND
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import Parameter, declared, named
@@ -142,8 +143,11 @@ class Tracing:
         reference: Volume | None = None,
         progress: Callable[[Progress], None] | None = None,
         stage: Callable[[str], None] = lambda name: None,
+        place: str = COMMAND,
     ) -> analyse.Inspection:
         """Trace and measure the centreline of an image, after `settle`; arguments as for `skeleton.analyse.inspect`.
+
+        Warnings advise what can be typed at `place`, see `Filter.concerns`.
 
         Raises:
             InputError: If the volume holds several images, or a parameter does not fit the image.
@@ -155,7 +159,7 @@ class Tracing:
         from softmorph_cli.skeleton.frame import Frame
 
         volume, choices = select.single(volume), self.choices
-        warnings = uneven(volume) if self.of_map and self.resample is None else []
+        warnings = uneven(volume, place, "inspect") if self.of_map and self.resample is None else []
         if self.resample is not None:
             if volume.spacing is None:
                 raise InputError(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ _TICK: Final = 1.0
 # Seconds for a cancelled item to remove its temporary files.
 _GRACE: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
+# The logger of the program, which is as quiet in a worker as in its parent.
+_LOG: Final = "softmorph_cli"
 # Kinds of messages of a worker: progress, a result, what the function raised.
 _PROGRESS, _RESULT, _ERROR = range(3)
 
@@ -107,7 +110,9 @@ class _Worker:
         self.connection, other_end = context.Pipe()
         # Not a daemon: a daemon may not start processes, and libraries may.
         self.process = context.Process(
-            target=_work, args=(other_end, function, threads), name=f"softmorph-{number}"
+            target=_work,
+            args=(other_end, function, threads, logging.getLogger(_LOG).level),
+            name=f"softmorph-{number}",
         )
         with block_sigint():
             self.process.start()
@@ -160,10 +165,11 @@ class _Worker:
         self.process.close()
 
 
-def _work(connection: Connection[Any, Any], function: Function, threads: int) -> None:
+def _work(connection: Connection[Any, Any], function: Function, threads: int, level: int) -> None:
     """Apply `function` to each item that is received through `connection`, and send the result; end at None."""
     # For reading, measuring and linear algebra, whose threads no setting limits.
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    logging.getLogger(_LOG).setLevel(level)
     signals = ending_signals()
 
     def stop(number: int, frame: object) -> None:

@@ -122,7 +122,7 @@ def commands() -> None:
             np.save(source, vessels(size, radius=3.0, noise=1.5))
             for option in ([], ["--no-bars"]):
                 found, seconds, memory = command("numbers", source, *option)
-                numbers = ",".join(map(str, found["maps"][0]["betti"].values()))
+                numbers = ",".join(map(str, found["classes"][0]["betti"].values()))
                 name = " ".join(["`numbers`", f"vessels {size}³, noise", *(f"`{o}`" for o in option)])
                 print(  # noqa: T201
                     f"| {name} | {numbers} | | | {seconds:.1f} s | {memory / 1e9:.2f} GB |", flush=True

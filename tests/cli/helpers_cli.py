@@ -57,7 +57,8 @@ class Ended:
         """The JSON object that was printed, of which every field has to be declared."""
         found = json.loads(self.out)
         if isinstance(found, dict) and "schema" in found:
-            assert mismatches(found) == []
+            wrong = mismatches(found)
+            assert not wrong, wrong
         return found
 
 

@@ -12,6 +12,9 @@ import pytest
 import tifffile
 from helpers_cli import SimpleITK, load, nibabel, refused, run, save
 
+from softmorph_cli.io.writing import write
+from softmorph_cli.volume import Volume
+
 SHAPE = (8, 18, 20)
 
 
@@ -301,6 +304,38 @@ def test_inspect_proposes_classes_and_not_the_background() -> None:
     nifti(softmax()[1:])
     refused("inspect", "map.nii.gz", says="add --channel 0 or 1")
     refused("topology", "numbers", "case.npz", "--plot", "p.png", says="add --channel artery or vein")
+
+
+def test_inspect_proposes_both_channels_of_a_micrograph_whose_first_is_not_the_larger() -> None:
+    p = softmax()[1:].max(axis=0)
+    small = np.minimum(p, 1 - p)
+    for pair, says in (
+        ([1 - small, small], "add --channel 1."),
+        ([small, 1 - small], "add --channel 0 or 1."),
+    ):
+        write(Volume(np.stack(pair), "CZYX", (1.0, 1.0, 1.0), "um"), "pair.tif", force=True)
+        refused("inspect", "pair.tif", says=says)
+
+
+def test_masks_and_centrelines_of_classes_are_compared_class_by_class() -> None:
+    p, truth = softmax(), softmax(seed=1).argmax(axis=0)
+    case(p, p.argmax(axis=0))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(truth.astype(np.uint8)), "truth.nii.gz")
+    run("threshold", "case.npz", "masks.nii.gz")
+    found = scores("masks.nii.gz", "truth.nii.gz")
+    assert found == pytest.approx({label: dice(p[label] > 0.5, truth == label) for label in (1, 2)})
+    run("skeletonize", "case.npz", "lines.nii.gz", "--hard")
+    said = run("info", "lines.nii.gz", "--json").json
+    assert (said["input"]["axes"], said["input"]["channels"]) == ("CZYX", ["artery", "vein"])
+    assert said["try_next"] == "softmorph inspect lines.nii.gz --channel 0"
+
+
+def test_info_takes_the_voxel_size_of_an_npz_from_the_labels_beside_it() -> None:
+    p = softmax()
+    case(p, p.argmax(axis=0))
+    found = run("info", "case.npz", "--json").json
+    assert found["input"]["unit"] == "mm"
+    assert not any("voxel size" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize(("channel", "name"), [("vein", "vein"), ("2", "vein"), ("0", "background")])

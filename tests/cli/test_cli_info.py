@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from helpers_cli import random_map, run, save
@@ -96,3 +98,38 @@ def test_info_of_this_machine() -> None:
     assert Path(facts["cache_folder"]).is_dir()
     assert "missing" not in facts["libraries"].values()
     assert "cache folder: " in run("info").out
+
+
+@pytest.mark.parametrize("foreground", [0, 1])
+@pytest.mark.parametrize("name", ["pair.tif", "pair.h5"])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_of_two_channels_that_sum_to_one_the_smaller_is_suggested(
+    name: str, foreground: int, dtype: type[np.generic]
+) -> None:
+    p = random_map((6, 8, 8)) * np.float32(0.6)
+    pair = np.stack([p, 1 - p] if foreground == 0 else [1 - p, p])
+    stored = pair if dtype is np.float32 else np.rint(pair * 255).astype(np.uint8)
+    if name.endswith(".h5"):
+        _ilastik(Path(name), stored)
+    else:
+        write(Volume(pair, "CZYX", (1.0, 1.0, 1.0), "mm"), name, output_type=np.dtype(dtype).name)
+    found = run("info", name, "--json").json
+    assert "its two channels sum to 1" in " ".join(found["notes"])
+    words = shlex.split(found["try_next"])
+    assert words[-2:] == ["--channel", str(foreground)]
+    run(*words[1:])
+
+
+def _ilastik(path: Path, array: np.ndarray) -> None:
+    with h5py.File(path, "w") as file:
+        stored = file.create_dataset("exported_data", data=array)
+        stored.attrs["axistags"] = json.dumps({"axes": [{"key": key, "typeFlags": 2} for key in "czyx"]})
+        if array.dtype == np.uint8:
+            stored.attrs["drange"] = [0, 255]
+
+
+def test_channels_that_do_not_sum_to_one_have_no_background() -> None:
+    write(Volume(np.stack([random_map()] * 2), "CZYX", (1.0, 1.0, 1.0), "mm"), "pair.tif")
+    found = run("info", "pair.tif", "--json").json
+    assert "sum to 1" not in " ".join(found["notes"])
+    assert "--channel" not in found["try_next"]

@@ -199,3 +199,13 @@ def test_a_micrograph_of_sixteen_bits_is_told(here: Path) -> None:
     facts = run("info", "cells.tif", "--json").json
     assert (facts["kind"], facts["sure"], facts["try_next"]) == ("image", True, None)
     assert "filters take it as it is" in facts["needs"]
+
+
+def test_a_number_too_large_for_float64_to_count_to_is_no_label(here: Path) -> None:
+    np.save("huge.npy", np.full((5, 5, 5), 1e300))
+    facts = run("info", "huge.npy", "--json").json
+    assert facts["kind"] == "image"
+    np.save("most.npy", np.full((5, 5, 5), 2**53))
+    facts = run("info", "most.npy", "--json").json
+    assert facts["kind"] == "labels"
+    assert f"--label {2**53}" in facts["try_next"]

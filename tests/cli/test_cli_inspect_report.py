@@ -11,6 +11,9 @@ from helpers_cohort import bar, lines, plane, tee
 from helpers_cohort import table as rows_of
 from helpers_page import pairs, parsed, table, value
 
+from softmorph_cli.io.writing import write
+from softmorph_cli.volume import Volume
+
 
 @pytest.fixture
 def study() -> None:
@@ -49,6 +52,37 @@ def test_the_page_of_a_cohort_has_a_row_a_picture_and_a_box_for_each_case(study:
     assert first.endswith("of 2 cases")
 
 
+@pytest.mark.parametrize("by", ["inspect", "batch"])
+def test_a_case_of_several_classes_counts_once(by: str) -> None:
+    Path("in/deep").mkdir(parents=True)
+    for name in ("a", "b"):
+        pair = np.stack([tee(), bar()]).astype(np.float32)
+        write(Volume(pair, "CYX", (1.0, 1.0), "mm", channels=("artery", "vein")), f"in/deep/{name}.ome.tif")
+    if by == "inspect":
+        run("inspect", "in/deep", "--report", "c.html", "--levels", 0)
+    else:
+        run("batch", "in/deep", "out", "inspect", "erode", "--report", "c.html")
+    root = parsed(Path("c.html").read_text(encoding="utf-8"))
+    facts = pairs(root, "facts")
+    assert (facts["cases"], facts["classes"]) == ("2", "artery, vein")
+    _, _, rows = table(root, "cases")
+    names = [f"in/deep/{name}.ome.tif, {kind}" for name in "ab" for kind in ("artery", "vein")]
+    assert [row[0] for row in rows] == names
+    each = next(s for s in root.all("section") if s.attributes.get("aria-labelledby") == "each")
+    drawn = [text.text for text in next(each.all("svg")).all("text") if text.attributes.get("class") == "end"]
+    assert drawn[:4] == ["a, artery", "a, vein", "b, artery", "b, vein"]
+
+
+def test_what_a_batch_warns_of_is_told_of_the_file_and_not_of_its_first_class() -> None:
+    Path("in").mkdir()
+    pair = np.stack([bar(), lines()]).astype(np.float32)
+    write(Volume(pair, "CYX", (1.0, 1.0), "mm", channels=("artery", "vein")), "in/a.ome.tif")
+    run("batch", "in", "out", "inspect", "erode", "--report", "c.html")
+    root = parsed(Path("c.html").read_text(encoding="utf-8"))
+    warned = next(s for s in root.all("section") if s.attributes.get("aria-labelledby") == "warnings")
+    assert [item.text.startswith("in/a.ome.tif: ") for item in warned.all("li")] == [True]
+
+
 def test_equal_warnings_are_one_line_and_a_page_of_pixels_says_so() -> None:
     for name in ("a.npy", "b.npy"):
         np.save(name, lines())
@@ -79,3 +113,14 @@ def test_folders_in_a_folder_are_left_alone_unless_asked_for(study: None) -> Non
     assert [row["file"] for row in rows_of("s.csv")] == ["in/a.nii.gz"]
     refused("inspect", "in/a.nii.gz", "--recursive", code=2, says="--recursive is of folders")
     refused("inspect", "in", "--report", "c.txt", code=2, says="end its name with .html")
+
+
+def test_a_page_of_an_image_counts_pixels_and_its_picture_names_the_certainty() -> None:
+    plane("a.nii.gz", tee())
+    run("inspect", "a.nii.gz", "--report", "a.html", "--preview", "a.svg")
+    text = Path("a.html").read_text(encoding="utf-8")
+    assert "Counted are the pixels along the branches" in text
+    assert "voxels along" not in text
+    drawn = Path("a.svg").read_text(encoding="utf-8")
+    assert "certainty" in drawn
+    assert "soft value" not in drawn

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers_cli import SPACING, Ended, complaint, everything, random_map, run, save
 
+from softmorph_cli.api import analysis as api_analysis
 from softmorph_cli.cli.earlier_spellings import current
 
 UNTIL = "the next version does not accept the earlier spelling"
@@ -137,6 +140,39 @@ def test_wrong_usage_is_json_too(words: tuple[str, ...], command: str, says: str
     # Without --json nothing is printed on stdout.
     plain = [word for word in words if word != "--json"]
     assert "--csv" in plain or run(*plain, code=2).out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("--json", "stats", "map.nii.gz"), ""),
+        (("--json",), ""),
+        (("topology", "--json", "numbers", "map.nii.gz"), "topology"),
+        (("prior", "--json"), "prior"),
+    ],
+)
+def test_json_before_the_name_of_a_command_is_json_too(words: tuple[str, ...], command: str) -> None:
+    document = run(*words, code=2).json
+    assert document["command"] == command
+    assert "No such option: --json" in document["error"]["message"]
+    assert (document["error"]["exit_code"], document["error"]["kind"]) == (2, "usage")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_quiet_silences_what_is_logged(
+    quiet: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("softmorph_cli")
+    wanted, before = api_analysis.statistics, log.level
+
+    def compiled(*given: Any, **more: Any) -> Any:
+        log.warning("compiling a kernel")
+        return wanted(*given, **more)
+
+    monkeypatch.setattr(api_analysis, "statistics", compiled)
+    run("stats", "map.nii.gz", *["-q"] * quiet)
+    assert len(caplog.records) == (not quiet)
+    assert log.level == before
 
 
 def test_an_error_that_is_a_bug_is_json_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,10 @@ from PIL import Image
 from typer.main import get_command
 
 from softmorph_cli.cli.app import app
+from softmorph_cli.plots.backdrop import Backdrop
 from softmorph_cli.plots.options import ViewOptions
 from softmorph_cli.system.parameters import declared
+from softmorph_cli.volume import Volume
 
 SHAPE = (6, 16, 20)
 
@@ -99,6 +101,22 @@ def test_a_skeleton_over_a_scan_by_radius() -> None:
     assert f"{low:.3g}\n" in shown
     assert f"\n{high:.3g}" in shown
     assert "radius (mm)" in shown
+
+
+def test_a_scan_is_interpolated_as_its_map_is() -> None:
+    wanted = ("--levels", "0", "--background", "ct.nii.gz", "-q", "--resample", "iso")
+    run("inspect", "map.nii.gz", *wanted, "--preview", "p.svg")
+    assert "over ct.nii.gz, interpolated (mean along the line of sight), from " in words("p.svg")
+
+
+def test_an_image_on_the_grid_of_cubic_voxels_keeps_its_values() -> None:
+    """A ramp along z in voxels of 2 x 1 x 1: each slice becomes two, a quarter of a step to either side."""
+    ramp = np.arange(-300.0, -294.0)[:, None, None] * np.ones((1, 3, 3))
+    volume = Volume(np.zeros((6, 3, 3), np.float32), "ZYX", (2.0, 1.0, 1.0), "mm")
+    made = Backdrop(ramp, "the image").isotropic(volume).values
+    assert made.shape == (12, 3, 3)
+    np.testing.assert_allclose(made[1:-1, 1, 1], np.arange(-299.75, -295, 0.5), atol=1e-3)
+    assert (made.min(), made.max()) == pytest.approx((-300, -295), abs=1e-3)
 
 
 def test_a_result_and_a_comparison_over_a_scan() -> None:

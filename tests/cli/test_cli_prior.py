@@ -122,7 +122,7 @@ def test_maps_with_channels_of_one_class_and_in_2d() -> None:
     ended = run("prior", "evaluate", "p.safetensors", "maps", "--hide", "every:2", "--axis", "x", "--json")
     assert ended.json["parameters"]["axis"] == "x"
     # The first has 0.5 at most, and no voxel where the object is more probable than the background.
-    assert {row["subjects"] for row in ended.json["rows"]} == {7}
+    assert {row["subjects"] for row in ended.json["validation"]} == {7}
 
 
 def test_labels_are_chosen_among_those_there_are() -> None:

@@ -37,7 +37,7 @@ def linear_dice(labels: np.ndarray, kept: np.ndarray) -> float:
 def test_evaluate_hides_what_is_asked_for_and_measures_each_method(prior: Path) -> None:
     beside = ("--json", "--csv", "table.csv", "--json-file", "table.json")
     ended = run("prior", "evaluate", prior, "others/maps", "--hide", "every:4", "--hide", "end:3", *beside)
-    rows = {(row["hidden"], row["method"], row["class"]): row for row in ended.json["rows"]}
+    rows = {(row["hidden"], row["method"], row["class"]): row for row in ended.json["validation"]}
     assert len(rows) == 24
     slices = np.arange(8)
     for hidden, kept in (("every:4", slices % 4 == 0), ("end:3", slices < 5)):
@@ -45,16 +45,16 @@ def test_evaluate_hides_what_is_asked_for_and_measures_each_method(prior: Path) 
         assert rows[hidden, "linear", "all"]["dice"] == pytest.approx(np.mean(each), abs=1e-9)
     mine, its = (rows["every:4", method, "all"]["dice"] for method in ("prior", "logit"))
     assert mine > its > 0
-    assert json.loads(Path("table.json").read_text())["rows"] == ended.json["rows"]
+    assert json.loads(Path("table.json").read_text())["validation"] == ended.json["validation"]
     table = list(csv.DictReader(io.StringIO(Path("table.csv").read_text())))
     assert [row["dice"] for row in table] == [
-        "" if row["dice"] is None else str(row["dice"]) for row in ended.json["rows"]
+        "" if row["dice"] is None else str(row["dice"]) for row in ended.json["validation"]
     ]
     # Names alone do not tell that they are other maps.
     names = ", ".join(sorted(set(read_prior(prior).subjects) & {"case_0.nii.gz", "case_1.nii.gz"}))
     assert f"note: the prior was trained on maps of the same names ({names})" in ended.err
     found = evaluate_prior(prior, "others/maps", hide=["every:4", "end:3"])
-    assert [row.dice for row in found] == [row["dice"] for row in ended.json["rows"]]
+    assert [row.dice for row in found] == [row["dice"] for row in ended.json["validation"]]
 
 
 def test_labels_that_no_map_holds_are_empty_classes(prior: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_prior_of_one_class_writes_one_image() -> None:
     found = run(*command, "--argmax", "--force").json
     assert found["output"] == {"path": "o.nii.gz", "labels": {"background": 0, "class 1": 1}}
     np.testing.assert_array_equal(load("o.nii.gz"), probabilities > 0.5)
-    assert found["voxels"] == {"class 1": int((probabilities > 0.5).sum())}
+    assert found["classes"] == [{"label": 1, "class": "class 1", "voxels": int((probabilities > 0.5).sum())}]
 
 
 def test_what_cannot_be_segmented_is_refused(prior: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -32,9 +33,14 @@ HEAVY = (
 )
 FILE_LIBRARIES = {"nibabel", "SimpleITK", "tifffile"}
 COMPILER = {"dd", "softmorph_cli.compiler.diagram", "softmorph_cli.compiler.lowering"}
+# All that draws; the options of pictures are declared beside it, and are those of every filter.
+DRAWING = {
+    f"softmorph_cli.plots.{one.name}"
+    for one in pkgutil.iter_modules([str(Path(softmorph_cli.__file__).parent / "plots")])
+} - {"softmorph_cli.plots.options"}
 # What no run over a small file needs once its kernel is cached.
-UNUSED = COMPILER | {
-    "torch", "triton", "matplotlib", "PIL", "rich", "scipy.sparse", "softmorph_cli.plots",
+UNUSED = COMPILER | DRAWING | {
+    "torch", "triton", "matplotlib", "PIL", "rich", "scipy.sparse",
     "softmorph_cli.kernels.torch_eager", "softmorph_cli.filters.modules",
 }  # fmt: skip
 COMMANDS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_cli import load, refused, run
+from helpers_cli import everything, load, refused, run
 from helpers_cohort import bar, lines, plane, table, tee
 from helpers_page import parsed
 from helpers_page import table as of_page
@@ -207,7 +207,8 @@ def test_parts_of_a_batch_have_tables_of_their_own_which_are_merged(study: None,
         run("batch", "in", "parts", *steps, "--report", "r.html", "--num-parts", 2, "--part-id", part)
     assert [row["file"] for row in table("parts/cases-1-of-2.csv")] == ["in/b.nii.gz"]
     assert not Path("r.html").exists()
-    run("batch", "in", "parts", "--summarize", "--report", "r.html")
+    told = run("batch", "in", "parts", "--summarize", "--report", "r.html").out
+    assert "tables: branches.csv, cases.csv, components.csv; page: r.html" in " ".join(told.split())
     run("batch", "in", "whole", *steps)
     for name in ("branches", "cases", "components"):
         assert table(f"parts/{name}.csv") == table(f"whole/{name}.csv")
@@ -307,12 +308,23 @@ def test_the_page_of_a_chain(study: None) -> None:
     assert len(of_page(page, "branches")[2]) == 4
 
 
-def test_a_damaged_file_of_numbers(study: None, threads: None) -> None:
+DAMAGED = (
+    "{",
+    '{"tables": {"cases": {"columns": ["class"], "unit": "mm", "rows": [1]}}, "pictures": {}}',
+    '{"tables": {"cases": {"columns": ["class"], "unit": "mm", "rows": [{"color": 1}]}}, "pictures": {}}',
+    '{"tables": {"cases": {"columns": [1], "unit": "mm", "rows": []}}, "pictures": {}}',
+    '{"tables": {"cases": {"columns": [], "unit": {}, "rows": []}}, "pictures": {}}',
+    '{"tables": {"cases": 3}, "pictures": {}}',
+)
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_file_of_numbers(content: str, study: None, threads: None) -> None:
     steps = ("batch", "in", "out", "erode", "inspect:levels=0")
     run(*steps)
     kept = Path("out/softmorph-cases/a.nii.gz.json")
     head = kept.read_text(encoding="utf-8").splitlines()[0]
-    kept.write_text(f"{head}\n{{", encoding="utf-8")
+    kept.write_text(f"{head}\n{content}", encoding="utf-8")
     ended = run(*steps, "--resume", code=1)
     assert (
         f"{kept}, which holds what was measured of a file, is damaged: remove it, and add --resume."
@@ -327,6 +339,36 @@ def test_an_existing_table_of_something_else_is_not_replaced(study: None) -> Non
     Path("out").mkdir()
     Path("out/branches.csv").write_text("mine", encoding="utf-8")
     refused("batch", "in", "out", "erode", "inspect:levels=0", says="out/branches.csv exists")
+
+
+@pytest.mark.parametrize("more", [(), ("--resume",)])
+def test_tables_of_a_batch_with_other_names_are_not_replaced(
+    more: tuple[str, ...], study: None, threads: None
+) -> None:
+    run("batch", "in", "out", "erode", "inspect:levels=0")
+    wanted = everything(Path("out"))
+    refused(
+        "batch",
+        "in",
+        "out",
+        "dilate",
+        "inspect:levels=0",
+        "--suffix",
+        "_b",
+        *more,
+        says="branches.csv exists",
+    )
+    assert everything(Path("out")) == wanted
+    run("batch", "in", "out", "dilate", "inspect:levels=0", "--suffix", "_b", *more, "--force")
+    assert len(table("out/cases.csv")) == 2
+
+
+def test_what_a_step_advises_about_voxels_that_are_not_cubic(study: None) -> None:
+    write(Volume(np.full((3, 5, 9), 0.75, np.float32), "ZYX", (4.0, 1.0, 1.0), "mm"), Path("flat.nii.gz"))
+    ended = run("chain", "flat.nii.gz", "o.nii.gz", "erode", "inspect:levels=0")
+    assert 'counts voxels, not lengths; inspect:resample=iso (in TOML resample = "iso")' in ended.err
+    again = run("chain", "flat.nii.gz", "o2.nii.gz", "erode", "inspect:levels=0,resample=iso")
+    assert "cubic" not in again.err
 
 
 def test_a_document_of_a_chain_is_finite_json(study: None) -> None:

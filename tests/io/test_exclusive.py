@@ -102,6 +102,16 @@ def test_classes_that_are_not_exclusive() -> None:
     assert winner(Path("time.npy"), axes="TZYX") is None
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_masks_are_exclusive_only_if_one_of_them_is_the_background(count: int) -> None:
+    held = softmax(count + 1).argmax(axis=0)
+    masks = np.stack([held == k for k in range(count + 1)]).astype(np.uint8)
+    assert winner(nifti(masks[1:])) is None
+    found = winner(nifti(masks))
+    assert found is not None
+    np.testing.assert_array_equal(found, held)
+
+
 def test_all_channels_decide_also_if_one_is_read() -> None:
     p = softmax(4)
     path = nifti(p)

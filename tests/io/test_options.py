@@ -13,7 +13,7 @@ import tifffile
 
 import softmorph_cli
 from softmorph_cli.cli.command import options_of
-from softmorph_cli.cli.options import Completing, Results, Writing
+from softmorph_cli.cli.options import Chaining, Results, Writing
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.format_names import FAMILIES, READ, WRITTEN
 from softmorph_cli.io.formats import FORMATS
@@ -98,7 +98,7 @@ def test_every_writing_option_is_a_keyword_of_write_and_of_the_shell_unless_it_i
     known = [field.name for field in fields(WriteOptions)]
     assert list(inspect.signature(softmorph_cli.write).parameters) == ["volume", "path", *known]
     messages = ["json", "quiet", "verbose"]
-    for own, bundle in ((ResultOptions, Results), (OutputOptions, Completing)):
+    for own, bundle in ((ResultOptions, Results), (OutputOptions, Chaining)):
         shell = [one.name for one in options_of(bundle).parameters]
         assert shell == [*(field.name for field in fields(own) if field.name != "provenance"), *messages]
 

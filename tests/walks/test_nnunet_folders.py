@@ -202,6 +202,19 @@ def test_one_reference_for_several_cases_is_refused_with_the_command_to_type() -
     # Where no folder holds them all, none is named.
     Path("imagesTs/case_002_0000.nii.gz").unlink()
     assert "--reference FOLDER." in typed(f"{line} --force --reference imagesTs/case_001_0000.nii.gz", 2).err
+    assert typed(f"{line} --force --reference images", 1).err == "error: images does not exist.\n"
+
+
+def test_two_references_of_one_of_several_cases_are_told_with_what_to_do() -> None:
+    write_study(count=2)
+    for path in Path("predictions").glob("*.nii.gz"):
+        path.unlink()
+    write_image(second := Path("imagesTs/case_002_0000.nrrd"), image(LABELS), spacing_of(1))
+    line = "softmorph batch predictions out fill --workers 1 --quiet --reference imagesTs"
+    assert "of several cases, leave one of the two in the folder." in typed(line, 1).err
+    second.unlink()
+    typed(f"{line} --resume")
+    assert SimpleITK.ReadImage("out/case_002.nii.gz").GetSpacing()[:3] == pytest.approx(spacing_of(2))
 
 
 def test_a_prior_of_label_maps_has_the_names_of_their_classes() -> None:

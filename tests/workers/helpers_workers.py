@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -51,6 +52,10 @@ def killed_at_three(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def logged(number: int) -> int:
+    return logging.getLogger("softmorph_cli").getEffectiveLevel()
 
 
 def threads(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_workers import exit_at_three, slow, square, threads, until_cancelled, wrong
+from helpers_workers import exit_at_three, logged, slow, square, threads, until_cancelled, wrong
 
 from softmorph_cli.workers import Executor, Lost, Processes, Serial, Threads
 from softmorph_cli.workers.cluster import Cluster
@@ -64,6 +65,16 @@ def test_progress_comes_with_its_item_and_not_too_often(executor: Executor) -> N
     assert set(received) == {(0, ("at", 0)), (1, ("at", 1))}
     assert all(count <= 7 for count in Counter(item for item, _ in received).values())
     assert ticks
+
+
+def test_a_worker_process_logs_no_more_than_its_parent() -> None:
+    log = logging.getLogger("softmorph_cli")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        assert dict(Processes(1, 1).map_unordered(logged, [0])) == {0: logging.ERROR}
+    finally:
+        log.setLevel(before)
 
 
 def test_exceptions_of_the_function_are_raised(executor: Executor) -> None:

@@ -26,15 +26,15 @@ UNEVEN: Final = 2.0
 _DENSE: Final = 0.2
 
 
-def uneven(volume: Volume, place: str = COMMAND) -> list[str]:
-    """Return a warning if the voxels of a map to be thinned are far from cubic, see `Filter.concerns`."""
+def uneven(volume: Volume, place: str = COMMAND, operation: str = "skeletonize") -> list[str]:
+    """Return a warning if the voxels of a map that `operation` will thin are far from cubic, see `Filter.concerns`."""
     # Headers hold float32.
     if volume.spacing is None or max(volume.spacing) < UNEVEN * (1 - 1e-6) * min(volume.spacing):
         return []
     sizes = " × ".join(f"{size:g}" for size in volume.spacing)
     cubic = {
         COMMAND: f"add {named('resample', 'iso')} to make them cubic first.",
-        CHAIN: 'skeletonize:resample=iso (in TOML resample = "iso") makes them cubic first.',
+        CHAIN: f'{operation}:resample=iso (in TOML resample = "iso") makes them cubic first.',
         TILES: "where the map fits into memory, softmorph resample makes them cubic first.",
     }
     return [

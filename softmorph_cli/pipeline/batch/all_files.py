@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softmorph_cli.errors import FileError, UsageError
@@ -13,8 +15,11 @@ if TYPE_CHECKING:
     from softmorph_cli.pipeline.batch.run import BatchRequest
 
 
-def write(batch: BatchRequest, entries: Mapping[str, summary.FileEntry]) -> None:
+def write(batch: BatchRequest, entries: Mapping[str, summary.FileEntry]) -> list[Path]:
     """Write the tables and the page of all files; the page of a batch in parts is not written before these are merged.
+
+    Returns:
+        The paths of the tables.
 
     Raises:
         FileError: If a file cannot be written.
@@ -26,6 +31,7 @@ def write(batch: BatchRequest, entries: Mapping[str, summary.FileEntry]) -> None
 
         steps = " \u2192 ".join(one.operation for one in batch.recipe.filters)
         report.write(batch.report, folder, entries, found, steps)
+    return list(tables.paths(folder, found, batch.tag).values())
 
 
 def summarize(batch: BatchRequest) -> summary.BatchSummary:
@@ -58,5 +64,5 @@ def summarize(batch: BatchRequest) -> summary.BatchSummary:
     parameters = batch.recipe.parameters if batch.recipe.filters else {}
     done = summary.BatchSummary(parameters, [entries[name] for name in sorted(entries)])
     summary.save(done, folder, "")
-    write(batch, {name: entries[name] for name in sorted(entries)})
-    return done
+    written = write(batch, {name: entries[name] for name in sorted(entries)})
+    return replace(done, tables=written)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.pipeline.steps.measuring import Measuring, Table
@@ -96,9 +96,7 @@ def load(path: Path) -> MeasuredFile:
         with path.open(encoding="utf-8") as file:
             file.readline()
             held = json.loads(file.readline())
-        tables = {
-            name: Table(one["columns"], one["rows"], one["unit"]) for name, one in held["tables"].items()
-        }
+        tables = {name: _table(**one) for name, one in held["tables"].items()}
         return MeasuredFile(tables, {look: base64.b64decode(png) for look, png in held["pictures"].items()})
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -106,6 +104,20 @@ def load(path: Path) -> MeasuredFile:
         raise FileError(
             f"{path}, which holds what was measured of a file, is damaged: remove it, and add --resume."
         ) from error
+
+
+def _table(columns: list[str], unit: str, rows: list[dict[str, Any]]) -> Table:
+    """Return a table of a file.
+
+    Raises:
+        ValueError: If it is no table.
+        TypeError: If something is of a wrong type.
+    """
+    if not all(isinstance(one, str) for one in (*columns, unit)):
+        raise TypeError("a name is no text")
+    if not all(isinstance(row, dict) and row.keys() <= set(columns) for row in rows):
+        raise ValueError("a row has other columns")
+    return Table(columns, rows, unit)
 
 
 def load_all(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, MeasuredFile]]:

@@ -82,6 +82,7 @@ def _cases(
             radii=_column(ours, f"radius_mean_{unit}"),
             pictures=kept.pictures if row is classes[0] else {},
             warnings=warnings if row is classes[0] else (),
+            warned=entry.input,
         )
 
 

@@ -207,6 +207,7 @@ def decide(batch: BatchRequest, jobs: Sequence[FileJob]) -> list[PlannedFile]:
         items.append(PlannedFile(job, REDO, why, None, own or lost is not None, made_with))
     if not batch.force:
         _refuse_existing(batch, items)
+        _refuse_tables(batch, records, items)
     return items
 
 
@@ -296,6 +297,19 @@ def _refuse_existing(batch: BatchRequest, items: Sequence[PlannedFile]) -> None:
             f"{plan.first_few([item.job.target for item in there])}: {count}; add --resume to skip what is done, or "
             "--force to do all again."
         )
+
+
+def _refuse_tables(batch: BatchRequest, records: Mapping[str, Record], items: Sequence[PlannedFile]) -> None:
+    """Refuse to replace the tables of another batch, whose results have other names."""
+    folder = batch.selection.target
+    others = [
+        item
+        for item in items
+        if (record := records.get(item.job.name)) is not None and record.target != _below(item.job, folder)
+    ]
+    if others or not batch.resume:
+        for path in batch.tables.values():
+            check_writable(path)
 
 
 def _what_differs(batch: BatchRequest, item: PlannedFile) -> str:

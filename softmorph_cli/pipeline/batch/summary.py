@@ -79,10 +79,12 @@ class BatchSummary:
     Attributes:
         parameters: The parameters of the batch.
         entries: The entries of all files, sorted by name.
+        tables: The tables that were merged of all parts; empty if the batch was run.
     """
 
     parameters: Mapping[str, Any]
     entries: Sequence[FileEntry]
+    tables: Sequence[Path] = ()
 
     @property
     def counts(self) -> Counter[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
-from softmorph_cli.filters.filter import Filter
+from softmorph_cli.filters.filter import CHAIN, Filter
 from softmorph_cli.pipeline.steps.measuring import Measurable, Measured, Measuring, Table
 from softmorph_cli.skeleton.tracing import CurveOptions, Tracing
 from softmorph_cli.system.parameters import Parameter
@@ -75,7 +75,7 @@ class Inspect(CurveOptions, Measuring):
             tracing = self.tracing
             tracing.settle(image)
             origin = None if origins is None else next(origins)
-            one = tracing.run(image, None if tracing.of_map else origin, given.progress)
+            one = tracing.run(image, None if tracing.of_map else origin, given.progress, place=CHAIN)
             found.append(one)
             notes += one.notes
         tables = {

@@ -58,10 +58,13 @@ class BoxChart:
     across: tuple[Tick, ...]
 
 
-def box_chart(values: Mapping[str, npt.NDArray[Any]], *, name: str, unit: str, note: str) -> BoxChart:
+def box_chart(
+    values: Mapping[str, npt.NDArray[Any]], *, name: str, unit: str, note: str, labels: Mapping[str, str]
+) -> BoxChart:
     """Return a box chart of the values of each case, by the name of the case; none is without values.
 
-    `name` is capitalised, such as "Branch length"; `note` is a sentence that says what each value belongs to.
+    `name` is capitalised, such as "Branch length"; `note` is a sentence that says what each value belongs to;
+    `labels` are the names of the cases as they are written beside their rows.
     """
     every = np.concatenate([np.asarray(one, np.float64) for one in values.values()])
     logarithmic = bool(every.min() > 0 and every.max() > SKEWED * np.median(every))
@@ -78,7 +81,7 @@ def box_chart(values: Mapping[str, npt.NDArray[Any]], *, name: str, unit: str, n
         parts = np.percentile(own, (0, 25, 50, 75, 100))
         least, lower, middle, upper, most = map(number, (float(f"{part:.4g}") for part in parts))
         words = f"{case}: median {middle}{suffix}, quartiles {lower} to {upper}, range {least} to {most}"
-        boxes.append(Box(_short(case), TOP + ROW * (row + 0.5), tuple(across(parts)), words))
+        boxes.append(Box(_short(labels[case]), TOP + ROW * (row + 0.5), tuple(across(parts)), words))
     marks = ticks_of(edges, logarithmic=logarithmic)
     return BoxChart(
         name=name,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from pathlib import PurePath
 from typing import Any, Final
 
 import numpy as np
@@ -79,6 +81,7 @@ class Case:
         radii: Mean radius of each branch, in the unit of the cohort; empty if unknown.
         pictures: Small PNG files, "light" and "dark".
         warnings: Remarks on doubtful results.
+        warned: What the remarks are about, if not the row: the file, of remarks on all of its classes.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Case:
     radii: Values = field(default_factory=lambda: np.empty(0))
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    warned: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,12 @@ def cohort_page(
         facts: Facts at the top, by name.
     """
     failed = [why if name in why else f"{name}: {why}" for name, why in failures]
-    every = {"cases": f"{len(cases):,}", "failed": f"{len(failures):,}", **facts}
+    classes = list(dict.fromkeys(str(case.row["class"]) for case in cases if case.row.get("class")))
+    every = {"cases": f"{len(_files(cases)):,}", "failed": f"{len(failures):,}"}
+    if classes:
+        more = f" and {len(classes) - NAMED:,} more" if len(classes) > NAMED else ""
+        every["classes"] = f"{', '.join(classes[:NAMED])}{more}"
+    every |= facts
     return rendered(
         "cohort.html",
         title=title,
@@ -148,12 +157,38 @@ def cohort_page(
     )
 
 
+def _files(cases: Sequence[Case]) -> list[str]:
+    """Return the files of the rows; each counts once, whatever classes it has."""
+    return list(dict.fromkeys(str(case.row.get("file") or case.name) for case in cases))
+
+
+def _counted(cases: Sequence[Case]) -> tuple[str, str]:
+    """Return what a row of the table is, one of them and all of them in words."""
+    each = len(_files(cases)) == len(cases)
+    return ("case", "cases") if each else ("class", "classes of cases")
+
+
+def _labels(cases: Sequence[Case]) -> dict[str, str]:
+    """Return the name of each row without the folder and the ending that all of them have."""
+    files = [str(case.row.get("file") or case.name) for case in cases]
+    together = zip(*(file.split("/")[:-1] for file in files), strict=False)
+    same = takewhile(lambda names: len(set(names)) == 1, together)
+    folder = "".join(f"{names[0]}/" for names in same)
+    endings = {"".join(PurePath(file).suffixes) for file in files}
+    ending = endings.pop() if len(endings) == 1 else ""
+    labels = {}
+    for case, file in zip(cases, files, strict=True):
+        rest = case.name.removeprefix(file)
+        labels[case.name] = f"{file.removeprefix(folder).removesuffix(ending)}{rest}"
+    return labels
+
+
 def _warned(cases: Sequence[Case]) -> list[str]:
     """Return each warning once, with the cases that have it."""
     whose: dict[str, list[str]] = {}
     for case in cases:
         for words in dict.fromkeys(case.warnings):
-            whose.setdefault(words, []).append(case.name)
+            whose.setdefault(words, []).append(case.warned or case.name)
     lines = []
     for words, names in whose.items():
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
@@ -176,7 +211,9 @@ def _known(cases: Sequence[Case], name: str) -> list[float]:
 
 def _cards(cases: Sequence[Case], suffix: str) -> list[Card]:
     """Return the mean of some numbers over the cases, with their range."""
-    cards = [Card("Cases", f"{len(cases):,}")]
+    cards = [Card("Cases", f"{len(_files(cases)):,}")]
+    if len(_files(cases)) < len(cases):
+        cards = [replace(cards[0], words=f"{len(cases):,} rows, one for each class")]
     for name, heading, unit in (
         ("branches", "Branches, mean", ""),
         ("components", "Components, mean", ""),
@@ -193,14 +230,15 @@ def _cards(cases: Sequence[Case], suffix: str) -> list[Card]:
 
 def _histograms(cases: Sequence[Case], suffix: str) -> list[Chart]:
     unit, drawn = sign(suffix), []
+    one, several = _counted(cases)
     for name, heading in (
-        (f"length_{suffix}", "Length of a case"),
-        (f"radius_mean_{suffix}", "Mean radius of a case"),
+        (f"length_{suffix}", f"Length of a {one}"),
+        (f"radius_mean_{suffix}", f"Mean radius of a {one}"),
     ):
         values = _known(cases, name)
         if values:
-            note = "Counted are cases, each once."
-            drawn.append(histogram(np.array(values), name=heading, unit=unit, counted="cases", note=note))
+            note = f"Counted are {several}, each once."
+            drawn.append(histogram(np.array(values), name=heading, unit=unit, counted=several, note=note))
     for pooled, heading in (
         ([case.lengths for case in cases], "Branch length"),
         ([case.radii for case in cases], "Branch radius"),
@@ -215,6 +253,7 @@ def _histograms(cases: Sequence[Case], suffix: str) -> list[Chart]:
 def _boxes(cases: Sequence[Case], suffix: str) -> list[BoxChart]:
     """Return a chart of lengths and one of radii with a row for each case that has branches."""
     drawn = []
+    labels = _labels(cases)
     for values, heading, note in (
         (
             {case.name: case.lengths for case in cases if case.lengths.size},
@@ -228,7 +267,7 @@ def _boxes(cases: Sequence[Case], suffix: str) -> list[BoxChart]:
         ),
     ):
         if 0 < len(values) <= MOST_ROWS:
-            drawn.append(box_chart(values, name=heading, unit=sign(suffix), note=note))
+            drawn.append(box_chart(values, name=heading, unit=sign(suffix), note=note, labels=labels))
     return drawn
 
 
@@ -244,7 +283,8 @@ def _table(cases: Sequence[Case], suffix: str) -> HtmlTable:
                 cells = figures(values, decimals if decimals is not None else _decimals(values))
                 columns.append(Column(heading.format(unit=sign(suffix)), cells))
     measured = any("branches" in case.row for case in cases)
-    caption = "Every case; a click on a heading sorts"
+    row = "case" if len(_files(cases)) == len(cases) else "class of every case"
+    caption = f"Every {row}; a click on a heading sorts"
     return HtmlTable("cases", caption, columns, None, LEGEND if measured else {}, first="first")
 
 

@@ -17,7 +17,7 @@ from softmorph_cli.plots.html.view3d import view3d
 from softmorph_cli.skeleton import analyse
 from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 from softmorph_cli.system.printable import plural
-from softmorph_cli.system.units import lengths_in, sign
+from softmorph_cli.system.units import COUNTED, lengths_in, sign
 from softmorph_cli.volume import Volume
 
 TIMES: Final = " \u00d7 "
@@ -162,9 +162,10 @@ def _histograms(graph: SkeletonGraph) -> list[Chart]:
     ]
     for quantity, name, of in ((Quantity.RADIUS, "Radius", unit), (Quantity.CERTAINTY, "Certainty", "")):
         if quantity in branches[0].along:
-            note = "Counted are the voxels along the branches, each once."
+            counted = COUNTED[len(graph.shape)]
+            note = f"Counted are the {counted} along the branches, each once."
             values = _along(graph, quantity)
-            drawn.append(histogram(values, name=name, unit=of, counted="voxels", note=note))
+            drawn.append(histogram(values, name=name, unit=of, counted=counted, note=note))
     return drawn
 
 

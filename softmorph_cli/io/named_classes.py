@@ -8,7 +8,6 @@ because a centreline written beside it need not have its labels.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -23,9 +22,9 @@ from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.nnunet_metadata import Classes, dataset_classes, overlapping, read_description
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.raw import Array, Kept, Placed, Provenance, Raw
-from softmorph_cli.io.select import sample_names
+from softmorph_cli.io.select import named_text, sample_names
 from softmorph_cli.io.values import Label, held_labels, label_numbers
-from softmorph_cli.system.parameters import in_shell, named
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import meant, printable
 from softmorph_cli.volume import Volume, class_axis
 
@@ -258,7 +257,7 @@ def with_number(options: ReadOptions, raw: Raw, path: Path) -> ReadOptions:
     if channels:
         raise InputError(
             f"{path} holds a map for each of {', '.join(map(printable, channels))}, and no labels: choose one with "
-            f"{_such('channel', label if label in channels else channels[-1])}."
+            f"{named_text('channel', label if label in channels else channels[-1])}."
         )
     found = of_labels(path, raw.provenance, raw.label_names)
     if found is None:
@@ -271,14 +270,9 @@ def with_number(options: ReadOptions, raw: Raw, path: Path) -> ReadOptions:
     if number is None:
         raise InputError(
             f"{path} has no label {label!r}{meant(label, found.names)}; it has {found}: choose one of them, such as "
-            f"{_such('label', found.names[0])}."
+            f"{named_text('label', found.names[0])}."
         )
     return replace(options, label=number)
-
-
-def _such(option: str, name: str) -> str:
-    # A name in upper case, such as GM, is no placeholder.
-    return named(option, shlex.quote(printable(name))) if in_shell() else f"{option}={name!r}"
 
 
 def applied(raw: Raw, path: Path, options: ReadOptions = DEFAULT) -> Raw:

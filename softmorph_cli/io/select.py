@@ -18,6 +18,7 @@ from softmorph_cli.io.options import ranges
 from softmorph_cli.io.raw import Affine, Array, Placed, Raw
 from softmorph_cli.io.unnamed_axes import likely_axes
 from softmorph_cli.system.parameters import in_shell, named
+from softmorph_cli.system.printable import printable
 from softmorph_cli.volume import SLICE, Volume
 
 _COLOURS = ("red", "green", "blue", "alpha")
@@ -409,6 +410,14 @@ def class_option(volume: Volume) -> str | None:
         return named("channel", first)
     *rest, last = [named("channel", shlex.quote(str(first))), *(shlex.quote(str(name)) for name in others)]
     return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def named_text(option: str, text: str) -> str:
+    """Return a parameter with a name from a file as its value, as it is typed: --label 'left lung', label='left lung'.
+
+    A name in upper case, such as GM, is no placeholder.
+    """
+    return named(option, shlex.quote(printable(text))) if in_shell() else f"{option}={text!r}"
 
 
 def part_name(volume: Volume, index: tuple[int, ...], least: int = 1) -> str:

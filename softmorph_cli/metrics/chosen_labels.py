@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.io import select
 from softmorph_cli.metrics.evaluation_inputs import Opened
-from softmorph_cli.system.parameters import in_shell, named
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import meant
 
 
@@ -35,9 +35,8 @@ def _unknown(label: str, known: Sequence[str] | dict[str, int]) -> str:
     if not known:
         return (
             f"give their classes no names, so none is called {label!r}: choose one by its number, such as "
-            + (f"{named('label', 1)}.")
+            f"{named('label', 1)}."
         )
     first = next(iter(known))
-    # A name in upper case, such as GM, is no placeholder.
-    such = named("label", shlex.quote(first)) if in_shell() else f"label={first!r}"
+    such = select.named_text("label", first)
     return f"have no class {label!r}{meant(label, known)}; they have {', '.join(known)}: choose one, such as {such}."

@@ -39,11 +39,11 @@ def parse_root(given: str | int | Sequence[float]) -> Root:
     ('widest', 3, (1.5, -2.0, 0.0))
     """
     # A place of one coordinate is no number of a branch.
-    several = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
-    text = ",".join(map(str, given)) if several else str(given)
+    is_place = not isinstance(given, str) and isinstance(given, Sequence | np.ndarray)
+    text = ",".join(map(str, given)) if isinstance(given, Sequence | np.ndarray) and is_place else str(given)
     if text == WIDEST:
         return WIDEST
-    if not several and re.fullmatch(r"[1-9]\d*", text):
+    if not is_place and re.fullmatch(r"[1-9]\d*", text):
         return int(text)
     try:
         place = tuple(map(float, text.split(",")))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from softmorph_cli.api.images import Image, as_volume, is_placed, numbers
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.options import DEFAULT
+from softmorph_cli.system.parameters import one_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -73,12 +74,13 @@ def draw(
     >>> found = softmorph_cli.inspect(bar, spacing=(0.5, 0.5), unit="um")
     >>> softmorph_cli.draw(found, "bar.pdf", color="radius", background=np.random.rand(20, 60))
     """
-    from softmorph_cli.plots.options import ViewOptions, check_picture
+    from softmorph_cli.plots.options import COLORINGS, ViewOptions, check_picture
     from softmorph_cli.plots.preview import preview, settle
     from softmorph_cli.skeleton.analyse import Inspection
 
     path = Path(path)
     check_picture("path", path)
+    one_of(*COLORINGS)("color", color)
     file = Path(background) if isinstance(background, str | Path) else None
     look = ViewOptions(
         light=light,
@@ -118,7 +120,8 @@ def _given(background: npt.ArrayLike, volume: Volume, projection: str | None) ->
 
     from softmorph_cli.plots.preview import Backdrop
 
-    values = np.asarray(numbers(background), np.float32)
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        values = np.asarray(numbers(background), np.float32)
     shape = volume.array.shape[-volume.spatial_dims :]
     if values.shape != shape:
         raise InputError(

@@ -32,7 +32,7 @@ _DPI: Final = (20, 1200)
 
 def _dpi(name: str, value: int) -> None:
     least, most = _DPI
-    if not least <= value <= most:
+    if not (isinstance(value, int | float) and least <= value <= most):
         raise UsageError(f"{named(name)} {value}: give {least} to {most} dots per inch, such as 300.")
 
 
@@ -128,7 +128,7 @@ class PictureOptions:
 
 
 def _views(name: str, value: str) -> None:
-    known = value.split(",")
+    known = value.split(",") if isinstance(value, str) else [""]
     if not set(known) <= set(VIEWS) or len(set(known)) < len(known):
         raise UsageError(
             f"{named(name)} {value}: give some of axial, coronal, sagittal, or of the axes z, y, x, such as "
@@ -140,7 +140,7 @@ def _projection(name: str, value: str) -> None:
     if value in PROJECTIONS:
         return
     try:
-        lengths.parse(value, named(name))
+        lengths.parse(str(value), named(name))
     except UsageError:
         raise UsageError(
             f"{named(name)} {value}: give maximum, mean or slice, or the thickness of a slab, such as "
@@ -267,5 +267,5 @@ def check_picture(option: str, path: Path | None) -> None:
     """
     if path is not None and path.suffix.lower().removeprefix(".") not in FORMATS:
         raise UsageError(
-            f"--{option} {path}: a {option} is a PNG, a PDF or an SVG; end its name with .png, .pdf or .svg."
+            f"{named(option, path)}: a {option} is a PNG, a PDF or an SVG; end its name with .png, .pdf or .svg."
         )

@@ -38,11 +38,12 @@ def parse_root(given: str | int | Sequence[float]) -> Root:
     >>> parse_root("widest"), parse_root("3"), parse_root((1.5, -2, 0))
     ('widest', 3, (1.5, -2.0, 0.0))
     """
-    text = given if isinstance(given, str | int) else ",".join(map(str, given))
+    # A place of one coordinate is no number of a branch.
+    is_place = not isinstance(given, str) and isinstance(given, Sequence | np.ndarray)
+    text = ",".join(map(str, given)) if isinstance(given, Sequence | np.ndarray) and is_place else str(given)
     if text == WIDEST:
         return WIDEST
-    text = str(text)
-    if re.fullmatch(r"[1-9]\d*", text):
+    if not is_place and re.fullmatch(r"[1-9]\d*", text):
         return int(text)
     try:
         place = tuple(map(float, text.split(",")))

@@ -135,6 +135,29 @@ WRONG: dict[str, list[Call]] = {
         lambda: sm.inspect("classes.nii.gz"),
         lambda: sm.inspect(SOFT, unit="cm", spacing=(1.0, 1.0)),
     ],
+    "draw": [
+        lambda: sm.draw(SOFT, "."),
+        lambda: sm.draw(SOFT, "p.jpg"),
+        lambda: sm.draw(SOFT, "p.png", color="radius"),
+        lambda: sm.draw(sm.inspect(SOFT), "p.png", color="colour"),  # type: ignore[arg-type]
+        lambda: sm.draw(sm.inspect(SOFT), "p.png", color="generation"),
+        lambda: sm.draw(SOFT, "p.png", color="colour"),  # type: ignore[arg-type]
+        lambda: sm.draw(SOFT, "p.png", dpi=7),
+        lambda: sm.draw(SOFT, "p.png", dpi="300"),  # type: ignore[arg-type]
+        lambda: sm.draw(SOFT, "p.png", light=True, views="z"),
+        lambda: sm.draw(SOLID, "p.png", views="w"),
+        lambda: sm.draw(SOLID, "p.png", views=("z", "y")),  # type: ignore[arg-type]
+        lambda: sm.draw(SOLID, "p.png", projection="sum"),
+        lambda: sm.draw(SOLID, "p.png", projection=5),  # type: ignore[arg-type]
+        lambda: sm.draw(SOLID, "p.png", projection="5mm"),
+        lambda: sm.draw(SOFT, "p.png", orientation="radiological"),
+        lambda: sm.draw(SOFT, "p.png", background=SOFT[1:]),
+        lambda: sm.draw(SOFT, "p.png", background=SOFT * np.nan),
+        lambda: sm.draw(SOFT, "p.png", background=np.full(SOFT.shape, 1e300)),
+        lambda: sm.draw(SOFT, "p.png", background="missing.nii.gz"),
+        lambda: sm.draw(SOFT, "p.png", result=SOFT[1:]),
+        lambda: sm.draw(sm.inspect(SOFT), "p.png", result=SOFT),
+    ],
     "evaluate": [
         lambda: sm.evaluate(SOFT, MASK, metrics="accuracies"),
         lambda: sm.evaluate(HERE, MASK, metrics="hd95_um"),
@@ -217,10 +240,10 @@ def test_no_message_of_python_names_an_option(name: str, number: int) -> None:
 
 
 def test_every_measuring_function_is_called_wrongly() -> None:
-    from softmorph_cli.api import analysis, filters
+    from softmorph_cli.api import analysis, filters, pictures
 
     alike = {one.title for one in OPERATIONS.values() if issubclass(one, Morphology)} - set(WRONG)
-    assert set(WRONG) | alike == {*filters.__all__, *analysis.__all__, "repair"}
+    assert set(WRONG) | alike == {*filters.__all__, *analysis.__all__, *pictures.__all__, "repair"}
 
 
 def hard(**given: Any) -> Call:

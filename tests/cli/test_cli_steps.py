@@ -363,6 +363,12 @@ def test_tables_of_a_batch_with_other_names_are_not_replaced(
     assert len(table("out/cases.csv")) == 2
 
 
+def test_a_plan_of_a_batch_that_measures(study: None) -> None:
+    planned = run("batch", "in", "out", "erode", "inspect", "--dry-run", "--json").json
+    assert [one["action"] for one in planned["files"]] == ["new", "new"]
+    assert not Path("out").exists()
+
+
 def test_what_a_step_advises_about_voxels_that_are_not_cubic(study: None) -> None:
     write(Volume(np.full((3, 5, 9), 0.75, np.float32), "ZYX", (4.0, 1.0, 1.0), "mm"), Path("flat.nii.gz"))
     ended = run("chain", "flat.nii.gz", "o.nii.gz", "erode", "inspect:levels=0")

@@ -244,6 +244,17 @@ def test_roots_are_checked(text: str) -> None:
         parse_root(text)
 
 
+@pytest.mark.parametrize("given", [(1,), (1, 2, 3, 4), 1.5, True, (), (1, "a")])
+def test_roots_of_python_are_checked(given: Any) -> None:
+    with pytest.raises(UsageError, match="give widest, the number of a branch, or a place"):
+        parse_root(given)
+
+
+def test_roots_of_numpy_are_those_of_python() -> None:
+    assert parse_root(np.int64(3)) == 3  # type: ignore[arg-type]
+    assert parse_root(np.array([1.5, -2, 0])) == (1.5, -2.0, 0.0)  # type: ignore[arg-type]
+
+
 def test_roots_that_are_not_there() -> None:
     graph = river()
     with pytest.raises(InputError, match="the numbers 1 to 9"):

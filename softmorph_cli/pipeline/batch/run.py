@@ -308,7 +308,7 @@ def _refuse_tables(batch: BatchRequest, records: Mapping[str, Record], items: Se
         if (record := records.get(item.job.name)) is not None and record.target != _below(item.job, folder)
     ]
     if others or not batch.resume:
-        for path in batch.tables.values():
+        for path in filter(_is_there, batch.tables.values()):
             check_writable(path)
 
 

@@ -189,6 +189,8 @@ def _files(
     if output.json or output.quiet or output.csv == report.STDOUT:
         return
     title = f"{prediction} against {reference}"
+    if len(found.rows) == 1:
+        title += _class_of(found.rows[0])
     tables.show_pair(title, found.rows, order.metrics, tables.footer(found.parameters, seconds, order))
     if mapped:
         lines = [[kind["what"], f"{kind['regions']:,}"] for kind in mapped["kinds"]]
@@ -210,13 +212,18 @@ def _draw(found: evaluation.Evaluated, title: str, output: EvaluateOutput, openi
     words = " \u00b7 ".join(f"{name} {value:.3f}" for name, value in shown.items())
     look = output.of_file(output.preview)
     backdrop = settle(look, pair.prediction, opening, title)
-    row = found.rows[0]
-    if row.label is not None and (row.name or row.label > 1):
-        title += f", {tables.class_name(row.label, row.name)}"
+    title += _class_of(found.rows[0])
     picture = preview_agreement(
         mine, its, pair.prediction, title=title, subtitle=words, look=look, backdrop=backdrop
     )
     picture.save(output.preview, force=output.force)
+
+
+def _class_of(row: evaluation.ClassMetrics) -> str:
+    """Return the class for the end of a title; "" for a mask, which has none."""
+    if row.label is None or not (row.name or row.label > 1):
+        return ""
+    return f", {tables.class_name(row.label, row.name)}"
 
 
 def _of_class(row: evaluation.ClassMetrics, rows: Sequence[evaluation.ClassMetrics], message: str) -> str:

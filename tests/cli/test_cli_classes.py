@@ -324,6 +324,8 @@ def test_masks_and_centrelines_of_classes_are_compared_class_by_class() -> None:
     run("threshold", "case.npz", "masks.nii.gz")
     found = scores("masks.nii.gz", "truth.nii.gz")
     assert found == pytest.approx({label: dice(p[label] > 0.5, truth == label) for label in (1, 2)})
+    told = run("evaluate", "masks.nii.gz", "truth.nii.gz", "--label", 2, "--metrics", "dice").out
+    assert "masks.nii.gz against truth.nii.gz, vein (2)" in told
     run("skeletonize", "case.npz", "lines.nii.gz", "--hard")
     said = run("info", "lines.nii.gz", "--json").json
     assert (said["input"]["axes"], said["input"]["channels"]) == ("CZYX", ["artery", "vein"])

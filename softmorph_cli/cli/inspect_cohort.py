@@ -133,7 +133,7 @@ def inspect_all(
             page = kept.as_page(_title(files))
             report.deliver(page, output.report, force=output.force)
     if not (quiet or output.json) and report.STDOUT not in output.texts.values():
-        unit = sign(cohort.unit or "voxels")
+        unit = sign(cohort.unit)
         columns = ("", *_COUNTS, f"length ({unit})", f"radius ({unit})", "certainty")
         done = f"{len(files):,} files" if not failed else f"{len(files) - failed:,} of {len(files):,} files"
         report.table(done, columns, cohort.lines, err=False, figures=len(columns) - 1)
@@ -161,14 +161,14 @@ class _Cohort:
         reading: How each file is read.
         lines: The lines of the printed table.
         measured: Whether a file has been measured.
-        unit: The unit of its lengths, which is that of the tables; None for voxels.
+        unit: The unit of its lengths, which is that of the tables: "mm", "um", "nm", "voxels" or, in 2D, "pixels".
     """
 
     tracing: Tracing
     reading: ReadOptions
     lines: list[list[str]] = field(default_factory=list)
     measured: bool = False
-    unit: str | None = None
+    unit: str = ""
 
     def inspect(self, path: Path, watcher: BatchProgress) -> list[analyse.Inspection]:
         """Read a file and inspect each class that it holds."""
@@ -186,22 +186,21 @@ class _Cohort:
             notes = (*volume.notes, *changed, *about, *one.notes)
             found.append(replace(one, notes=notes))
         # Not before the whole file succeeded.
-        self.measured, self.unit = True, found[0].graph.frame.unit
+        self.measured, self.unit = True, found[0].graph.frame.suffix
         return found
 
     def _in_unit(self, image: Volume) -> tuple[Volume, tuple[str, ...]]:
         """Return an image with its voxel size in the unit of the tables, and a note if that is another one."""
         from softmorph_cli.skeleton.frame import Frame
-        from softmorph_cli.system.units import MILLIMETRES, millimetres
+        from softmorph_cli.system.units import COUNTED, MILLIMETRES, millimetres
 
-        own = Frame.of(image).unit
+        own = Frame.of(image).suffix
         if not self.measured or own == self.unit:
             return image, ()
-        if own is None or self.unit is None:
-            mine, others = (own or "voxels", self.unit or "voxels")
+        if own in COUNTED.values() or self.unit in COUNTED.values():
             raise InputError(
-                f"its lengths are in {mine} and those of the files before it in {others}: one table cannot hold both; "
-                "give it a command of its own."
+                f"its lengths are in {own} and those of the files before it in {self.unit}: one table cannot hold "
+                "both; give it a command of its own."
             )
         # An affine is in mm where the header names no unit.
         scale = (millimetres(image.unit) or MILLIMETRES[own]) / MILLIMETRES[self.unit]

@@ -105,8 +105,17 @@ def test_other_units_are_converted_to_that_of_the_first_file(study: None) -> Non
 def test_voxels_and_millimetres_are_not_mixed(study: None) -> None:
     np.save("in/c.npy", bar())
     ended = run("inspect", "in", *TABLES, code=1)
-    assert "in/c.npy: its lengths are in voxels and those of the files before it in mm" in ended.err
+    assert "in/c.npy: its lengths are in pixels and those of the files before it in mm" in ended.err
     assert len(table("c.csv")) == 2
+
+
+def test_pixels_and_voxels_are_told_apart() -> None:
+    np.save("a.npy", bar())
+    np.save("b.npy", np.stack([bar(), bar(), bar()]))
+    ended = run("inspect", "a.npy", "b.npy", *TABLES, code=1)
+    assert "length (pixels)" in ended.out
+    assert "b.npy: its lengths are in voxels and those of the files before it in pixels" in ended.err
+    assert [row["file"] for row in table("c.csv")] == ["a.npy"]
 
 
 def test_each_class_of_a_file_has_its_rows(study: None) -> None:

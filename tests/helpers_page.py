@@ -173,6 +173,7 @@ def many(count: int) -> Inspection:
             length=20000 / (k + 1),
             chord=0.0 if k % 3 == 2 else 10 / (k + 1),
             along={"radius": rng.random(3), "certainty": rng.random(3)},
+            type=("junction-to-junction", "junction-to-endpoint", "isolated cycle")[k % 3],
         )
         for k in range(count)
     )

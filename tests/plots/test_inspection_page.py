@@ -150,7 +150,7 @@ def test_every_branch_is_in_the_table_with_its_numbers(inspection: Inspection) -
     for row, branch in zip(rows, branches, strict=True):
         shown = dict(zip(heads, row, strict=True))
         assert shown["Branch"] == str(branch.number)
-        assert shown["Kind"] == branch.kind
+        assert shown["Type"] == branch.type
         assert shown["Component"] == str(branch.component)
         assert value(shown["Length (mm)"]) == pytest.approx(branch.length, abs=0.006)
         assert value(shown["Tortuosity"]) == pytest.approx(branch.tortuosity, abs=6e-4)
@@ -269,7 +269,9 @@ def test_rows_beyond_the_first_are_in_the_json_data() -> None:
     wanted = [b.length for b in inspection.graph.branches]
     assert [value(row[length]) for row in rows + rest] == pytest.approx(wanted, abs=0.006)
     # A loop has no tortuosity.
-    straight = {row[1] == "loop" for row in rows + rest if row[heads.index("Tortuosity")] == "\u2013"}
+    straight = {
+        row[1] == "isolated cycle" for row in rows + rest if row[heads.index("Tortuosity")] == "\u2013"
+    }
     assert straight == {True}
     assert f"The longest {SHOWN} of {count:,} branches." in section.text
     assert len(page) < 60_000 + 200 * count

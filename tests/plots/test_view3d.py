@@ -148,15 +148,17 @@ def test_without_a_map_there_is_no_surface() -> None:
 def test_colours_of_a_quantity_are_its_share_between_the_least_and_the_largest() -> None:
     inspection = drawn_tree()
     ways = {way["name"]: way for way in data_of(inspection)["colorings"]}
-    assert list(ways) == ["Radius", "Certainty", "Branch", "Component", "Kind"]
+    assert list(ways) == ["Radius", "Certainty", "Branch", "Component", "Type"]
     radius = np.concatenate([b.along["radius"] for b in inspection.graph.branches])
     low, high = radius.min(), radius.max()
     wanted = [round(23 * (r - low) / (high - low)) for r in radius.tolist()]
     assert ways["Radius"]["values"] == wanted
     assert max(wanted) == 23
     assert ways["Radius"]["words"] == [f"{low:.3g} mm", f"{high:.3g} mm"]
-    assert ways["Kind"]["values"] == [["spur", "inner"].index(b.kind) for b in inspection.graph.branches]
-    assert ways["Kind"]["words"] == ["spur"]
+    kinds = [["spur", "inner"].index(b.kind) for b in inspection.graph.branches]
+    assert ways["Type"]["values"] == kinds
+    # No branch ends within the vessel that it leaves.
+    assert ways["Type"]["words"] == ["junction-to-endpoint"]
 
 
 def test_a_skewed_quantity_has_a_logarithmic_scale() -> None:

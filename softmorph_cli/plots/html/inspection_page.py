@@ -23,11 +23,10 @@ from softmorph_cli.volume import Volume
 TIMES: Final = " \u00d7 "
 # Labels of parameters, where they differ from their names.
 NAMES: Final = {"as": "read as", "levels": "levels of the soft skeleton"}
-KINDS: Final = {
-    "inner": "between two junctions",
-    "spur": "from a junction to an end point",
-    "end to end": "between two end points",
-    "loop": "back to where it begins",
+TYPES: Final = {
+    "junction-to-junction": "also back to the same one",
+    "spur": "to an end point within the vessel that it leaves",
+    "isolated cycle": "without a junction",
 }
 MEANINGS: Final = {
     Quantity.RADIUS: "distance from the centreline to the surface",
@@ -182,7 +181,7 @@ def _branches(graph: SkeletonGraph) -> HtmlTable:
     unit, branches = sign(graph.frame.suffix), graph.branches
     columns = [
         Column("Branch", [f"{b.number}" for b in branches]),
-        Column("Kind", [b.kind for b in branches], "text", "choice"),
+        Column("Type", [b.type for b in branches], "text", "choice"),
         Column(f"Length ({unit})", figures([b.length for b in branches])),
         Column("Tortuosity", figures([b.tortuosity for b in branches], 3)),
     ]
@@ -207,7 +206,7 @@ def _branches(graph: SkeletonGraph) -> HtmlTable:
         decimals = 0
     for k, word in enumerate(("From", "To")):
         columns.append(Column(f"{word} {axes} ({unit})", places(ends[:, k], decimals), ""))
-    legend = KINDS | {"tortuosity": "length over the straight distance"} | {q: MEANINGS[q] for q in known}
+    legend = TYPES | {"tortuosity": "length over the straight distance"} | {q: MEANINGS[q] for q in known}
     return HtmlTable("branches", "Every branch, the longest first", columns, 2, legend)
 
 

@@ -236,14 +236,14 @@ def _colorings(
             of = unit if quantity == Quantity.RADIUS else ""
             name = "Soft skeleton" if quantity == Quantity.LEVELS else quantity.capitalize()
             found.append(_ramp(name, "point", np.concatenate(parts), of))
-    kinds = list(dict.fromkeys(branch.kind for branch in branches))
+    types = list(dict.fromkeys(branch.type for branch in branches))
     components = [f"{component.number}" for component in graph.components if component.branches]
     found += [
         _group(
             "Branch", [branch.number - 1 for branch in branches], [f"{branch.number}" for branch in branches]
         ),
         _group("Component", [branch.component - 1 for branch in branches], components),
-        _group("Kind", [kinds.index(branch.kind) for branch in branches], kinds),
+        _group("Type", [types.index(branch.type) for branch in branches], types),
     ]
     trees = [branch.tree for branch in branches]
     for name, values in (

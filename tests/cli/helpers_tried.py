@@ -65,7 +65,7 @@ ROWS = {
     "; choose --time 0 to": "a time that is not there",
     "has no axis of time, its axes are": "a time of a map without",
     "; name it with --channel-axis, or leave --channel out.": "a channel of a map without",
-    " has no channel {}; choose --channel": "a channel that is not there",
+    "; choose --channel": "a channel that is not there",
     "and has no series; leave --series out.": "a series of what has none",
     "and has one resolution only; leave --resolution out.": "a resolution of what has one",
     "names one array of a Zarr store already; leave --resolution out.": "a resolution of one array",

@@ -248,7 +248,7 @@ TABLE = {
     "a size of a map in no unit": Row(
         in_no_unit,
         "resample map.zarr out.nii.gz --spacing 1mm",
-        ("--spacing iso",),
+        ("--unit um", "--spacing iso"),
         without="--spacing 1mm",
     ),
     "cubic voxels of a map without a size": Row(

@@ -22,7 +22,7 @@ def test_files_of_every_type_may_have_any_name(stem: str) -> None:
         run("erode", "map.npy", stem + suffix, "-q", "--json-file", "s.json", "--force")
         # What any reader of JSON takes: it has no halves of surrogate pairs.
         json.loads(Path("s.json").read_text())["output"]["path"].encode()
-        run("info", stem + suffix, "--json").json["path"].encode()
+        run("info", stem + suffix, "--json").json["input"]["path"].encode()
     name = stem + ".nii.gz"
     pages = ("--report", "r.html", "--graphml", "g.xml", "--swc", "s.swc")
     run("inspect", name, *pages, "--preview", "p.png", "--levels", 0)

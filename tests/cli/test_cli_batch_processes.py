@@ -209,11 +209,11 @@ def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
     found = json.loads(out)
     failed = [one for one in found["files"] if one["status"] == "failed"]
     assert len(failed) == 1
-    assert "was killed (SIGKILL)" in failed[0]["error"]
-    assert "use fewer --workers, or cut out a part with --region." in failed[0]["error"]
-    assert failed[0]["input"] in complaint(err.decode())
+    assert "was killed (SIGKILL)" in failed[0]["error"]["message"]
+    assert "use fewer --workers, or cut out a part with --region." in failed[0]["error"]["message"]
+    assert failed[0]["input"]["path"] in complaint(err.decode())
     assert found["counts"]["done"] == len(many) - 1
-    run("chain", failed[0]["input"], "part.nii.gz", "erode", "--region", "0:4,:,:")
+    run("chain", failed[0]["input"]["path"], "part.nii.gz", "erode", "--region", "0:4,:,:")
     ended = process("batch", "in", "out", SLOW, "--workers", "1", "--resume", "--json")
     assert counts(ended) == {"done": 1, "skipped": len(many) - 1}
 

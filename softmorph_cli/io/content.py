@@ -19,7 +19,7 @@ _RINGING = 0.1
 _SCALES = (100, 255, 1000, 1023, 4095, 10000, 16383, 32767, 65535)
 _BLOCK = 1 << 20
 _USUAL_LABELS = 64
-# Float64 holds every whole number up to here: above, all numbers are whole.
+# Of real numbers: float64 holds every whole number up to here; above, all numbers are whole.
 _LARGEST_LABEL = 2.0**53
 _VOXELS_PER_LABEL = 4
 _CAP = 1024
@@ -170,7 +170,8 @@ def judge(content: Content, raw: Raw) -> Verdict:
             and high > (top := type_maximum(raw)) >> 2
         ):
             return Verdict("probability", f"{spread} of a type that ends at {top}")
-        if _like_labels(content):
+        exact = raw.array.dtype.kind in "ui" or high <= _LARGEST_LABEL
+        if exact and _like_labels(content):
             return _label_verdict(content, "integers that look like labels")
         scale = next((scale for scale in _SCALES if high <= scale), int(high) if high < 1e15 else float(high))
         return Verdict("image", f"integers from {low:.15g} to {high:.15g}", named("divide_by", scale))
@@ -205,8 +206,6 @@ def type_maximum(raw: Raw) -> int:
 def _like_labels(content: Content) -> bool:
     distinct = content.distinct
     if distinct is None or (set(distinct) <= {0.0, content.high} and content.high in (*_SCALES, 254)):
-        return False
-    if content.high > _LARGEST_LABEL:
         return False
     # Every label has a region, so there are many voxels per label; label numbers also leave gaps.
     many = len(distinct) * _VOXELS_PER_LABEL <= content.size

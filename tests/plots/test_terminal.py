@@ -289,11 +289,19 @@ def test_a_failing_library_leaves_half_blocks(monkeypatch: pytest.MonkeyPatch) -
         assert "\u2580" in printed(*fork())
 
 
+def _with_cells(monkeypatch: pytest.MonkeyPatch, width: int, height: int) -> None:
+    """State the size of a cell; the library asks once in a process, maybe in an earlier test."""
+    from textual_image._terminal import get_cell_size
+
+    monkeypatch.setattr(graphics, "_cell_size", lambda: (width, height))
+    monkeypatch.delattr(get_cell_size, "_result", raising=False)
+
+
 def test_sixels_show_the_picture_of_the_preview(monkeypatch: pytest.MonkeyPatch) -> None:
     if not graphics.installed():
         pytest.skip("textual-image is not installed")
     monkeypatch.setenv(graphics.VARIABLE, "sixel")
-    monkeypatch.setattr(graphics, "_cell_size", lambda: (12, 24))
+    _with_cells(monkeypatch, 12, 24)
     volume, graph = fork()
     before = sys.__stdout__, dict(os.environ)
     text = printed(volume, graph, width=100, height=44)
@@ -317,7 +325,7 @@ def test_kitty_gets_a_png(monkeypatch: pytest.MonkeyPatch) -> None:
     if not graphics.installed():
         pytest.skip("textual-image is not installed")
     monkeypatch.setenv(graphics.VARIABLE, "kitty")
-    monkeypatch.setattr(graphics, "_cell_size", lambda: (12, 24))  # the library asks once in a process
+    _with_cells(monkeypatch, 12, 24)
     text = printed(*helix())
     payload = "".join(re.findall(r"\x1b_G[^;]*m=[01],[^;]*;([^\x1b]*)\x1b\\", text))
     image = read_png(base64.b64decode(payload))

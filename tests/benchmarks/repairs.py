@@ -116,7 +116,7 @@ def commands() -> None:
             ends = " to ".join(",".join(map(str, scope[end])) for end in ("before", "after"))
             (flips,) = found["change"]["voxels_flipped"]
             print(  # noqa: T201
-                f"| `repair` {name} | {ends} | {flips} | {found['steps']} | {seconds:.1f} s | {memory / 1e9:.2f} GB |"
+                f"| `repair` {name} | {ends} | {flips} | {found['iterations']} | {seconds:.1f} s | {memory / 1e9:.2f} GB |"
             )
         for size in (96, 128):
             np.save(source, vessels(size, radius=3.0, noise=1.5))

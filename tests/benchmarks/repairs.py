@@ -115,9 +115,8 @@ def commands() -> None:
             scope = certificate["region" if options else "whole_map"]
             ends = " to ".join(",".join(map(str, scope[end])) for end in ("before", "after"))
             (flips,) = found["change"]["voxels_flipped"]
-            print(  # noqa: T201
-                f"| `repair` {name} | {ends} | {flips} | {found['iterations']} | {seconds:.1f} s | {memory / 1e9:.2f} GB |"
-            )
+            took = f"{found['iterations']} | {seconds:.1f} s | {memory / 1e9:.2f} GB"
+            print(f"| `repair` {name} | {ends} | {flips} | {took} |")  # noqa: T201
         for size in (96, 128):
             np.save(source, vessels(size, radius=3.0, noise=1.5))
             for option in ([], ["--no-bars"]):

@@ -25,7 +25,8 @@ from softmorph_cli.system.printable import message, printable
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
-    from softmorph_cli.pipeline.batch.run import BatchRequest, PlannedFile, Watcher
+    from softmorph_cli.pipeline.batch.request import BatchRequest
+    from softmorph_cli.pipeline.batch.run import PlannedFile, Watcher
     from softmorph_cli.pipeline.batch.summary import BatchSummary
     from softmorph_cli.workers.cluster import ClusterOptions
 
@@ -254,7 +255,7 @@ def _order(
 ) -> BatchRequest:
     from softmorph_cli.pipeline.batch.plan import FileSelection
     from softmorph_cli.pipeline.batch.recipe import Recipe
-    from softmorph_cli.pipeline.batch.run import BatchRequest
+    from softmorph_cli.pipeline.batch.request import BatchRequest
     from softmorph_cli.pipeline.chain import check
     from softmorph_cli.pipeline.outputs import OutputOptions
 

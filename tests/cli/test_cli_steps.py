@@ -335,6 +335,19 @@ def test_a_damaged_file_of_numbers(content: str, study: None, threads: None) -> 
     assert len(table("out/cases.csv")) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "more"), [("softmorph-cases", ()), ("pictures", ("--preview", "out/pictures"))]
+)
+def test_what_cannot_be_made_is_told_before_any_result(
+    name: str, more: tuple[str, ...], study: None, threads: None
+) -> None:
+    Path("out").mkdir()
+    Path("out", name).write_text("a file", encoding="utf-8")
+    ended = run("batch", "in", "out", "erode", "inspect:levels=0", *more, code=1)
+    assert f"out/{name} cannot be made: File exists." in ended.err
+    assert list(Path("out").glob("*.nii.gz")) == []
+
+
 def test_an_existing_table_of_something_else_is_not_replaced(study: None) -> None:
     Path("out").mkdir()
     Path("out/branches.csv").write_text("mine", encoding="utf-8")

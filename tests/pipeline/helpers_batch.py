@@ -15,7 +15,7 @@ from softmorph_cli.filters.operations.morphological import Erosion
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.pipeline.batch.plan import FileSelection
 from softmorph_cli.pipeline.batch.recipe import Recipe
-from softmorph_cli.pipeline.batch.run import BatchRequest
+from softmorph_cli.pipeline.batch.request import BatchRequest
 from softmorph_cli.pipeline.batch.task import FileTask
 from softmorph_cli.pipeline.chain import filters
 from softmorph_cli.system.parameters import Parameter

@@ -23,7 +23,8 @@ from softmorph_cli.pipeline.batch.engine import WorkerStatus
 from softmorph_cli.pipeline.batch.on_cluster import cluster_engine, on_cluster
 from softmorph_cli.pipeline.batch.plan import FileJob, FileSelection
 from softmorph_cli.pipeline.batch.recipe import Recipe
-from softmorph_cli.pipeline.batch.run import BatchRequest, carry_out
+from softmorph_cli.pipeline.batch.request import BatchRequest
+from softmorph_cli.pipeline.batch.run import carry_out
 from softmorph_cli.pipeline.batch.task import Outcome, run_task
 from softmorph_cli.workers.cluster import Cluster, ClusterOptions
 

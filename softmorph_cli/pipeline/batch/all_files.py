@@ -12,7 +12,7 @@ from softmorph_cli.pipeline.batch import manifest, plan, summary, tables
 from softmorph_cli.pipeline.batch.manifest import DONE, FAILED
 
 if TYPE_CHECKING:
-    from softmorph_cli.pipeline.batch.run import BatchRequest
+    from softmorph_cli.pipeline.batch.request import BatchRequest
 
 
 def write(batch: BatchRequest, entries: Mapping[str, summary.FileEntry]) -> list[Path]:

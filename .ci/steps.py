@@ -29,7 +29,7 @@ LEFT_BEHIND = shutil.ignore_patterns(
 # Their lowest versions are not tried: old builds of torch for Linux bring gigabytes of CUDA with them.
 NEWEST = {"torch"}
 PARALLEL = ("-n", "auto", "--dist", "loadfile")
-# Five minutes of two cores that reach most of the package.
+# Seven minutes of two cores that reach most of the package.
 QUICK = [
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py"))),
     *(
@@ -49,7 +49,19 @@ QUICK = [
     ),
     *(
         f"tests/cli/test_cli_{name}.py"
-        for name in ("batch", "commands", "chain", "classes", "inspect", "interpolate", "prior")
+        for name in (
+            "batch",
+            "commands",
+            "chain",
+            "classes",
+            "evaluate_folders",
+            "inspect",
+            "inspect_many",
+            "inspect_report",
+            "interpolate",
+            "prior",
+            "steps",
+        )
     ),
 ]
 # They read, measure and run commands, which is what depends on the versions of other packages.

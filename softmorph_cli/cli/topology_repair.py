@@ -15,10 +15,9 @@ from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.cli.topology_options import Goal, MaskOptions, RepairOutput, WholeMap
-from softmorph_cli.errors import InputError, NotReachedError, UsageError
+from softmorph_cli.errors import InputError, NotReachedError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import WriteOptions
-from softmorph_cli.system import lengths
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,7 +64,6 @@ def repair(
     from softmorph_cli.io.writing import as_stored
     from softmorph_cli.pipeline import describe
     from softmorph_cli.pipeline.steps.repair_job import job_of
-    from softmorph_cli.topology.prior import Prior
 
     notes = [*volume.notes, *nearest, *describe.over_input(source, target, volume.source)]
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force), axes=volume.axes)
@@ -74,7 +72,7 @@ def repair(
     try:
         job = job_of(
             volume,
-            goal.priors or Prior.parse_betti(goal.betti or ""),
+            goal.asked,
             region=reading.region,
             smooth=goal.smooth,
             threshold=mask_options.threshold,
@@ -132,18 +130,10 @@ def _check(
     source: Path, target: Path, goal: Goal, mask_options: MaskOptions, reading: WholeMap, output: RepairOutput
 ) -> None:
     from softmorph_cli.io.formats import check_target
-    from softmorph_cli.pipeline.steps.repair_job import check_effort
 
-    if (goal.betti is None) == (goal.priors is None):
-        raise UsageError(
-            "say what topology is asked for: --betti 1,0,0, or of several channels --priors FILE."
-        )
-    if goal.betti is not None:
-        from softmorph_cli.topology.prior import Prior
-
-        Prior.parse_betti(goal.betti)
-    check_effort(goal.weight, goal.max_steps)
-    lengths.parse(goal.smooth, "--smooth")
+    goal.check_goal(
+        "say what topology is asked for: --betti 1,0,0, or of several channels --priors FILE.", "--smooth"
+    )
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force))
     read = [*reading.files, *([goal.priors] if goal.priors is not None else [])]
     beside = [path for path in (output.json_file, output.preview) if path is not None]

@@ -89,6 +89,29 @@ class GoalParameters:
         ),
     ] = "1vox"
 
+    @property
+    def asked(self) -> Asked | Path:
+        """The Betti numbers that are asked for, or the file of priors."""
+        from softmorph_cli.topology.prior import Prior
+
+        return self.priors or Prior.parse_betti(self.betti or "")
+
+    def check_goal(self, neither_or_both: str, smooth: str) -> None:
+        """Refuse parameters that are wrong for any map.
+
+        Args:
+            neither_or_both: The message if not exactly one of Betti numbers and priors is given.
+            smooth: The name of the parameter `smooth` in messages.
+
+        Raises:
+            UsageError: If a parameter is invalid.
+        """
+        if (self.betti is None) == (self.priors is None):
+            raise UsageError(neither_or_both)
+        _ = self.asked  # which refuses Betti numbers that are none
+        check_effort(self.weight, self.max_steps)
+        lengths.parse(self.smooth, smooth)
+
 
 @dataclass(frozen=True)
 class Job:

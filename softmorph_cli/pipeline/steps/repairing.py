@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter, Report
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.pipeline.steps.repair_job import GoalParameters, MaskParameters, check_effort, job_of
-from softmorph_cli.system import lengths
+from softmorph_cli.pipeline.steps.repair_job import GoalParameters, MaskParameters, job_of
 from softmorph_cli.system.parameters import declared
 
 if TYPE_CHECKING:
@@ -47,16 +45,10 @@ class Repair(GoalParameters, MaskParameters, Filter):
             UsageError: If a parameter is invalid for any image, or nothing is asked for.
         """
         super().__post_init__()
-        if (self.betti is None) == (self.priors is None):
-            raise UsageError(
-                "repair needs Betti numbers, as in repair:betti=1,0,0, or of channels repair:priors=FILE."
-            )
-        if self.betti is not None:
-            from softmorph_cli.topology.prior import Prior
-
-            Prior.parse_betti(self.betti)
-        check_effort(self.weight, self.max_steps)
-        lengths.parse(self.smooth, "smooth")
+        self.check_goal(
+            "repair needs Betti numbers, as in repair:betti=1,0,0, or of channels repair:priors=FILE.",
+            "smooth",
+        )
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -80,12 +72,10 @@ class Repair(GoalParameters, MaskParameters, Filter):
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
         """Return the repaired map; `shortfall` says where the Betti numbers were not reached."""
-        from softmorph_cli.topology.prior import Prior
-
         more = {} if self.rounded is None else {"rounded": self.rounded}
         job = job_of(
             volume,
-            self.priors or Prior.parse_betti(self.betti or ""),
+            self.asked,
             region=self.region,
             smooth=self.smooth,
             threshold=self.threshold,

@@ -61,6 +61,7 @@ def inspection_page(
         "inspection.html",
         () if view is None else ("view3d.js",),
         title=title,
+        command="softmorph inspect",
         facts=_facts(inspection, facts),
         remarks=[("warning", inspection.warnings), ("note", inspection.notes)],
         cards=_cards(graph),

@@ -52,8 +52,8 @@ def document(
 
 
 def timed(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Return the field `seconds` of a document: the time of each stage, and `total`."""
-    return {**seconds, "total": sum(seconds.values())}
+    """Return the field `seconds` of a document: the time of each stage, and `total`, to a microsecond."""
+    return {stage: round(time, 6) for stage, time in {**seconds, "total": sum(seconds.values())}.items()}
 
 
 def described(volume: Volume) -> dict[str, Any]:

@@ -90,7 +90,8 @@ def test_a_file_that_may_not_grow(name: str) -> None:
     words = [name if word == "OUT" else word for word in WRITERS[name]]
     run(*words)
     before = everything()
-    for size in (0, 1, largest(Path(name)) // 2, largest(Path(name)) - 1):
+    # Not up to the last byte: a document states its durations, whose number of digits varies.
+    for size in (0, 1, largest(Path(name)) // 2, largest(Path(name)) * 9 // 10):
         with no_more_than(size):
             ended = run(*words, "--force", code=1)
         assert name in complaint(ended.err)

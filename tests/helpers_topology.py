@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -61,3 +63,24 @@ def vessels_and_shells(size: int = 128, shells: int = 5) -> np.ndarray:
         depth = 1.5 - np.abs(from_centre - rng.uniform(3.5, 5))
         p = np.maximum(p, np.where(depth > -6, 1 / (1 + np.exp(-depth / 0.8)), 0))
     return p.astype(np.float32)
+
+
+Intervals = list[list[tuple[float, float]]]
+
+
+def gudhi_intervals(p: np.ndarray, connectivity: int) -> Intervals:
+    """Return the sorted births and deaths in each dimension by gudhi's cubical complex; 0 for no death."""
+    import gudhi
+
+    cells = "vertices" if connectivity == 2 * p.ndim else "top_dimensional_cells"
+    cube = gudhi.CubicalComplex(**{cells: np.pad(-p.astype(np.float64), 1)})
+    found: Intervals = [[] for _ in range(p.ndim)]
+    for dimension, (birth, death) in cube.persistence(homology_coeff_field=2, min_persistence=0):
+        if np.isfinite(death) or p.any():
+            found[dimension].append((-birth, -death if np.isfinite(death) else 0.0))
+    return [sorted(intervals) for intervals in found]
+
+
+def intervals(bars: Any) -> Intervals:
+    """Return the sorted births and deaths of bars in each dimension."""
+    return [sorted(zip(d.birth.tolist(), d.death.tolist(), strict=True)) for d in bars.diagrams]

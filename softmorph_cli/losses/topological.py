@@ -95,7 +95,7 @@ class TopologicalLoss(ChannelLoss):
         p = self.probabilities(input)
         return self.reduced(self._losses(p, input.shape[1] - p.shape[1], priors), p.ndim - 2)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # gudhi, on the CPU
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # kernels on the CPU
     def _losses(self, p: Tensor, left_out: int, priors: Tensor | Sequence[Any] | None) -> Tensor:
         """Return the losses of items and priors, shape (B, P), of probabilities without their `left_out` channels."""
         maps = p if self.unions is None else self._unions(p, left_out)

@@ -32,8 +32,8 @@ def send(number: int) -> None:
 def interruptible(work: Callable[[], Any]) -> Any:
     """Call `work` in a thread and return the result; the main thread waits and can handle signals meanwhile.
 
-    Python handles signals in the main thread between two bytecode instructions, and a call of gudhi may take minutes.
-    gudhi releases the interpreter lock, so that the main thread can handle signals during the call.
+    Python handles signals in the main thread between two bytecode instructions, and a call of a kernel may take
+    long. Kernels release the interpreter lock, so that the main thread can handle signals during the call.
     """
     done: list[Any] = []
     failed: list[BaseException] = []

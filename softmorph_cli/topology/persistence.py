@@ -5,32 +5,33 @@ cavities) is born at the value of one voxel and dies at the value of another vox
 component, a loop or a cavity when it is filled. One component never dies; here its death is 0, where everything is
 foreground. The interval from birth to death is the bar of the class.
 
-Loops in 3D are computed by gudhi on a cubical complex whose vertices (for 6-connected foreground) or top-dimensional
-cells (for 26-connected foreground) are the voxels. gudhi filters by sublevel sets of float64, so it gets -p, which
-unlike 1 - p does not round. The flat indices of gudhi are in Fortran order. Components and cavities (all classes in 2D)
-are computed by union-find. A border of one voxel of p = 0 closes loops and cavities at the border of the map.
+Voxels of value 0 and the surroundings of the map join last, and no end of a bar is placed there. Components and
+cavities (all classes in 2D) are computed by union-find, loops in 3D from a discrete gradient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.kernels.thread_pool import Pool
+from softmorph_cli.system import machine
 from softmorph_cli.system.interruption import interruptible
 from softmorph_cli.system.machine import memory
 from softmorph_cli.system.parameters import in_shell, take_a_part
+from softmorph_cli.topology import union_find
 from softmorph_cli.topology.components import connectivities
-from softmorph_cli.topology.union_find import cavity_pairs, component_pairs
+from softmorph_cli.topology.filtration import Filtration, Indices
+from softmorph_cli.topology.loops import loops
 
-# Memory of gudhi per voxel of a 3D map; measured 390 on vessels, 510 on noise.
-BYTES: Final = 550
-# Array indices of births and of deaths, each of shape (N, d).
-_Ends = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+# Memory per voxel of the bounding box of p > 0, and per voxel above 0; measured are 20 and 30 to 110.
+_BOX_BYTES: Final = 25
+_VOXEL_BYTES: Final = 110
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Diagram:
         death: For each bar the highest threshold below `birth` at which the class no longer exists, a value of the map
             or 0; shape (N,).
         birth_at: Array indices of the voxels whose values are `birth`, shape (N, 2) or (N, 3).
-        death_at: Array indices of the voxels whose values are `death`; -1 along all axes if the class dies outside the
-            map, at 0.
+        death_at: Array indices of the voxels whose values are `death`; -1 along all axes if the class dies at 0.
     """
 
     birth: npt.NDArray[Any]
@@ -94,14 +94,15 @@ class Bars:
         )
 
 
-def bars(image: npt.NDArray[Any], connectivity: int | None = None) -> Bars:
+def bars(image: npt.NDArray[Any], connectivity: int | None = None, threads: int | None = None) -> Bars:
     """Return the persistence bars of the superlevel sets of a map, without bars of length 0.
 
-    The computation takes up to 550 bytes of memory for each voxel of the bounding box of p > 0 in 3D, 50 in 2D.
+    The computation takes up to 110 bytes of memory for each voxel above 0, and 25 for each of their bounding box.
 
     Args:
         image: Probabilities, shape (Y, X) or (Z, Y, X), floating point; not modified.
         connectivity: Connectivity of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        threads: Number of threads; None for the default of this process. The bars do not depend on it.
 
     Returns:
         The bars; births and deaths are unrounded values of the map and have its dtype. A map of zeros has no bars.
@@ -110,22 +111,30 @@ def bars(image: npt.NDArray[Any], connectivity: int | None = None) -> Bars:
         InputError: If the map does not have 2 or 3 axes or does not hold floating-point numbers in [0, 1], the
             connectivity does not exist, or memory does not suffice.
     """
-    corner, box, foreground = _prepared(image, connectivity)
-    all_ends = (
-        _ends_of_complex(box, foreground)
-        if image.ndim == 3
-        else [_ends(box, dimension, foreground) for dimension in range(2)]
-    )
-    return Bars(tuple(_diagram(image, corner, box.shape, ends) for ends in all_ends), foreground)
+    dimensions = range(image.ndim)
+    found, foreground = _computed(image, dimensions, connectivity, threads)
+    return Bars(tuple(found[dimension] for dimension in dimensions), foreground)
 
 
-def diagram(image: npt.NDArray[Any], dimension: int, connectivity: int | None = None) -> Diagram:
+def diagram(
+    image: npt.NDArray[Any], dimension: int, connectivity: int | None = None, threads: int | None = None
+) -> Diagram:
     """Return the persistence bars of a map in one dimension: 0 (components), 1 (loops) or, in 3D, 2 (cavities).
 
-    The other arguments and the errors are those of `bars`. Bars of components and cavities take little time and memory.
+    The other arguments and the errors are those of `bars`.
     """
+    return _computed(image, (dimension,), connectivity, threads)[0][dimension]
+
+
+def _computed(
+    image: npt.NDArray[Any], dimensions: Sequence[int], connectivity: int | None, threads: int | None
+) -> tuple[dict[int, Diagram], int]:
+    """Return the diagrams of some dimensions, and the connectivity of the foreground."""
     corner, box, foreground = _prepared(image, connectivity)
-    return _diagram(image, corner, box.shape, _ends(box, dimension, foreground))
+    _check_memory(box)
+    # A long call of a kernel, during which the main thread handles signals.
+    pairs = interruptible(lambda: _pairs(box, foreground, dimensions, threads or machine.threads()))
+    return {k: _diagram(image, corner, box.shape, found) for k, found in pairs.items()}, foreground
 
 
 def _prepared(
@@ -149,80 +158,57 @@ def _prepared(
     slices = find_objects((image > 0).view(np.uint8), 1)[0] or (slice(0, 0),) * image.ndim
     corner = np.array([along.start for along in slices])
     exact = np.float64 if image.dtype.itemsize > 4 else np.float32
-    return corner, np.pad(image[slices].astype(exact), 1), foreground
+    return corner, np.pad(image[slices].astype(exact, copy=False), 1), foreground
 
 
-def _ends(box: npt.NDArray[Any], dimension: int, foreground: int) -> _Ends:
-    """Return the array indices at which the bars of one dimension are born and die in a box with a border of zeros."""
-    if dimension == 0:
-        pairs = component_pairs(box, foreground)
-    elif dimension == box.ndim - 1:
-        pairs = cavity_pairs(box, connectivities(box.ndim, foreground)[1])
-    else:
-        return _ends_of_complex(box, foreground)[dimension]
-    return _voxels(pairs, box.shape, "C")
-
-
-def _ends_of_complex(box: npt.NDArray[Any], foreground: int) -> list[_Ends]:
-    """Return the array indices at which the bars of each dimension are born and die in a box, computed by gudhi."""
-    if not box[(slice(1, -1),) * box.ndim].size:
-        return [_voxels(np.empty((0, 2), np.int64), box.shape, "F")] * box.ndim
-    _check_memory(box.size)
-    paired, lasting = interruptible(lambda: _gudhi_pairs(box, by_faces=foreground == 2 * box.ndim))
-    pairs = [np.asarray(p, np.int64).reshape(-1, 2) for p in paired]
-    pairs += [np.empty((0, 2), np.int64)] * (box.ndim - len(pairs))
-    # The class that never dies gets its death at voxel 0, in the border.
-    pairs[0] = np.concatenate([[[int(lasting[0][0]), 0]], pairs[0]])
-    return [_voxels(p, box.shape, "F") for p in pairs]
-
-
-def _gudhi_pairs(box: npt.NDArray[Any], *, by_faces: bool) -> Any:
-    """Return gudhi's persistence pairs of each dimension, and the births of classes that never die, as flat indices.
-
-    `by_faces` states whether foreground voxels are connected through faces alone (6 in 3D).
-    """
-    import gudhi
-
-    cube = gudhi.CubicalComplex(
-        **{"vertices" if by_faces else "top_dimensional_cells": -box.astype(np.float64)}
-    )
-    cube.compute_persistence(homology_coeff_field=2, min_persistence=0)
-    return cube.vertices_of_persistence_pairs() if by_faces else cube.cofaces_of_persistence_pairs()
-
-
-def _check_memory(voxels: int) -> None:
-    """Raise InputError if the complex needs more memory than the system would grant before killing the process."""
-    needed, limit = BYTES * voxels, memory()
+def _check_memory(box: npt.NDArray[Any]) -> None:
+    """Raise InputError if the bars need more memory than the system would grant before killing the process."""
+    above = int(np.count_nonzero(box))
+    needed, limit = _BOX_BYTES * box.size + _VOXEL_BYTES * above, memory()
     if limit is not None and needed > limit:
         raise InputError(
-            f"loops of {voxels:,} voxels take about {needed / 1e9:.1f} GB, and {limit / 1e9:.1f} GB may be used: "
+            f"bars of {above:,} voxels above 0 take about {needed / 1e9:.1f} GB, and {limit / 1e9:.1f} GB may be used: "
             + take_a_part()
             + (", or count without bars (softmorph topology numbers --no-bars)." if in_shell() else ".")
         )
 
 
-def _voxels(pairs: npt.NDArray[np.int64], shape: tuple[int, ...], order: Literal["C", "F"]) -> _Ends:
-    birth, death = (np.stack(np.unravel_index(flat, shape, order), axis=1) for flat in pairs.T)
-    return birth, death
+def _pairs(
+    box: npt.NDArray[Any], foreground: int, dimensions: Sequence[int], threads: int
+) -> dict[int, Indices]:
+    """Return, for some dimensions, the flat indices of the voxels of births and deaths, shape (N, 2)."""
+    filtration, pool = Filtration.of(box), Pool(threads, box.size)
+    highest, loops_too = box.ndim - 1, box.ndim == 3 and 1 in dimensions
+    found: dict[int, Indices] = {}
+    if 0 in dimensions or loops_too:
+        components = union_find.components(filtration, foreground, pool)
+        found[0] = components.pairs
+    if highest in dimensions or loops_too:
+        cavities = union_find.cavities(filtration, connectivities(box.ndim, foreground)[1], pool)
+        found[highest] = cavities.pairs
+    if loops_too:
+        found[1] = loops(filtration, foreground, components, cavities, pool)
+    return {dimension: found[dimension] for dimension in dimensions}
 
 
 def _diagram(
-    image: npt.NDArray[Any], corner: npt.NDArray[np.int64], shape: tuple[int, ...], ends: _Ends
+    image: npt.NDArray[Any], corner: npt.NDArray[np.int64], shape: tuple[int, ...], pairs: Indices
 ) -> Diagram:
-    """Return the diagram of the bars whose ends are given as array indices of a box.
+    """Return the diagram of pairs of voxels.
 
     Args:
         image: The map.
         corner: Array index in the map of the first voxel of the box inside the border.
         shape: Shape of the box with its border of one voxel, which lies outside the map.
-        ends: Array indices, in the box, of births and of deaths.
+        pairs: Flat indices, in the box, of births and of deaths; -1 for a death at 0.
     """
-    at, values = [], []
-    for end in ends:
-        inside = np.all((end > 0) & (end < np.array(shape) - 1), axis=1)
-        at.append(np.where(inside[:, None], end + (corner - 1), -1))
-        values.append(np.where(inside, image[tuple(at[-1].T)], image.dtype.type(0)))
-    (birth_at, death_at), (birth, death) = at, values
+    lasting = pairs[:, 1] < 0
+    birth_at, death_at = (
+        np.stack(np.unravel_index(np.maximum(flat, 0), shape), axis=1) + (corner - 1) for flat in pairs.T
+    )
+    death_at[lasting] = -1
+    birth = image[tuple(birth_at.T)]
+    death = np.where(lasting, image.dtype.type(0), image[tuple(death_at.T)])
     # Bars of equal length are sorted by falling birth, then by voxel, so that the order is reproducible.
     order = np.lexsort((*birth_at.T[::-1], -birth, death.astype(np.float64) - birth))
     return Diagram(birth, death, birth_at, death_at)[order]

@@ -242,7 +242,7 @@ def test_a_file_of_priors_that_does_not_fit(text: str, says: str) -> None:
 
 def test_memory_that_does_not_suffice_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     save("v.nii.gz", vessels(16))
-    monkeypatch.setattr("softmorph_cli.topology.persistence.memory", lambda: 1_000_000)
+    monkeypatch.setattr("softmorph_cli.topology.persistence.memory", lambda: 100_000)
     says = ("may be used", "--region", "--no-bars")
     refused("topology", "numbers", "v.nii.gz", says=says)
     run("topology", "numbers", "v.nii.gz", "--no-bars")
@@ -270,14 +270,14 @@ def test_the_examples_of_help_work() -> None:
 
 LONG = """
 import os, signal, sys, threading, time
-import gudhi
 from softmorph_cli.__main__ import main
+from softmorph_cli.topology import persistence
 
 def forever(*_, **__):
     threading.Timer(0.2, os.kill, (os.getpid(), signal.{signal})).start()
     time.sleep(60)
 
-gudhi.CubicalComplex.compute_persistence = forever
+persistence._pairs = forever
 sys.argv = ["softmorph", "topology", *sys.argv[1:]]
 main()
 """
@@ -290,24 +290,22 @@ main()
     [("numbers", "v.nii.gz", "--plot", "o.png", "--json-file", "o.json"),
      ("repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--preview", "o.png")],
 )  # fmt: skip
-def test_while_gudhi_computes(command: tuple[str, ...], name: str, status: int) -> None:
-    # A torus, so that loops are asked for, and gudhi's one long call with them.
+def test_while_bars_are_computed(command: tuple[str, ...], name: str, status: int) -> None:
     z, y, x = np.indices((16, 16, 16)) - 7.5
     save("v.nii.gz", (1 / (1 + np.exp(np.hypot(np.hypot(y, x) - 5, z) - 1.5))).astype(np.float32))
     before = everything()
     ended = script(LONG.format(signal=name), *command)
     assert ended.code == status, ended.err
-    # gudhi says nothing of what it had begun.
     assert complaint(ended.err).startswith("interrupted" if name == "SIGINT" else "terminated")
     assert everything() == before
 
 
 IGNORED = """
 import os, signal, sys, threading
-import gudhi
 from softmorph_cli.__main__ import main
+from softmorph_cli.topology import persistence
 
-real, calls = gudhi.CubicalComplex.compute_persistence, []
+real, calls = persistence._pairs, []
 
 def interrupted(*arguments, **more):
     # Before, during and after the one long call.
@@ -316,12 +314,13 @@ def interrupted(*arguments, **more):
     timers = [threading.Timer(0.001 * k, os.kill, (os.getpid(), signal.SIGINT)) for k in range(20)]
     for timer in timers:
         timer.start()
-    real(*arguments, **more)
+    found = real(*arguments, **more)
     for timer in timers:
         timer.join()
     os.kill(os.getpid(), signal.SIGINT)
+    return found
 
-gudhi.CubicalComplex.compute_persistence = interrupted
+persistence._pairs = interrupted
 sys.argv = ["softmorph", "topology", *sys.argv[1:]]
 try:
     main()

@@ -50,11 +50,11 @@ def test_any_number_and_short_bars(prior: tuple[int | None, ...], min_length: fl
     assert topological_loss(drawn(), prior, None, min_length).item() == pytest.approx(loss, abs=1e-12)
 
 
-def test_loops_of_any_number_need_no_complex(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loops_of_any_number_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     p = torch.rand((6, 5, 7), generator=torch.Generator().manual_seed(0))
     each = [topological_loss(p, [2 if k == axis else None for k in range(3)]) for axis in range(3)]
     assert torch.stack(each).sum().item() == pytest.approx(topological_loss(p, (2, 2, 2)).item(), rel=1e-6)
-    monkeypatch.setattr("softmorph_cli.topology.persistence._ends_of_complex", None)
+    monkeypatch.setattr("softmorph_cli.topology.persistence.loops", None)
     assert topological_loss(p, (2, None, 2)).item() == pytest.approx((each[0] + each[2]).item(), rel=1e-6)
 
 
@@ -70,8 +70,8 @@ def test_the_gradient_is_nonzero_at_births_and_deaths_alone() -> None:
     touched = {tuple(at): round(gradient[tuple(at)].item(), 9) for at in gradient.nonzero().tolist()}
     assert touched.pop((5, 9)) == 1.2  # the speck goes down
     assert touched.pop((3, 1)) == -0.6  # the gap goes up
-    # A voxel of the ring goes up, one inside of it down, and one of 0 between ring and speck up.
-    assert {value: p[at].item() for at, value in touched.items()} == {-1.6: 0.8, 0.6: 0.1, -1.2: 0}
+    # A voxel of the ring goes up, one inside of it down; none of the voxels of 0 is where the speck ends.
+    assert {value: p[at].item() for at, value in touched.items()} == {-1.6: 0.8, 0.6: 0.1}
 
 
 @pytest.mark.parametrize(

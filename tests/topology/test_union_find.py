@@ -1,45 +1,51 @@
-"""Bars of components and cavities by union-find compared with those of gudhi."""
+"""Bars of single dimensions, and of special maps."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pytest
+from helpers_topology import gudhi_intervals, intervals
 
 from softmorph_cli.topology.persistence import bars, diagram
 
 
 @pytest.mark.parametrize("connectivity", [26, 6])
-@pytest.mark.parametrize("seed", range(40))
-def test_noise_has_the_bars_of_its_complex(seed: int, connectivity: int) -> None:
-    rng = np.random.default_rng(seed)
-    p: npt.NDArray[Any] = rng.random(rng.integers(1, 10, 3)).astype(np.float32 if seed % 2 else np.float64)
-    # All values are distinct, so that births and deaths are unique; every fourth map also has zeros.
-    if seed % 4 == 0:
-        p[p < 0.3] = 0
-    whole = bars(p, connectivity)
-    for dimension in (0, 1, 2):
-        one, wanted = diagram(p, dimension, connectivity), whole.diagrams[dimension]
-        np.testing.assert_array_equal(one.birth, wanted.birth)
-        np.testing.assert_array_equal(one.death, wanted.death)
-        np.testing.assert_array_equal(one.birth_at, wanted.birth_at)
-        above = wanted.death > 0
-        np.testing.assert_array_equal(one.death_at[above], wanted.death_at[above])
-
-
-@pytest.mark.parametrize(("dimension", "connectivity"), [(0, 6), (2, 26)])
-def test_equal_values(dimension: int, connectivity: int) -> None:
-    p = np.random.default_rng(0).integers(0, 4, (9, 10, 11)) / 4
+@pytest.mark.parametrize("dimension", [0, 1, 2])
+def test_one_dimension_has_the_bars_of_all(dimension: int, connectivity: int) -> None:
+    p = np.random.default_rng(dimension).random((7, 8, 9)).astype(np.float32)
     one, wanted = diagram(p, dimension, connectivity), bars(p, connectivity).diagrams[dimension]
-    assert len(wanted) > 5
-    np.testing.assert_array_equal(one.birth, wanted.birth)
-    np.testing.assert_array_equal(one.death, wanted.death)
-    np.testing.assert_array_equal(p[tuple(one.birth_at.T)], one.birth)
+    assert len(one) > 5
+    for end in ("birth", "death", "birth_at", "death_at"):
+        np.testing.assert_array_equal(getattr(one, end), getattr(wanted, end))
+
+
+@pytest.mark.parametrize("connectivity", [26, 6])
+def test_background_of_zeros_in_several_pieces(connectivity: int) -> None:
+    # Shells around zeros, one inside of the other, and a tunnel of zeros: classes that die at 0.
+    p = np.zeros((11, 11, 11), np.float32)
+    p[1:10, 1:10, 1:10] = 0.9
+    p[2:9, 2:9, 2:9] = 0
+    p[4:7, 4:7, 4:7] = 0.7
+    p[5, 5, 5] = 0
+    p[1, 3, 3] = 0.4  # the outer shell's thinnest place
+    p[9, 5, 5] = p[9, 5, 7] = 0  # two openings: a loop
+    found = bars(p, connectivity)
+    assert intervals(found) == gudhi_intervals(p, connectivity)
+    assert [len(one) for one in found.diagrams] == [2, 2, 1]
+    assert all((one.death_at[one.death == 0] == -1).all() for one in found.diagrams)
 
 
 def test_empty_and_single_voxel_maps() -> None:
     assert len(diagram(np.zeros((3, 4, 5)), 0)) == len(diagram(np.zeros((3, 4, 5)), 2)) == 0
     (birth,), (death,) = (getattr(diagram(np.ones((1, 1)), 0), end) for end in ("birth", "death"))
     assert (birth, death) == (1, 0)
+
+
+def test_threads_do_not_change_the_bars() -> None:
+    # More voxels than one thread takes alone.
+    p = np.random.default_rng(0).integers(0, 9, (40, 41, 42)) / np.float32(8)
+    one, three = bars(p, threads=1), bars(p, threads=3)
+    for first, second in zip(one.diagrams, three.diagrams, strict=True):
+        assert len(first) > 500
+        for end in ("birth", "death", "birth_at", "death_at"):
+            np.testing.assert_array_equal(getattr(first, end), getattr(second, end))

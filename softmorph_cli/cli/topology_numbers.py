@@ -152,10 +152,16 @@ def _count_one(
     name: str, array: npt.NDArray[Any], mask_options: MaskOptions, output: NumbersOutput
 ) -> _Found:
     from softmorph_cli.topology import persistence
-    from softmorph_cli.topology.betti import betti_numbers
+    from softmorph_cli.topology.betti import Betti, betti_numbers
 
-    betti = betti_numbers(array > mask_options.threshold, mask_options.connectivity)
-    return _Found(name, betti, None if output.no_bars else persistence.bars(array, mask_options.connectivity))
+    threshold, connectivity = mask_options.threshold, mask_options.connectivity
+    # The bars at a threshold below 0 are those at 0, but then all voxels are foreground.
+    if output.no_bars or threshold < 0:
+        betti = betti_numbers(array > threshold, connectivity)
+        return _Found(name, betti, None if output.no_bars else persistence.bars(array, connectivity))
+    found = persistence.bars(array, connectivity)
+    # A comparison with the array rounds the threshold to the array's type.
+    return _Found(name, Betti.of(found.betti(array.dtype.type(threshold)), found.connectivity), found)
 
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:

@@ -152,13 +152,21 @@ def _prepared(
             f"persistence is that of probabilities in [0, 1]; this map has values from {image.min():g} to "
             f"{image.max():g}."
         )
-    from scipy.ndimage import find_objects
-
-    # As bytes, in which True is the label 1.
-    slices = find_objects((image > 0).view(np.uint8), 1)[0] or (slice(0, 0),) * image.ndim
+    slices = _bounding_box(image > 0)
     corner = np.array([along.start for along in slices])
     exact = np.float64 if image.dtype.itemsize > 4 else np.float32
     return corner, np.pad(image[slices].astype(exact, copy=False), 1), foreground
+
+
+def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the bounding box of a mask, empty for an empty mask."""
+    slices: list[slice] = []
+    for axis in range(mask.ndim):
+        # What was found along earlier axes makes the rest smaller.
+        part = mask[tuple(slices)]
+        at = np.flatnonzero(part.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        slices.append(slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0))
+    return tuple(slices)
 
 
 def _check_memory(box: npt.NDArray[Any]) -> None:

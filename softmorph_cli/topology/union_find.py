@@ -11,6 +11,7 @@ images* (2020) for the connectivities.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -168,8 +169,9 @@ def cavities(filtration: Filtration, connectivity: int, pool: Pool) -> Merged:
         pool: The threads.
     """
     # Each component of the voxels of value 0 is background from the start. That of the border comes first.
-    labels, zones = label_components(filtration.box == 0, connectivity)
-    number = filtration.number
+    number, zones = filtration.number, 1
+    if len(filtration.order) < math.prod(size - 2 for size in filtration.box.shape):
+        labels, zones = label_components(filtration.box == 0, connectivity)
     if zones > 1:
         number = np.where(number < 0, -labels.ravel().astype(number.dtype), number)
     _, death, merges = _merge(filtration, number, zones, connectivity, pool, rising=True)

@@ -194,7 +194,7 @@ _Bar = tuple[int, float, float, tuple[int, ...], tuple[int, ...] | None]
 
 
 def _longest(bars: persistence.Bars, top: int) -> list[_Bar]:
-    """Return the longest bars: dimension, birth, death, and the voxels of both; None for a death outside the map."""
+    """Return the longest bars: dimension, birth, death, and the voxels of both; None for a death at 0."""
     every: list[_Bar] = []
     for dimension, diagram in enumerate(bars.diagrams):
         part = slice(top or None)
@@ -223,9 +223,9 @@ def _in_world(frame: Frame) -> bool:
 
 
 def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
-    """Return the table cells for one end (birth or death) of a bar; the index None is outside of the map."""
+    """Return the table cells for one end (birth or death) of a bar; the index None is that of a death at 0."""
     if index is None:
-        return ["outside", *(["-"] if _in_world(frame) else [])]
+        return ["-", *(["-"] if _in_world(frame) else [])]
     world = [" ".join(f"{place:.4g}" for place in _world(frame, index))] if _in_world(frame) else []
     return [" ".join(map(str, index)), *world]
 

@@ -108,7 +108,7 @@ def _ends(
     """Return the births and deaths of all bars with a loss.
 
     Returns:
-        The array indices of births and deaths, shape (1 + d, 2, M), 0 outside of the map; whether they are inside,
+        The array indices of births and deaths, shape (1 + d, 2, M), 0 for a death at 0; whether they are at a voxel,
         shape (2, M); the index of each bar's map, shape (M,); the sign of its squared length in the loss, shape (M,):
         -1 for the bars that are asked for, 1 for all others.
     """

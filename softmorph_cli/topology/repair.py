@@ -219,15 +219,7 @@ class _Descent:
         self.map.pull_back()
         moves = []
         for number, prior in enumerate(self.priors):
-            snapshot = Snapshot(
-                self.map.heights[number],
-                self.repairer.link.union(self.map.p, prior.channels),
-                self.map.mask(number),
-                self.map.original_masks[number],
-                self.labelled[number],
-                self.map.sigma,
-                self.tried[number],
-            )
+            snapshot = Snapshot(self.map, number, self.labelled[number], self.tried[number])
             for aim in snapshot.aims(prior.betti):
                 if aim.spread != "none":
                     self.tried[number].add(aim)

@@ -222,7 +222,10 @@ class _Descent:
             snapshot = Snapshot(self.map, number, self.labelled[number], self.tried[number])
             for aim in snapshot.aims(prior.betti):
                 if aim.spread != "none":
-                    self.tried[number].add(aim)
+                    # A channel may undo what a union of it did.
+                    for tried, other in zip(self.tried, self.priors, strict=True):
+                        if not set(prior.channels).isdisjoint(other.channels):
+                            tried.add(aim)
                 moves.append((aim, aim.by * self.map.shares(prior, aim.at)))
         changed = self.map.add(moves)
         if changed:

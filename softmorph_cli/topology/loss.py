@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system import machine
 from softmorph_cli.topology.patches import Place, in_threads
-from softmorph_cli.topology.persistence import Diagram, bars, diagram
 from softmorph_cli.topology.prior import BettiPrior, check_betti
+from softmorph_cli.topology.stacks import Stack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,12 +98,15 @@ def topological_losses(
     # NumPy has no bfloat16, and every smaller type fits into float32.
     wide = torch.float64 if maps.dtype == torch.float64 else torch.float32
     images = maps.detach().to("cpu", wide).numpy()
-    bars_of_all = _Ends(images, connectivity, min_length, threads or machine.threads()).of_all(parts, asked)
-    voxels, owner, sign = (torch.from_numpy(part).to(maps.device) for part in bars_of_all)
+    wanted = np.array(
+        [[-1 if number is None else number for number in numbers] for numbers in asked], np.int64
+    )
+    found = _ends(images, parts, wanted.reshape(-1, maps.ndim - 1), connectivity, min_length, threads)
+    voxels, owner, sign = (torch.from_numpy(part).to(maps.device) for part in found)
     values = torch.where(voxels >= 0, maps.flatten()[voxels.clamp(min=0)].to(wide), 0)
     squared = (values[0] - values[1]).square()
-    wanted = [sum(number or 0 for number in numbers) for numbers in asked]
-    return torch.tensor(wanted, dtype=wide, device=maps.device).index_add(0, owner, sign * squared)
+    missing = torch.from_numpy(wanted.clip(0).sum(1)).to(maps.device, wide)
+    return missing.index_add(0, owner, sign.to(wide) * squared)
 
 
 def check_min_length(min_length: float) -> None:
@@ -112,74 +115,32 @@ def check_min_length(min_length: float) -> None:
         raise UsageError(f"min_length {min_length:g}: bars have lengths between 0 and 1; such as 0.05.")
 
 
-@dataclass(frozen=True)
-class _Ends:
-    """Where the bars with a loss are born and die.
+def _ends(
+    images: npt.NDArray[Any],
+    pieces: Sequence[tuple[int, Place]],
+    wanted: npt.NDArray[np.int64],
+    connectivity: int | None,
+    min_length: float,
+    threads: int | None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the births and deaths of all bars with a loss.
 
-    Attributes:
-        images: Probabilities, shape (N, Y, X) or (N, Z, Y, X).
-        connectivity: Connectivity of the foreground, or None.
-        min_length: Minimum length of bars beyond those that are asked for.
-        threads: Number of threads.
+    Returns:
+        The flat indices of the voxels of births and deaths in the array of all images, shape (2, M), -1 for a death at
+        0; the index of each bar's part, shape (M,); the sign of its squared length in the loss, shape (M,): -1 for the
+        bars that are wanted, 1 for all others.
     """
-
-    images: npt.NDArray[Any]
-    connectivity: int | None
-    min_length: float
-    threads: int
-
-    def of_all(
-        self, pieces: Sequence[tuple[int, Place]], asked: Sequence[tuple[int | None, ...]]
-    ) -> tuple[npt.NDArray[Any], ...]:
-        """Return the bars of all parts of images.
-
-        Returns:
-            The flat indices of the voxels of births and deaths in the array of all images, shape (2, M), -1 outside of
-            the map; the index of each bar's part, shape (M,); the sign of its squared length in the loss, shape (M,):
-            -1 for the bars that are asked for, 1 for all others.
-        """
-        # Few maps are computed one after the other, each by all threads.
-        inner = self.threads if len(pieces) < self.threads else 1
-        found = in_threads(
-            lambda one: self._of_one(one[0], one[1], inner),
-            list(zip(pieces, asked, strict=True)),
-            self.threads // inner,
-            self.images.size,
-        )
-        voxels = [np.empty((2, 0), np.int64), *(ends for ends, _ in found)]
-        signs = [np.empty(0, self.images.dtype), *(sign for _, sign in found)]
-        owner = np.repeat(np.arange(len(found)), [len(sign) for _, sign in found])
-        return np.concatenate(voxels, axis=1), owner, np.concatenate(signs)
-
-    def _of_one(
-        self, piece: tuple[int, Place], numbers: tuple[int | None, ...], threads: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-        """Return the flat indices of births and deaths of one part, and the signs of its bars."""
-        number, place = piece
-        space = self.images.shape[1:]
-        starts = [along.indices(extent)[0] for along, extent in zip(place, space, strict=True)]
-        strides = np.cumprod((1, *space[:0:-1]), dtype=np.int64)[::-1]
-        first = int(number * np.prod(space, dtype=np.int64) + starts @ strides)
-        voxels, signs = [np.empty((2, 0), np.int64)], [np.empty(0, self.images.dtype)]
-        for wanted, found in _diagrams(self.images[number][place], numbers, self.connectivity, threads):
-            # Bars are sorted by falling length.
-            kept = min(len(found), max(wanted, int(np.count_nonzero(found.length >= self.min_length))))
-            at = np.stack([found.birth_at[:kept], found.death_at[:kept]])
-            voxels.append(np.where(at[..., 0] < 0, -1, at @ strides + first))
-            signs.append(np.where(np.arange(kept) < wanted, -1, 1).astype(self.images.dtype))
-        return np.concatenate(voxels, axis=1), np.concatenate(signs)
-
-
-def _diagrams(
-    image: npt.NDArray[Any], numbers: Sequence[int | None], connectivity: int | None, threads: int
-) -> Iterator[tuple[int, Diagram]]:
-    """Yield the Betti number that is asked for and the bars of each dimension whose number is not any."""
-    # Loops in 3D need the bars of all dimensions.
-    whole = None not in numbers or (image.ndim == 3 and numbers[1] is not None)
-    together = bars(image, connectivity, threads).diagrams if whole else None
-    for dimension, wanted in enumerate(numbers):
-        if wanted is not None:
-            yield (
-                wanted,
-                together[dimension] if together else diagram(image, dimension, connectivity, threads),
-            )
+    stacks = list(Stack.of_all(images, pieces, wanted))
+    threads = threads or machine.threads()
+    # Few stacks are computed one after the other, each by all threads.
+    inner = threads if len(stacks) < threads else 1
+    found = in_threads(
+        lambda stack: list(stack.ends(connectivity, min_length, inner)), stacks, threads // inner, images.size
+    )
+    strides = np.cumprod((1, *images.shape[:0:-1]), dtype=np.int64)[::-1]
+    none = np.empty(0, np.int64)
+    bars = [(none.reshape(2, 0), none, none)]
+    for at, part, sign in itertools.chain.from_iterable(found):
+        bars.append((np.where(at[..., -1] < 0, -1, at @ strides), part, sign))
+    voxels, part, sign = zip(*bars, strict=True)
+    return np.concatenate(voxels, axis=1), np.concatenate(part), np.concatenate(sign)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import product
 from operator import index
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from softmorph_cli.topology.betti import betti_numbers
 if TYPE_CHECKING:
     from torch import Generator
 
+# Voxels of a part from which on threads count sooner.
+_LARGE: Final = 1 << 14
 Place = tuple[slice, ...]
 Value = TypeVar("Value")
 
@@ -104,6 +106,8 @@ def betti_of_pieces(
         number, place = piece
         return betti_numbers(masks[number][place], connectivity).numbers
 
+    # Counts of few voxels mostly hold the interpreter lock, for which threads would wait.
+    threads = threads if masks.size >= _LARGE * len(pieces) else 1
     return np.array(in_threads(count, pieces, threads, masks.size), np.int64).reshape(-1, masks.ndim - 1)
 
 

@@ -97,7 +97,7 @@ def test_maps_are_computed_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> 
         together.wait(30)  # until another map is being computed
         return bars(*of_map)
 
-    monkeypatch.setattr("softmorph_cli.topology.loss.bars", meeting)
+    monkeypatch.setattr("softmorph_cli.topology.stacks.bars", meeting)
     batch = distinct(2, 130, 130)
     topological_losses(batch, [(1, 0)] * 2, threads=2)
 

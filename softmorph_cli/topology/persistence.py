@@ -28,6 +28,7 @@ from softmorph_cli.topology import union_find
 from softmorph_cli.topology.components import connectivities
 from softmorph_cli.topology.filtration import Filtration, Indices
 from softmorph_cli.topology.loops import loops
+from softmorph_cli.topology.order import lexicographic
 
 # Memory per voxel of the bounding box of p > 0, and per voxel above 0; measured are 20 and 30 to 110.
 _BOX_BYTES: Final = 25
@@ -218,5 +219,5 @@ def _diagram(
     birth = image[tuple(birth_at.T)]
     death = np.where(lasting, image.dtype.type(0), image[tuple(death_at.T)])
     # Bars of equal length are sorted by falling birth, then by voxel, so that the order is reproducible.
-    order = np.lexsort((*birth_at.T[::-1], -birth, death.astype(np.float64) - birth))
+    order = lexicographic(*birth_at.T[::-1], -birth, death.astype(np.float64) - birth)
     return Diagram(birth, death, birth_at, death_at)[order]

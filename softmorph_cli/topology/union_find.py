@@ -11,6 +11,7 @@ images* (2020) for the connectivities.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -127,7 +128,101 @@ def merge(number, order, offsets, adjacent, direct, zones, rising, parent, meeti
                 merges[position] += 1
                 parent[young] = old
                 own = old
+
+@njit(
+    "int64[:, ::1]({index}[::1], int64[::1], int64[::1], uint32[::1], uint32, int64, boolean, {index}[::1],"
+    " int64[::1], int64[:, ::1])",
+    nogil=True, cache=True,
+)
+def merge_ages(number, order, offsets, adjacent, direct, zones, rising, parent, meeting, ages):
+    """Merge like `merge`; return for each merge the position of its voxel and the ages of both components.
+
+    A component has an age of each of two kinds, the least of its nodes; the younger component's age comes first.
+    """
+    count = order.size
+    # A voxel that is linked later is younger, in either kind, than any class that lives when two components merge.
+    for node in range(parent.size - 1, -1, -1):
+        for kind in range(2):
+            ages[kind, parent[node]] = min(ages[kind, parent[node]], ages[kind, node])
+    events, found = np.empty((1024, 5), np.int64), 0
+    for node in meeting:
+        position = zones + count - 1 - node if rising else node
+        voxel = order[position]
+        mask = older(number, voxel, offsets, rising)
+        touching = mask & direct
+        own = root(parent, node)
+        while touching:
+            seed = touching & (~touching + np.uint32(1))
+            other = np.int64(number[voxel + offsets[PLACE[np.uint32(seed * np.uint32(0x077CB531)) >> np.uint32(27)]]])
+            touching &= ~component(mask, seed, adjacent)
+            other = root(parent, node_of(other, count, zones, rising))
+            if other != own:
+                if found == len(events):
+                    larger = np.empty((2 * found, 5), np.int64)
+                    larger[:found] = events
+                    events = larger
+                old, young = min(other, own), max(other, own)
+                events[found, 0] = position
+                for kind in range(2):
+                    first, second = ages[kind, old], ages[kind, young]
+                    ages[kind, old] = min(first, second)
+                    events[found, 1 + 2 * kind], events[found, 2 + 2 * kind] = max(first, second), min(first, second)
+                found += 1
+                parent[young] = old
+                own = old
+    return events[:found].copy()
 '''
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Nodes, from the oldest to the youngest, of which each voxel is linked to an older neighbour.
+
+    Nodes are the zones, which are components of voxels of value 0, then the voxels above 0.
+
+    Attributes:
+        filtration: The voxels in order.
+        number: For each voxel its position in the order, or -1 - its zone; flat.
+        zones: Number of zones.
+        rising: Whether voxels are linked as the threshold rises.
+        parent: The node to which each node is linked, or the node itself.
+        meeting: The nodes at which components may merge, ascending.
+    """
+
+    filtration: Filtration
+    number: npt.NDArray[Any]
+    zones: int
+    rising: bool
+    parent: npt.NDArray[Any]
+    meeting: Indices
+    _around: tuple[Any, ...]
+
+    def merge(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+        """Merge; return for each node the position where the component that begins at it ends, or -1, and merges."""
+        death = np.full(len(self.parent), -1, self.number.dtype)
+        merges = np.zeros(len(self.filtration.order), np.uint8)
+        self._kernel("merge", death, merges)
+        return death, merges
+
+    def merge_ages(self, ages: Indices) -> Indices:
+        """Merge components that have ages of two kinds.
+
+        Args:
+            ages: The age of each node, of both kinds, shape (2, nodes), larger for younger; becomes that of the
+                component for the node that is its root.
+
+        Returns:
+            For each merge the position of its voxel, and for either kind the age of the younger and of the older
+            component, shape (N, 5).
+        """
+        events: Indices = self._kernel("merge_ages", ages)
+        return events
+
+    def _kernel(self, name: str, *results: npt.NDArray[Any]) -> Any:
+        return getattr(_kernels(self.number.dtype.name), name)(
+            *(self.number, self.filtration.order, *self._around, self.zones, self.rising),
+            *(self.parent, self.meeting, *results),
+        )
 
 
 @dataclass(frozen=True)
@@ -153,8 +248,9 @@ def components(filtration: Filtration, connectivity: int, pool: Pool) -> Merged:
         connectivity: Connectivity of the foreground: 4 or 8 in 2D, 6 or 26 in 3D.
         pool: The threads.
     """
-    parent, death, merges = _merge(filtration, filtration.number, 0, connectivity, pool, rising=False)
-    born = np.flatnonzero(parent == np.arange(len(parent)))
+    forest = falling(filtration, connectivity, pool)
+    death, merges = forest.merge()
+    born = np.flatnonzero(forest.parent == np.arange(len(death)))
     born = np.concatenate([born[death[born] < 0], np.flatnonzero(death >= 0)])
     return Merged(_pairs(filtration, born, death[born]), merges)
 
@@ -167,27 +263,38 @@ def cavities(filtration: Filtration, connectivity: int, pool: Pool) -> Merged:
         connectivity: Connectivity of the background: 4 or 8 in 2D, 6 or 26 in 3D.
         pool: The threads.
     """
-    # Each component of the voxels of value 0 is background from the start. That of the border comes first.
-    labels, zones = label_components(filtration.box == 0, connectivity)
-    number = filtration.number
-    if zones > 1:
-        number = np.where(number < 0, -labels.ravel().astype(number.dtype), number)
-    _, death, merges = _merge(filtration, number, zones, connectivity, pool, rising=True)
+    forest = rising(filtration, connectivity, pool)
+    death, merges = forest.merge()
     ended = np.flatnonzero(death >= 0)
-    lowest = np.where(ended < zones, -1, len(death) - 1 - ended)
+    lowest = np.where(ended < forest.zones, -1, len(death) - 1 - ended)
     return Merged(_pairs(filtration, death[ended], lowest), merges)
 
 
-def _merge(
+def falling(filtration: Filtration, connectivity: int, pool: Pool) -> Forest:
+    """Return the forest of the foreground, which grows as the threshold falls."""
+    return _forest(filtration, filtration.number, 0, connectivity, pool, rises=False)
+
+
+def rising(filtration: Filtration, connectivity: int, pool: Pool) -> Forest:
+    """Return the forest of the background, which grows as the threshold rises; its zone 0 is that of the border."""
+    # Each component of the voxels of value 0 is background from the start. That of the border comes first.
+    number, zones = filtration.number, 1
+    if len(filtration.order) < math.prod(size - 2 for size in filtration.box.shape):
+        labels, zones = label_components(filtration.box == 0, connectivity)
+    if zones > 1:
+        number = np.where(number < 0, -labels.ravel().astype(number.dtype), number)
+    return _forest(filtration, number, zones, connectivity, pool, rises=True)
+
+
+def _forest(
     filtration: Filtration,
     number: npt.NDArray[Any],
     zones: int,
     connectivity: int,
     pool: Pool,
     *,
-    rising: bool,
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """Return the forest of nodes, where the component that begins at each node ends (a position or -1), and merges."""
+    rises: bool,
+) -> Forest:
     dims = filtration.box.ndim
     around = ring(dims)
     full = connectivity > 2 * dims
@@ -196,21 +303,14 @@ def _merge(
     direct = np.uint32(2 ** len(around.offsets) - 1 if full else around.cross)
     offsets = filtration.offsets(np.array(around.offsets))
     parent = np.arange(zones + len(filtration.order), dtype=number.dtype)
-    kernels = _kernels(number.dtype.name)
+    links = _kernels(number.dtype.name).links
 
     def part(first: int, last: int) -> Indices:
-        meeting: Indices = kernels.links(
-            number, offsets, adjacent, direct, zones, first, last, rising, parent
-        )
+        meeting: Indices = links(number, offsets, adjacent, direct, zones, first, last, rises, parent)
         return meeting
 
     meeting = np.sort(np.concatenate(pool.share(part, number.size)))
-    death = np.full(len(parent), -1, number.dtype)
-    merges = np.zeros(len(filtration.order), np.uint8)
-    kernels.merge(
-        *(number, filtration.order, offsets, adjacent, direct, zones, rising, parent, meeting, death, merges)
-    )
-    return parent, death, merges
+    return Forest(filtration, number, zones, rises, parent, meeting, (offsets, adjacent, direct))
 
 
 @cache

@@ -4,6 +4,7 @@ Arguments have the names and meanings of those in MONAI; with equal arguments th
 Importing this package loads torch; `import softmorph_cli` does not.
 """
 
+from softmorph_cli.losses.betti_matching import BettiMatchingLoss
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.deep_supervision import DeepSupervisionLoss, MultiLabelDeepSupervisionLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
@@ -12,6 +13,7 @@ from softmorph_cli.losses.recall import SkeletonRecallLoss
 from softmorph_cli.losses.topological import TopologicalLoss
 
 __all__ = [
+    "BettiMatchingLoss",
     "DeepSupervisionLoss",
     "MultiLabelDeepSupervisionLoss",
     "SkeletonRecallLoss",

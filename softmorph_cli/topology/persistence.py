@@ -28,6 +28,7 @@ from softmorph_cli.topology import union_find
 from softmorph_cli.topology.components import connectivities
 from softmorph_cli.topology.filtration import Filtration, Indices
 from softmorph_cli.topology.loops import loops
+from softmorph_cli.topology.order import lexicographic
 
 # Memory per voxel of the bounding box of p > 0, and per voxel above 0; measured are 20 and 30 to 110.
 _BOX_BYTES: Final = 25
@@ -130,20 +131,15 @@ def _computed(
     image: npt.NDArray[Any], dimensions: Sequence[int], connectivity: int | None, threads: int | None
 ) -> tuple[dict[int, Diagram], int]:
     """Return the diagrams of some dimensions, and the connectivity of the foreground."""
-    corner, box, foreground = _prepared(image, connectivity)
-    _check_memory(box)
+    corner, box, foreground = prepared(image, connectivity)
+    check_memory(box)
     # A long call of a kernel, during which the main thread handles signals.
     pairs = interruptible(lambda: _pairs(box, foreground, dimensions, threads or machine.threads()))
-    return {k: _diagram(image, corner, box.shape, found) for k, found in pairs.items()}, foreground
+    return {k: sorted_diagram(image, corner, box.shape, found)[0] for k, found in pairs.items()}, foreground
 
 
-def _prepared(
-    image: npt.NDArray[Any], connectivity: int | None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], int]:
-    """Check a map; return the corner of the bounding box of p > 0, the box and the connectivity of the foreground.
-
-    The box is an array of float32 or float64 with the values of the map and a border of zeros, one voxel wide.
-    """
+def check_map(image: npt.NDArray[Any], connectivity: int | None) -> int:
+    """Return the connectivity of the foreground of a map, or raise InputError as `bars` does."""
     foreground = connectivities(image.ndim, connectivity)[0]
     if not np.issubdtype(image.dtype, np.floating):
         raise InputError(f"persistence is that of floating-point probabilities, not of {image.dtype}.")
@@ -152,6 +148,17 @@ def _prepared(
             f"persistence is that of probabilities in [0, 1]; this map has values from {image.min():g} to "
             f"{image.max():g}."
         )
+    return foreground
+
+
+def prepared(
+    image: npt.NDArray[Any], connectivity: int | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], int]:
+    """Check a map; return the corner of the bounding box of p > 0, the box and the connectivity of the foreground.
+
+    The box is an array of float32 or float64 with the values of the map and a border of zeros, one voxel wide.
+    """
+    foreground = check_map(image, connectivity)
     slices = _bounding_box(image > 0)
     corner = np.array([along.start for along in slices])
     exact = np.float64 if image.dtype.itemsize > 4 else np.float32
@@ -169,10 +176,10 @@ def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
     return tuple(slices)
 
 
-def _check_memory(box: npt.NDArray[Any]) -> None:
-    """Raise InputError if the bars need more memory than the system would grant before killing the process."""
+def check_memory(box: npt.NDArray[Any], maps: int = 1) -> None:
+    """Raise InputError if the bars of so many maps need more memory than the system would grant before killing it."""
     above = int(np.count_nonzero(box))
-    needed, limit = _BOX_BYTES * box.size + _VOXEL_BYTES * above, memory()
+    needed, limit = maps * (_BOX_BYTES * box.size + _VOXEL_BYTES * above), memory()
     if limit is not None and needed > limit:
         raise InputError(
             f"bars of {above:,} voxels above 0 take about {needed / 1e9:.1f} GB, and {limit / 1e9:.1f} GB may be used: "
@@ -199,10 +206,10 @@ def _pairs(
     return {dimension: found[dimension] for dimension in dimensions}
 
 
-def _diagram(
+def sorted_diagram(
     image: npt.NDArray[Any], corner: npt.NDArray[np.int64], shape: tuple[int, ...], pairs: Indices
-) -> Diagram:
-    """Return the diagram of pairs of voxels.
+) -> tuple[Diagram, Indices]:
+    """Return the diagram of pairs of voxels, and the pair of each of its bars.
 
     Args:
         image: The map.
@@ -218,5 +225,5 @@ def _diagram(
     birth = image[tuple(birth_at.T)]
     death = np.where(lasting, image.dtype.type(0), image[tuple(death_at.T)])
     # Bars of equal length are sorted by falling birth, then by voxel, so that the order is reproducible.
-    order = np.lexsort((*birth_at.T[::-1], -birth, death.astype(np.float64) - birth))
-    return Diagram(birth, death, birth_at, death_at)[order]
+    order = lexicographic(*birth_at.T[::-1], -birth, death.astype(np.float64) - birth)
+    return Diagram(birth, death, birth_at, death_at)[order], order

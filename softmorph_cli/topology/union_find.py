@@ -38,28 +38,39 @@ PLACE = np.zeros(32, np.int64)
 for k in range(32):
     PLACE[(0x077CB531 << k & 0xFFFFFFFF) >> 27] = k
 
+@njit("boolean(int64, int64, boolean)", nogil=True, cache=True)
+def precedes(other, own, rising):
+    """Return whether a voxel with the number `other` is reached before one above 0 with the number `own`."""
+    return (other > own) | (other < 0) if rising else (other >= 0) & (other < own)
+
 @njit("uint32({index}[::1], int64, int64[::1], boolean)", nogil=True, cache=True)
 def older(number, voxel, offsets, rising):
     """Return the mask of the neighbours that are reached before a voxel above 0."""
     own = number[voxel]
     mask = np.uint32(0)
     for k in range(offsets.size):
-        other = number[voxel + offsets[k]]
-        before = (other > own or other < 0) if rising else 0 <= other < own
-        mask |= np.uint32(before) << np.uint32(k)
+        mask |= np.uint32(precedes(number[voxel + offsets[k]], own, rising)) << np.uint32(k)
     return mask
 
 @njit("uint32(uint32, uint32, uint32[::1])", nogil=True, cache=True)
 def component(mask, seed, adjacent):
     """Return the neighbours in `mask` that are connected with the neighbour whose bit is `seed`."""
-    found, fresh = seed, seed
+    found = fresh = seed
     while fresh:
-        bit = fresh & (~fresh + np.uint32(1))
-        fresh ^= bit
-        more = adjacent[PLACE[np.uint32(bit * np.uint32(0x077CB531)) >> np.uint32(27)]] & mask & ~found
-        found |= more
-        fresh |= more
+        around = np.uint32(0)
+        while fresh:
+            bit = fresh & (~fresh + np.uint32(1))
+            fresh ^= bit
+            around |= adjacent[PLACE[np.uint32(bit * np.uint32(0x077CB531)) >> np.uint32(27)]]
+        fresh = around & mask & ~found
+        found |= fresh
     return found
+
+@njit("boolean(uint32, uint32, uint32[::1])", nogil=True, cache=True)
+def several(mask, direct, adjacent):
+    """Return whether the neighbours in `mask` that touch the voxel are of several components."""
+    touching = mask & direct
+    return touching & ~component(mask, touching & (~touching + np.uint32(1)), adjacent) != 0
 
 @njit("int64(int64, int64, int64, boolean)", nogil=True, cache=True)
 def node_of(number, count, zones, rising):
@@ -76,18 +87,25 @@ def links(number, offsets, adjacent, direct, zones, first, last, rising, parent)
     """Link the voxels of a range to their oldest neighbours; return the nodes at which components may merge."""
     meeting, found = np.empty(1024, np.int64), 0
     count = parent.size - zones
+    # Of 8 neighbours there are few masks.
+    known = np.zeros(256 if offsets.size == 8 else 0, np.bool_)
+    for mask in range(known.size):
+        known[mask] = several(np.uint32(mask), direct, adjacent)
     for voxel in range(first, last):
-        if number[voxel] < 0:
+        own = np.int64(number[voxel])
+        if own < 0:
             continue
-        node = node_of(number[voxel], count, zones, rising)
-        mask = older(number, voxel, offsets, rising)
-        touching = mask & direct
-        oldest = node
+        node = node_of(own, count, zones, rising)
+        oldest, mask = node, np.uint32(0)
+        # Without branches: which neighbours are older is random, and the processor would often guess wrongly.
         for k in range(offsets.size):
-            if touching >> np.uint32(k) & np.uint32(1):
-                oldest = min(oldest, node_of(number[voxel + offsets[k]], count, zones, rising))
+            other = np.int64(number[voxel + offsets[k]])
+            before = precedes(other, own, rising)
+            near = before & ((direct >> np.uint32(k)) & np.uint32(1) != 0)
+            oldest = min(oldest, node_of(other, count, zones, rising) if near else node)
+            mask |= np.uint32(before) << np.uint32(k)
         parent[node] = oldest
-        if touching and touching & ~component(mask, touching & (~touching + np.uint32(1)), adjacent):
+        if known[mask] if known.size else several(mask, direct, adjacent):
             if found == meeting.size:
                 larger = np.empty(2 * found, np.int64)
                 larger[:found] = meeting
@@ -128,7 +146,101 @@ def merge(number, order, offsets, adjacent, direct, zones, rising, parent, meeti
                 merges[position] += 1
                 parent[young] = old
                 own = old
+
+@njit(
+    "int64[:, ::1]({index}[::1], int64[::1], int64[::1], uint32[::1], uint32, int64, boolean, {index}[::1],"
+    " int64[::1], int64[:, ::1])",
+    nogil=True, cache=True,
+)
+def merge_ages(number, order, offsets, adjacent, direct, zones, rising, parent, meeting, ages):
+    """Merge like `merge`; return for each merge the position of its voxel and the ages of both components.
+
+    A component has an age of each of two kinds, the least of its nodes; the younger component's age comes first.
+    """
+    count = order.size
+    # A voxel that is linked later is younger, in either kind, than any class that lives when two components merge.
+    for node in range(parent.size - 1, -1, -1):
+        for kind in range(2):
+            ages[kind, parent[node]] = min(ages[kind, parent[node]], ages[kind, node])
+    events, found = np.empty((1024, 5), np.int64), 0
+    for node in meeting:
+        position = zones + count - 1 - node if rising else node
+        voxel = order[position]
+        mask = older(number, voxel, offsets, rising)
+        touching = mask & direct
+        own = root(parent, node)
+        while touching:
+            seed = touching & (~touching + np.uint32(1))
+            other = np.int64(number[voxel + offsets[PLACE[np.uint32(seed * np.uint32(0x077CB531)) >> np.uint32(27)]]])
+            touching &= ~component(mask, seed, adjacent)
+            other = root(parent, node_of(other, count, zones, rising))
+            if other != own:
+                if found == len(events):
+                    larger = np.empty((2 * found, 5), np.int64)
+                    larger[:found] = events
+                    events = larger
+                old, young = min(other, own), max(other, own)
+                events[found, 0] = position
+                for kind in range(2):
+                    first, second = ages[kind, old], ages[kind, young]
+                    ages[kind, old] = min(first, second)
+                    events[found, 1 + 2 * kind], events[found, 2 + 2 * kind] = max(first, second), min(first, second)
+                found += 1
+                parent[young] = old
+                own = old
+    return events[:found].copy()
 '''
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Nodes, from the oldest to the youngest, of which each voxel is linked to an older neighbour.
+
+    Nodes are the zones, which are components of voxels of value 0, then the voxels above 0.
+
+    Attributes:
+        filtration: The voxels in order.
+        number: For each voxel its position in the order, or -1 - its zone; flat.
+        zones: Number of zones.
+        rising: Whether voxels are linked as the threshold rises.
+        parent: The node to which each node is linked, or the node itself.
+        meeting: The nodes at which components may merge, ascending.
+    """
+
+    filtration: Filtration
+    number: npt.NDArray[Any]
+    zones: int
+    rising: bool
+    parent: npt.NDArray[Any]
+    meeting: Indices
+    _around: tuple[Any, ...]
+
+    def merge(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+        """Merge; return for each node the position where the component that begins at it ends, or -1, and merges."""
+        death = np.full(len(self.parent), -1, self.number.dtype)
+        merges = np.zeros(len(self.filtration.order), np.uint8)
+        self._kernel("merge", death, merges)
+        return death, merges
+
+    def merge_ages(self, ages: Indices) -> Indices:
+        """Merge components that have ages of two kinds.
+
+        Args:
+            ages: The age of each node, of both kinds, shape (2, nodes), larger for younger; becomes that of the
+                component for the node that is its root.
+
+        Returns:
+            For each merge the position of its voxel, and for either kind the age of the younger and of the older
+            component, shape (N, 5).
+        """
+        events: Indices = self._kernel("merge_ages", ages)
+        return events
+
+    def _kernel(self, name: str, *results: npt.NDArray[Any]) -> Any:
+        return getattr(_kernels(self.number.dtype.name), name)(
+            *(self.number, self.filtration.order, *self._around, self.zones, self.rising),
+            *(self.parent, self.meeting, *results),
+        )
 
 
 @dataclass(frozen=True)
@@ -154,8 +266,9 @@ def components(filtration: Filtration, connectivity: int, pool: Pool) -> Merged:
         connectivity: Connectivity of the foreground: 4 or 8 in 2D, 6 or 26 in 3D.
         pool: The threads.
     """
-    parent, death, merges = _merge(filtration, filtration.number, 0, connectivity, pool, rising=False)
-    born = np.flatnonzero(parent == np.arange(len(parent)))
+    forest = falling(filtration, connectivity, pool)
+    death, merges = forest.merge()
+    born = np.flatnonzero(forest.parent == np.arange(len(death)))
     born = np.concatenate([born[death[born] < 0], np.flatnonzero(death >= 0)])
     return Merged(_pairs(filtration, born, death[born]), merges)
 
@@ -168,28 +281,38 @@ def cavities(filtration: Filtration, connectivity: int, pool: Pool) -> Merged:
         connectivity: Connectivity of the background: 4 or 8 in 2D, 6 or 26 in 3D.
         pool: The threads.
     """
+    forest = rising(filtration, connectivity, pool)
+    death, merges = forest.merge()
+    ended = np.flatnonzero(death >= 0)
+    lowest = np.where(ended < forest.zones, -1, len(death) - 1 - ended)
+    return Merged(_pairs(filtration, death[ended], lowest), merges)
+
+
+def falling(filtration: Filtration, connectivity: int, pool: Pool) -> Forest:
+    """Return the forest of the foreground, which grows as the threshold falls."""
+    return _forest(filtration, filtration.number, 0, connectivity, pool, rises=False)
+
+
+def rising(filtration: Filtration, connectivity: int, pool: Pool) -> Forest:
+    """Return the forest of the background, which grows as the threshold rises; its zone 0 is that of the border."""
     # Each component of the voxels of value 0 is background from the start. That of the border comes first.
     number, zones = filtration.number, 1
     if len(filtration.order) < math.prod(size - 2 for size in filtration.box.shape):
         labels, zones = label_components(filtration.box == 0, connectivity)
     if zones > 1:
         number = np.where(number < 0, -labels.ravel().astype(number.dtype), number)
-    _, death, merges = _merge(filtration, number, zones, connectivity, pool, rising=True)
-    ended = np.flatnonzero(death >= 0)
-    lowest = np.where(ended < zones, -1, len(death) - 1 - ended)
-    return Merged(_pairs(filtration, death[ended], lowest), merges)
+    return _forest(filtration, number, zones, connectivity, pool, rises=True)
 
 
-def _merge(
+def _forest(
     filtration: Filtration,
     number: npt.NDArray[Any],
     zones: int,
     connectivity: int,
     pool: Pool,
     *,
-    rising: bool,
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """Return the forest of nodes, where the component that begins at each node ends (a position or -1), and merges."""
+    rises: bool,
+) -> Forest:
     dims = filtration.box.ndim
     around = ring(dims)
     full = connectivity > 2 * dims
@@ -198,21 +321,14 @@ def _merge(
     direct = np.uint32(2 ** len(around.offsets) - 1 if full else around.cross)
     offsets = filtration.offsets(np.array(around.offsets))
     parent = np.arange(zones + len(filtration.order), dtype=number.dtype)
-    kernels = _kernels(number.dtype.name)
+    links = _kernels(number.dtype.name).links
 
     def part(first: int, last: int) -> Indices:
-        meeting: Indices = kernels.links(
-            number, offsets, adjacent, direct, zones, first, last, rising, parent
-        )
+        meeting: Indices = links(number, offsets, adjacent, direct, zones, first, last, rises, parent)
         return meeting
 
     meeting = np.sort(np.concatenate(pool.share(part, number.size)))
-    death = np.full(len(parent), -1, number.dtype)
-    merges = np.zeros(len(filtration.order), np.uint8)
-    kernels.merge(
-        *(number, filtration.order, offsets, adjacent, direct, zones, rising, parent, meeting, death, merges)
-    )
-    return parent, death, merges
+    return Forest(filtration, number, zones, rises, parent, meeting, (offsets, adjacent, direct))
 
 
 @cache

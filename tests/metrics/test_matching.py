@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
-
 import numpy as np
 import pytest
 from helpers_drawn import pair
+from helpers_homology import boundaries, cells, rank, reduced
 
 from softmorph_cli.metrics import topological
 from softmorph_cli.topology.betti import betti_numbers
@@ -25,58 +23,9 @@ def unmatched(
     return values if predicted.ndim == 3 else values[:-1]
 
 
-def cells(mask: np.ndarray, connectivity: int) -> np.ndarray:
-    """Return which cells of the grid a mask has; a cell's dimension is the number of its odd indices."""
-    voxels_are_cubes = connectivity == 3**mask.ndim - 1
-    for axis in range(mask.ndim):
-        lines = np.moveaxis(mask, axis, 0)
-        if voxels_are_cubes:
-            lines = np.pad(lines, [(1, 1), *[(0, 0)] * (mask.ndim - 1)])
-            between, own = lines[1:] | lines[:-1], lines[1:-1]
-            first, second = between, own
-        else:
-            first, second = lines, lines[1:] & lines[:-1]
-        woven = np.empty((len(first) + len(second), *lines.shape[1:]), bool)
-        woven[::2], woven[1::2] = first, second
-        mask = np.moveaxis(woven, 0, axis)
-    return mask
-
-
-def reduced(vectors: Iterable[tuple[int, int]]) -> tuple[int, list[int]]:
-    """Return the rank of vectors over two elements, and the combinations of them that vanish."""
-    pivots: dict[int, tuple[int, int]] = {}
-    vanishing = []
-    for chain, vector in vectors:
-        while vector and (low := vector.bit_length()) in pivots:
-            chain, vector = chain ^ pivots[low][0], vector ^ pivots[low][1]
-        if vector:
-            pivots[vector.bit_length()] = (chain, vector)
-        else:
-            vanishing.append(chain)
-    return len(pivots), vanishing
-
-
-def rank(vectors: Iterable[int]) -> int:
-    return reduced((0, vector) for vector in vectors)[0]
-
-
 def common(first: np.ndarray, second: np.ndarray, dimension: int, connectivity: int) -> tuple[int, int, int]:
     """Return b_k of both masks, and the dimension of their images' common part in H_k of the union, by definition."""
     either = cells(first | second, connectivity)
-    number = np.arange(either.size).reshape(either.shape)
-
-    def boundaries(complex_: np.ndarray, k: int) -> list[tuple[int, int]]:
-        found = []
-        for place in map(tuple, np.argwhere(complex_)):
-            odd = [axis for axis, index in enumerate(place) if index % 2]
-            if len(odd) == k:
-                sides = (
-                    tuple(index + (step if axis == along else 0) for axis, index in enumerate(place))
-                    for along, step in itertools.product(odd, (-1, 1))
-                )
-                found.append((1 << int(number[place]), sum(1 << int(number[side]) for side in sides)))
-        return found
-
     filled = [vector for _, vector in boundaries(either, dimension + 1)]
     cycles, betti = [], []
     for mask in (first, second):

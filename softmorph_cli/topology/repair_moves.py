@@ -158,11 +158,15 @@ class Snapshot:
         pieces = Pieces(labels, sign * self.heights, original, tried, connectivity, _PAST)
         erased, paths = pieces.moves(pieces.at(wanted))
         filled = np.concatenate([*erased, np.empty(0, np.int64)])
-        peaks = [self._peaks(path, sign) for path in paths]
-        return [Aim(filled, -sign * _PAST - self.heights[filled], "none"), *peaks]
+        at = np.concatenate([*paths, np.empty(0, np.int64)])
+        peaks = np.concatenate([*(self._peaks(path, sign) for path in paths), np.empty(0)])
+        return [
+            Aim(filled, -sign * _PAST - self.heights[filled], "none"),
+            Aim(at[peaks != 0], peaks[peaks != 0], "path"),
+        ]
 
-    def _peaks(self, path: Flat, sign: int) -> Aim:
-        """Return the move after which all voxels of a path are on the side `sign` of the threshold.
+    def _peaks(self, path: Flat, sign: int) -> Array:
+        """Return the changes of the voxels of a path after which all are on the side `sign` of the threshold.
 
         The voxel that is the farthest from it moves past the threshold, and its neighbours follow; then of those still
         on the other side the farthest one, and so on.
@@ -175,8 +179,7 @@ class Snapshot:
                 peaks[k] = _PAST - height[k]
                 around = np.exp(-0.5 * np.square(places - places[k]).sum(axis=1))
                 raised = np.maximum(raised, peaks[k] * around)
-        moved = peaks > 0
-        return Aim(path[moved], sign * peaks[moved], "path")
+        return sign * peaks
 
     def _of_loops(self, bars: Diagram) -> list[Aim]:
         """Return the moves after which loops do not contain the threshold: each is cut or filled.

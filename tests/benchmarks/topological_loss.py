@@ -1,6 +1,6 @@
 """Forward and backward of the topological loss of batches, beside the same loss by gudhi's cubical complex.
 
-Run: OMP_NUM_THREADS=1 python tests/benchmarks/topological_loss.py [--repeats 5]     (four minutes, most of them gudhi's)
+Run: OMP_NUM_THREADS=1 python tests/benchmarks/topological_loss.py [--repeats 5]     (four minutes, mostly gudhi's)
 
 The losses take turns in one run, and the smallest time of each counts: seconds, and CPU seconds of all threads. gudhi
 has one thread. "any loops" is a prior with any number of loops; "patch" is `patch=32` with the Betti numbers of a

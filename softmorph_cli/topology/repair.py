@@ -219,18 +219,13 @@ class _Descent:
         self.map.pull_back()
         moves = []
         for number, prior in enumerate(self.priors):
-            snapshot = Snapshot(
-                self.map.heights[number],
-                self.repairer.link.union(self.map.p, prior.channels),
-                self.map.mask(number),
-                self.map.original_masks[number],
-                self.labelled[number],
-                self.map.sigma,
-                self.tried[number],
-            )
+            snapshot = Snapshot(self.map, number, self.labelled[number], self.tried[number])
             for aim in snapshot.aims(prior.betti):
                 if aim.spread != "none":
-                    self.tried[number].add(aim)
+                    # A channel may undo what a union of it did.
+                    for tried, other in zip(self.tried, self.priors, strict=True):
+                        if not set(prior.channels).isdisjoint(other.channels):
+                            tried.add(aim)
                 moves.append((aim, aim.by * self.map.shares(prior, aim.at)))
         changed = self.map.add(moves)
         if changed:

@@ -40,7 +40,8 @@ class ChangingMap:
         shape: Shape of the spatial axes.
         p: The current probabilities, rounded as a file stores them.
         logits: The current logits.
-        heights: For each prior the logit of the union of its channels minus that of the threshold.
+        heights: For each prior the logit of the union of its channels minus that of the threshold. Voxels that are
+            certainly inside are the higher the farther they are from others.
         masks: For each prior the mask of the union of its channels.
         original_masks: The same of the input, before it is rounded.
     """
@@ -55,8 +56,8 @@ class ChangingMap:
         self._level = np.float32(np.log(repairer.threshold) - np.log1p(-repairer.threshold))
         self.p = self._rounded(self._start.copy())
         self.logits = self._origin.copy()
-        unions = [self._link.union(self._start, prior.channels).reshape(self.shape) for prior in priors]
-        self._depths = [_depth(union, self.sigma).ravel() for union in unions]
+        self._deepened: set[int] = set()
+        self._depths = [self._depth(number, 1) for number in range(len(priors))]
         self.heights = [self._height(self.logits, number, slice(None)) for number in range(len(priors))]
         self.masks = list(repairer.masks(self.p, priors))
         self.original_masks = repairer.masks(self._start, priors)
@@ -66,9 +67,29 @@ class ChangingMap:
         """The current probabilities, with the spatial axes; a copy."""
         return self.p.reshape(-1, *self.shape).copy()
 
+    def union(self, number: int) -> Array:
+        """Return the probability of the union of a prior's channels, flat."""
+        return self._link.union(self.p, self._priors[number].channels)
+
     def mask(self, number: int) -> Mask:
         """Return the mask of a prior, with the spatial axes."""
         return self.masks[number].reshape(self.shape)
+
+    def deepen(self, number: int) -> None:
+        """Lower the heights of voxels that are certainly outside a prior by their distance to others.
+
+        Then a gap of zeros closes where it is the narrowest.
+        """
+        if number not in self._deepened:
+            self._deepened.add(number)
+            self._depths[number] += self._depth(number, -1)
+            self.heights[number] = self._height(self.logits, number, slice(None))
+
+    def _depth(self, number: int, sign: int) -> Array:
+        """Return the offsets of the heights of voxels that are certainly inside (sign 1) or outside (-1), flat."""
+        p = self._link.union(self._start, self._priors[number].channels).reshape(self.shape)
+        depth = _distances(p >= 1 - NEAREST if sign > 0 else p <= NEAREST, sampling(self.sigma))
+        return np.float32(sign * _DEEPER) * depth.ravel()
 
     def shares(self, prior: Prior, at: Flat) -> Array:
         """Return the changes of the logits, shape (C, N), that raise the logit of the union of a prior by 1."""
@@ -154,19 +175,29 @@ def _largest(at: Flat, by: Array) -> tuple[Flat, Array]:
     return at[first], by[first]
 
 
-def _depth(p: Array, sigma: Sequence[float]) -> Array:
-    """Return offsets for the logits of certain voxels, whose probability is nearly 0 or 1; other voxels have offset 0.
+def _distances(mask: Mask, voxel: Sequence[float]) -> Array:
+    """Return the distance of each voxel of a mask to the nearest other one, and 0 elsewhere; float32.
 
-    Offsets grow with the distance to voxels that are not certain, negative near 0 and positive near 1. They make a gap
-    of zeros close where the gap is narrowest.
+    Args:
+        mask: The mask; the distances to a mask of all voxels are 0.
+        voxel: Size of a voxel along each axis.
     """
     from scipy.ndimage import distance_transform_edt
 
-    result = np.zeros(p.shape, np.float32)
-    for certain, sign in ((p <= NEAREST, -1), (p >= 1 - NEAREST, 1)):
-        if certain.any() and not certain.all():
-            result += np.float32(sign * _DEEPER) * distance_transform_edt(certain, sampling=sampling(sigma))
+    result = np.zeros(mask.shape, np.float32)
+    if mask.any() and not mask.all():
+        # The nearest other voxel is beside the bounding box, or in it.
+        box = tuple(
+            slice(max(0, int(along.min()) - 1), int(along.max()) + 2)
+            for along in (np.flatnonzero(mask.any(axis=other)) for other in _other_axes(mask.ndim))
+        )
+        result[box] = distance_transform_edt(mask[box], sampling=voxel)
     return result
+
+
+def _other_axes(dims: int) -> list[tuple[int, ...]]:
+    """Return for each axis the other axes."""
+    return [tuple(other for other in range(dims) if other != axis) for axis in range(dims)]
 
 
 def _gaussians(

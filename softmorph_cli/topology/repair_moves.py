@@ -14,7 +14,7 @@ from softmorph_cli.topology.betti import Labelled
 from softmorph_cli.topology.components import connectivities
 from softmorph_cli.topology.persistence import Diagram, diagram
 from softmorph_cli.topology.repair_kernels import Flat, distances
-from softmorph_cli.topology.repair_map import sampling
+from softmorph_cli.topology.repair_map import ChangingMap, sampling
 from softmorph_cli.topology.repair_pieces import Aim, Array, Mask, Pieces
 
 # Array indices, shape (N, d).
@@ -22,6 +22,8 @@ Indices = npt.NDArray[np.int64]
 
 # How far past the threshold a voxel moves, in logits, so that its neighbours follow.
 _PAST: Final = 0.3
+# Loops that close far below the threshold are rare: at first voxels below this height are left out, in logits.
+_FLOOR: Final = -4.0
 # The largest exponent of the factor by which voxels that were moved become more expensive.
 _MOST_TRIED: Final = 60
 # The factor by which a bar counts as shorter each time that it was moved and did not come to live.
@@ -61,22 +63,26 @@ class Snapshot:
     """The mask of a prior at one step of a repair.
 
     Attributes:
-        heights: Logits of the map minus the logit of the threshold, flat.
-        p: Probabilities, flat.
-        mask: Mask of the voxels where the map is above the threshold.
-        original_mask: Mask of the voxels where the input of the repair was above the threshold, flat.
+        map: The map.
+        number: Index of the prior.
         labelled: The components of the mask and of its background.
-        sigma: Standard deviation of the Gaussian along each axis, in voxels.
         tried: Counts of the earlier moves.
     """
 
-    heights: Array
-    p: Array
-    mask: Mask
-    original_mask: Mask
+    map: ChangingMap
+    number: int
     labelled: Labelled
-    sigma: Sequence[float]
     tried: Tried
+
+    @property
+    def heights(self) -> Array:
+        """Logits of the map minus the logit of the threshold, flat."""
+        return self.map.heights[self.number]
+
+    @property
+    def mask(self) -> Mask:
+        """Mask of the voxels where the map is above the threshold, flat."""
+        return self.map.masks[self.number]
 
     def aims(self, asked: Sequence[int | None]) -> list[Aim]:
         """Return the moves towards Betti numbers (None for any number)."""
@@ -88,70 +94,84 @@ class Snapshot:
 
     def _aims(self, asked: int, found: int, dimension: int) -> list[Aim]:
         """Return the moves after which the longest `asked` bars contain the threshold and no other bars do."""
-        last = self.mask.ndim - 1
-        # The longest bar of components is that of the highest voxel.
+        last = len(self.map.shape) - 1
         if dimension in (0, last) and found > asked and asked == (dimension == 0):
+            # The longest bar of components is that of the highest voxel.
             inside = np.flatnonzero(self.mask)
-            return self._of_pieces(
-                inside[[self.heights[inside].argmax()]] if asked else inside[:0], dimension
-            )
-        bars = self._bars(dimension)
-        births, deaths = (self._flat(at) for at in (bars.birth_at, bars.death_at))
-        inside = bars.death_at[:, 0] >= 0
-        born, dead = self.mask.flat[births], inside & self.mask.flat[deaths]
-        wanted = np.arange(len(bars)) < asked
-        missing, early, live = wanted & ~born, wanted & dead, born & ~dead
+            return self._of_pieces(inside[[self.heights[inside].argmax()]][:asked], dimension)
+        bars = self._bars(dimension, _FLOOR) if asked == 0 else None
+        if bars is None or (bars.death[self._live(bars)] == 0).any():
+            # Where voxels are ordered by length, or a gap that is certain is filled.
+            self.map.deepen(self.number)
+            bars = self._bars(dimension, -np.inf)
+        births, deaths = self._flat(bars.birth_at), self._flat(bars.death_at)
+        live, wanted = self._live(bars), np.arange(len(bars)) < asked
+        missing = births[wanted & ~self.mask[births]]
+        early = deaths[wanted & (bars.death > 0) & self.mask[deaths]]
         aims = [
-            Aim(births[missing], _PAST - self.heights[births[missing]], "sum"),
-            Aim(deaths[early], -self.heights[deaths[early]] - _PAST, "sum"),
+            Aim(missing, _PAST - self.heights[missing], "sum"),
+            Aim(early, -self.heights[early] - _PAST, "sum"),
         ]
-        if dimension not in (0, last):
-            return aims + self._of_loops(
-                births[live & ~wanted], deaths[live & ~wanted], inside[live & ~wanted]
-            )
-        return aims + self._of_pieces((births if dimension == 0 else deaths)[live & wanted], dimension)
+        if dimension in (0, last):
+            return aims + self._of_pieces((births if dimension == 0 else deaths)[live & wanted], dimension)
+        return aims + self._of_loops(bars[live & ~wanted])
 
-    def _bars(self, dimension: int) -> Diagram:
+    def _live(self, bars: Diagram) -> Mask:
+        """Return which bars contain the threshold."""
+        deaths = self._flat(bars.death_at)
+        live: Mask = self.mask[self._flat(bars.birth_at)] & ~((bars.death > 0) & self.mask[deaths])
+        return live
+
+    def _bars(self, dimension: int, floor: float) -> Diagram:
         """Return the bars of a dimension, the longest (in probability) first.
 
         A bar counts as shorter for each time that it was moved without reaching the threshold.
+
+        Args:
+            dimension: Dimension of the bars: 0 for components, 1 for loops (2D: holes), 2 for cavities.
+            floor: Height below which voxels are left out, as if their probability were 0.
         """
         # Bars are computed of values in (0, 1) that are ordered as the logits.
-        heights = self.heights.reshape(self.mask.shape)
-        bars = diagram(
-            0.5 + 0.5 * heights / (1 + np.abs(heights)), dimension, self.labelled.betti.connectivity
-        )
-        births, deaths = (self._flat(at) for at in (bars.birth_at, bars.death_at))
-        inside = bars.death_at[:, 0] >= 0
+        values = self.heights / (1 + np.abs(self.heights))
+        values *= 0.5
+        values += 0.5
+        values[self.heights < floor] = 0
+        bars = diagram(values.reshape(self.map.shape), dimension, self.labelled.betti.connectivity)
+        p = self.map.union(self.number)
+        births, deaths = self._flat(bars.birth_at), self._flat(bars.death_at)
         # To a hundredth: where voxels are certain the deepest stays the longest, whatever has moved a little.
-        length = np.round(self.p[births] - np.where(inside, self.p[deaths], 0), 2)
-        raised = np.where(self.mask.flat[births], 0, self.tried.up[births])
-        lowered = np.where(inside & ~self.mask.flat[deaths], self.tried.down[deaths], 0)
+        length = np.round(p[births] - np.where(bars.death > 0, p[deaths], 0), 2)
+        raised = np.where(self.mask[births], 0, self.tried.up[births])
+        lowered = np.where((bars.death > 0) & ~self.mask[deaths], self.tried.down[deaths], 0)
         length = length * _TRIED_LENGTH ** np.maximum(raised + lowered - 2, 0)
         return bars[np.argsort(-length, kind="stable")]
 
     def _of_pieces(self, wanted: Flat, dimension: int) -> list[Aim]:
         """Return the moves that erase or join components or cavities, but those with a voxel among `wanted`."""
         foreground = self.labelled.betti.connectivity
+        original = self.map.original_masks[self.number]
         if dimension == 0:
             sign, labels, connectivity, tried = 1, self.labelled.pieces, foreground, self.tried.down
         else:
-            sign, labels, tried = -1, self.labelled.zones, self.tried.up
-            connectivity = connectivities(self.mask.ndim, foreground)[1]
-        original = self.original_mask if dimension == 0 else ~self.original_mask
+            sign, labels, original, tried = -1, self.labelled.zones, ~original, self.tried.up
+            connectivity = connectivities(len(self.map.shape), foreground)[1]
         pieces = Pieces(labels, sign * self.heights, original, tried, connectivity, _PAST)
         erased, paths = pieces.moves(pieces.at(wanted))
         filled = np.concatenate([*erased, np.empty(0, np.int64)])
-        peaks = [self._peaks(path, sign) for path in paths]
-        return [Aim(filled, -sign * _PAST - self.heights[filled], "none"), *peaks]
+        at = np.concatenate([*paths, np.empty(0, np.int64)])
+        peaks = np.concatenate([*(self._peaks(path, sign) for path in paths), np.empty(0)])
+        return [
+            Aim(filled, -sign * _PAST - self.heights[filled], "none"),
+            Aim(at[peaks != 0], peaks[peaks != 0], "path"),
+        ]
 
-    def _peaks(self, path: Flat, sign: int) -> Aim:
-        """Return the move after which all voxels of a path are on the side `sign` of the threshold.
+    def _peaks(self, path: Flat, sign: int) -> Array:
+        """Return the changes of the voxels of a path after which all are on the side `sign` of the threshold.
 
         The voxel that is the farthest from it moves past the threshold, and its neighbours follow; then of those still
         on the other side the farthest one, and so on.
         """
-        places = np.stack(np.unravel_index(path, self.mask.shape), axis=1) / np.array(self.sigma)
+        places = np.stack(np.unravel_index(path, self.map.shape), axis=1) / np.array(self.map.sigma)
         height = sign * self.heights[path].astype(np.float64)
         peaks, raised = np.zeros(len(path)), np.zeros(len(path))
         for k in np.argsort(height, kind="stable"):
@@ -159,39 +179,31 @@ class Snapshot:
                 peaks[k] = _PAST - height[k]
                 around = np.exp(-0.5 * np.square(places - places[k]).sum(axis=1))
                 raised = np.maximum(raised, peaks[k] * around)
-        moved = peaks > 0
-        return Aim(path[moved], sign * peaks[moved], "path")
+        return sign * peaks
 
-    def _of_loops(self, births: Flat, deaths: Flat, inside: Mask) -> list[Aim]:
+    def _of_loops(self, bars: Diagram) -> list[Aim]:
         """Return the moves after which loops do not contain the threshold: each is cut or filled.
 
         The birth of each loop is moved below the threshold, or its death above the threshold, whichever is cheaper.
         """
+        births, deaths = self._flat(bars.birth_at), self._flat(bars.death_at)
         above, below = self.heights[births], -self.heights[deaths]
-        size = sampling(self.sigma)
-        wall = distances(np.pad(~self.mask, 1, constant_values=True), self._padded(births), size)
-        gap = distances(self.mask, deaths, size)
-        cut = (
-            above * _doubled(self.tried.up[births]) * wall**2
-            < below * _doubled(self.tried.down[deaths]) * gap**2
-        )
-        cut |= ~inside
+        mask, size = self.mask.reshape(self.map.shape), sampling(self.map.sigma)
+        # Outside the map is background.
+        outside = np.pad(~mask, 1, constant_values=True)
+        padded = np.ravel_multi_index(tuple(bars.birth_at.T + 1), outside.shape)
+        wall, gap = distances(outside, padded, size), distances(mask, deaths, size)
+        lowering, raising = above * _doubled(self.tried.up[births]), below * _doubled(self.tried.down[deaths])
+        cut = (lowering * wall**2 < raising * gap**2) | (bars.death == 0)
         return [
-            Aim(births[cut], -(above + _PAST)[cut], "sum"),
-            Aim(deaths[~cut], (below + _PAST)[~cut], "sum"),
+            Aim(births[cut], -above[cut] - _PAST, "sum"),
+            Aim(deaths[~cut], below[~cut] + _PAST, "sum"),
         ]
 
     def _flat(self, at: Indices) -> Flat:
         """Return the flat indices of array indices; 0 for those of -1, outside the map."""
-        flat: Flat = np.ravel_multi_index(tuple(np.maximum(at, 0).T), self.mask.shape)
+        flat: Flat = np.ravel_multi_index(tuple(np.maximum(at, 0).T), self.map.shape)
         return flat
-
-    def _padded(self, at: Flat) -> Flat:
-        """Return the flat indices of voxels in an array with a border of one voxel."""
-        within = np.unravel_index(at, self.mask.shape)
-        return np.ravel_multi_index(
-            tuple(along + 1 for along in within), [size + 2 for size in self.mask.shape]
-        )
 
 
 def _doubled(times: npt.NDArray[np.int32]) -> Array:

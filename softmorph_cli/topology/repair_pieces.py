@@ -6,6 +6,7 @@ cavity erases it, opening it joins it to the surroundings.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -95,9 +96,13 @@ class Pieces:
         paths: dict[int, list[Flat]] = {label: [] for label in members}
         kept: list[Flat] = []
         erased: list[Flat] = []
-        while members:
-            own = min(members, key=lambda label: (self._cost[label], label))
-            pieces, ways, cost = members.pop(own), paths.pop(own), self._cost[own]
+        queue = [(self._cost[label], label) for label in members]
+        heapq.heapify(queue)
+        while queue:
+            cost, own = heapq.heappop(queue)
+            if own not in members or cost != self._cost[own]:
+                continue
+            pieces, ways = members.pop(own), paths.pop(own)
             sources = np.sort(np.concatenate([*(self.voxels[piece] for piece in pieces), *ways]))
             path = self._paths.best(group, own, sources, cost)
             if path.cost < cost:
@@ -108,6 +113,7 @@ class Pieces:
                     members[other] += pieces
                     paths[other] += [*ways, path.at]
                     self._cost[other] += cost
+                    heapq.heappush(queue, (self._cost[other], other))
                 else:
                     kept += [*ways, path.at]
             elif np.isfinite(cost):

@@ -262,7 +262,7 @@ OBJECTS: Final[Mapping[str, Fields]] = {
         birth_voxel=("list of integer", "Array index of the voxel where it is born."),
         death_voxel=(
             "list of integer or null",
-            "Array index of the voxel where it dies; null outside of the map.",
+            "Array index of the voxel where it dies; null where it dies at 0.",
         ),
         birth_world=("list of number", "The same in world coordinates (x, y, z)."),
         death_world=("list of number or null", "The same in world coordinates (x, y, z)."),

@@ -189,9 +189,13 @@ def _cuda_devices() -> str:
 
 def _warm(*, quiet: bool) -> list[str]:
     """Compile every kernel, and return their names."""
-    from softmorph_cli.kernels.warm import kernels
+    import numpy as np
 
-    todo = list(kernels())
+    from softmorph_cli.kernels.warm import kernels
+    from softmorph_cli.topology.persistence import bars
+
+    one_voxel = np.ones((1, 1, 1), np.float32)
+    todo = [*kernels(), ("persistence bars", lambda: bars(one_voxel))]
     for number, (name, compile_it) in enumerate(todo, start=1):
         if not quiet:
             typer.echo(f"{number} of {len(todo)}: {name}", err=True)

@@ -152,10 +152,16 @@ def _count_one(
     name: str, array: npt.NDArray[Any], mask_options: MaskOptions, output: NumbersOutput
 ) -> _Found:
     from softmorph_cli.topology import persistence
-    from softmorph_cli.topology.betti import betti_numbers
+    from softmorph_cli.topology.betti import Betti, betti_numbers
 
-    betti = betti_numbers(array > mask_options.threshold, mask_options.connectivity)
-    return _Found(name, betti, None if output.no_bars else persistence.bars(array, mask_options.connectivity))
+    threshold, connectivity = mask_options.threshold, mask_options.connectivity
+    # The bars at a threshold below 0 are those at 0, but then all voxels are foreground.
+    if output.no_bars or threshold < 0:
+        betti = betti_numbers(array > threshold, connectivity)
+        return _Found(name, betti, None if output.no_bars else persistence.bars(array, connectivity))
+    found = persistence.bars(array, connectivity)
+    # A comparison with the array rounds the threshold to the array's type.
+    return _Found(name, Betti.of(found.betti(array.dtype.type(threshold)), found.connectivity), found)
 
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:
@@ -188,7 +194,7 @@ _Bar = tuple[int, float, float, tuple[int, ...], tuple[int, ...] | None]
 
 
 def _longest(bars: persistence.Bars, top: int) -> list[_Bar]:
-    """Return the longest bars: dimension, birth, death, and the voxels of both; None for a death outside the map."""
+    """Return the longest bars: dimension, birth, death, and the voxels of both; None for a death at 0."""
     every: list[_Bar] = []
     for dimension, diagram in enumerate(bars.diagrams):
         part = slice(top or None)
@@ -217,9 +223,9 @@ def _in_world(frame: Frame) -> bool:
 
 
 def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
-    """Return the table cells for one end (birth or death) of a bar; the index None is outside of the map."""
+    """Return the table cells for one end (birth or death) of a bar; the index None is that of a death at 0."""
     if index is None:
-        return ["outside", *(["-"] if _in_world(frame) else [])]
+        return ["-", *(["-"] if _in_world(frame) else [])]
     world = [" ".join(f"{place:.4g}" for place in _world(frame, index))] if _in_world(frame) else []
     return [" ".join(map(str, index)), *world]
 

@@ -44,7 +44,7 @@ class NumbersOutput:
     no_bars: Annotated[
         bool,
         Parameter(
-            "Only count at the threshold: a second for 256 x 256 x 256 voxels. Bars in 3D take up to 550 bytes "
+            "Only count at the threshold: a second for 256 x 256 x 256 voxels. Bars take up to 135 bytes of memory "
             "a voxel."
         ),
     ] = False

@@ -8,6 +8,7 @@ exist.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,17 @@ class Betti:
     b2: int | None
     euler: int
     connectivity: int
+
+    @classmethod
+    def of(cls, numbers: Sequence[int], connectivity: int) -> Betti:
+        """Return Betti numbers with their Euler characteristic.
+
+        Args:
+            numbers: b0, b1 and, in 3D, b2.
+            connectivity: Connectivity of the foreground.
+        """
+        b0, b1, *b2 = numbers
+        return cls(b0, b1, b2[0] if b2 else None, b0 - b1 + sum(b2), connectivity)
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ with a twist* (2011) for the squares that are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -22,6 +21,7 @@ from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.topology import discrete_gradient
 from softmorph_cli.topology.filtration import Filtration, Indices
+from softmorph_cli.topology.matrix import Columns, coordinates, in_parts, reduce
 from softmorph_cli.topology.union_find import Merged
 
 _KERNELS: Final = '''\
@@ -198,96 +198,7 @@ def carry(
         done += 1
     return edges[:found].copy(), ends
 
-@njit("int64(int64[::1], int64, int64[::1], int64, int64, int64[::1])", nogil=True, cache=True)
-def summed(current, size, kept, j, last, following):
-    """Write the sum over Z/2 of the first `size` values of `current` and kept[j:last]; return its length."""
-    i, merged = 0, 0
-    while i < size or j < last:
-        if j == last or i < size and current[i] > kept[j]:
-            following[merged] = current[i]
-            merged += 1
-            i += 1
-        elif i == size or kept[j] > current[i]:
-            following[merged] = kept[j]
-            merged += 1
-            j += 1
-        else:
-            i += 1
-            j += 1
-    return merged
-
-@njit("Tuple((int64[::1], int64[::1]))(int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1],"
-    " int64[::1])", nogil=True, cache=True)
-def coordinates(rows, starts, ends, column_of, kept, begin, end):
-    """Return the columns of a reduced matrix whose sum each given column is, youngest first, and where each ends."""
-    found, used = np.empty(4096, np.int64), 0
-    stops = np.empty(starts.size, np.int64)
-    current, following = np.empty(1024, np.int64), np.empty(1024, np.int64)
-    for k in range(starts.size):
-        size, since = ends[k] - starts[k], used
-        current = room(current, 0, size)
-        current[:size] = rows[starts[k] : ends[k]]
-        while size:
-            other = column_of[current[0]]
-            found = room(found, used, 1)
-            found[used] = other
-            used += 1
-            following = room(following, 0, size + end[other] - begin[other])
-            size = summed(current, size, kept, begin[other], end[other], following)
-            current, following = following, current
-        found[since:used] = np.sort(found[since:used])[::-1]
-        stops[k] = used
-    return found[:used].copy(), stops
-
-@njit(
-    "Tuple((int64[::1], int64[::1], int64[::1], int64[::1], int64[::1]))(int64[::1], int64[::1], int64[::1], int64)",
-    nogil=True, cache=True,
-)
-def reduce(rows, starts, ends, row_count):
-    """Reduce a matrix; the rows of a column descend.
-
-    Returns for each column the row that it is paired with, or -1, and for each row the column; the rows of the reduced
-    columns, and where each begins and ends.
-    """
-    column_of = np.full(row_count, -1, np.int64)
-    begin, end = np.zeros(starts.size, np.int64), np.zeros(starts.size, np.int64)
-    kept, used = np.empty(rows.size + 1, np.int64), 0
-    current, following = np.empty(1024, np.int64), np.empty(1024, np.int64)
-    pair = np.full(starts.size, -1, np.int64)
-    for k in range(starts.size):
-        size = ends[k] - starts[k]
-        current = room(current, 0, size)
-        current[:size] = rows[starts[k] : ends[k]]
-        while size and column_of[current[0]] >= 0:
-            other = column_of[current[0]]
-            following = room(following, 0, size + end[other] - begin[other])
-            size = summed(current, size, kept, begin[other], end[other], following)
-            current, following = following, current
-        if size:
-            kept = room(kept, used, size)
-            kept[used : used + size] = current[:size]
-            column_of[current[0]], pair[k] = k, current[0]
-            begin[k], end[k] = used, used + size
-            used += size
-    return pair, column_of, kept, begin, end
 '''
-
-
-@dataclass(frozen=True)
-class Columns:
-    """A matrix over Z/2: the rows of column k are rows[begin[k]:end[k]], descending."""
-
-    rows: Indices
-    begin: Indices
-    end: Indices
-
-    def __getitem__(self, index: npt.NDArray[Any]) -> Columns:
-        """Return the columns that an array of indices or a boolean mask selects."""
-        return Columns(self.rows, self.begin[index], self.end[index])
-
-    def __len__(self) -> int:
-        """Return the number of columns."""
-        return len(self.begin)
 
 
 @dataclass(frozen=True)
@@ -359,18 +270,16 @@ class Reduced:
         Returns:
             The squares of each cycle in the larger complex.
         """
-        kernels = _kernels(self.filtration.number.dtype.name)
+        carry = _kernels(self.filtration.number.dtype.name).carry
         own = (self.filtration.number, self.filtration.order, self.states)
         other = (to.filtration.number, to.filtration.order, to.states, _steps(self.filtration))
         lines = (self.edges[cycles.rows], cycles.begin, cycles.end)
         found = in_parts(
-            lambda first, stride: kernels.carry(*own, *lines, *other, first, stride, self.rising),
+            lambda first, stride: carry(*own, *lines, *other, first, stride, self.rising),
             *(len(cycles), pool),
         )
-        rows = np.searchsorted(to.edges, found.rows)
-        matrix = (to.column_of, to.columns.rows, to.columns.begin, to.columns.end)
-        squares, ends = kernels.coordinates(rows, found.begin, found.end, *matrix)
-        return Columns(squares, np.concatenate([[0], ends[:-1]])[: len(ends)], ends)
+        critical = Columns(np.searchsorted(to.edges, found.rows), found.begin, found.end)
+        return coordinates(critical, to.columns, to.column_of)
 
 
 def loops(
@@ -409,38 +318,6 @@ def loops(
     order = filtration.order
     found = np.stack([order[births[long]], order[deaths[long]]], axis=1)
     return np.concatenate([found, np.stack([order[lasting], np.full(len(lasting), -1)], axis=1)])
-
-
-def reduce(matrix: Columns, rows: int) -> tuple[Indices, Indices, Columns]:
-    """Reduce a matrix from the first column to the last.
-
-    Args:
-        matrix: The columns.
-        rows: The number of rows.
-
-    Returns:
-        For each column the row that it is paired with, or -1; for each row the column, or -1; the reduced columns.
-    """
-    paired, column_of, kept, begin, end = _kernels("int32").reduce(matrix.rows, matrix.begin, matrix.end, rows)
-    return paired, column_of, Columns(kept, begin, end)
-
-
-def in_parts(
-    part: Callable[[int, int], tuple[Indices, Indices]], count: int, pool: Pool
-) -> Columns:
-    """Return columns that threads compute: `part(first, stride)` the rows of every n-th, and where each ends.
-
-    Columns differ much in size, so each thread takes every n-th.
-    """
-    stride = pool.threads
-    begin, end = np.empty((2, count), np.int64)
-    rows, used = [], 0
-    for first, (found, ends) in enumerate(pool.share(lambda first, _: part(first, stride), stride)):
-        rows.append(found)
-        end[first::stride] = used + ends
-        begin[first::stride] = used + np.concatenate([[0], ends[:-1]])[: len(ends)]
-        used += len(found)
-    return Columns(np.concatenate(rows), begin, end)
 
 
 def _steps(filtration: Filtration) -> Indices:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.topology.persistence import Diagram, bars, diagram
+from softmorph_cli.system import machine
+from softmorph_cli.topology.patches import Place, in_threads
 from softmorph_cli.topology.prior import BettiPrior, check_betti
+from softmorph_cli.topology.stacks import Stack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,44 +56,57 @@ def topological_loss(
 
 
 def topological_losses(
-    maps: Tensor, betti: Sequence[BettiPrior], connectivity: int | None = None, min_length: float = 0.0
+    maps: Tensor,
+    betti: Sequence[BettiPrior],
+    connectivity: int | None = None,
+    min_length: float = 0.0,
+    *,
+    pieces: Sequence[tuple[int, Place]] | None = None,
+    threads: int | None = None,
 ) -> Tensor:
-    """Return the topological loss of each of several maps, each with Betti numbers of its own.
+    """Return the topological loss of each of several maps, or of parts of them, each with Betti numbers of its own.
 
-    The values at the births and deaths of all bars of all maps are read by one index operation, so that its backward
-    pass fills one array. Dimensions of any number are not computed, where others can do without them (loops in 3D).
+    Bars of different maps are computed in threads. The values at the births and deaths of all bars of all maps are read
+    by one index operation, so that its backward pass fills one array. Dimensions of any number are not computed.
 
     Args:
         maps: Probabilities, shape (N, Y, X) or (N, Z, Y, X), on any device; bars are computed on the CPU.
-        betti: For each map its Betti numbers, as for `topological_loss`.
+        betti: For each map or part its Betti numbers, as for `topological_loss`.
         connectivity: As for `topological_loss`.
         min_length: As for `topological_loss`.
+        pieces: For each part the index of its map and its place there, a slice for each axis: what is outside of a part
+            counts as background. None for the whole maps.
+        threads: Number of threads; None for the default of this process. The result does not depend on it.
 
     Returns:
-        The losses, shape (N,), float64 for maps of float64, otherwise float32.
+        The losses, shape (N,) or (number of parts,), float64 for maps of float64, otherwise float32.
 
     Raises:
-        InputError: As for `topological_loss`, or if there are not as many lists of Betti numbers as maps.
+        InputError: As for `topological_loss`, or if there are not as many lists of Betti numbers as maps or parts.
         UsageError: As for `topological_loss`.
     """
     import torch
 
     check_min_length(min_length)
-    if len(betti) != len(maps):
+    whole = (slice(None),) * (maps.ndim - 1)
+    parts = [(number, whole) for number in range(len(maps))] if pieces is None else pieces
+    if len(betti) != len(parts):
         raise InputError(
-            f"there are {len(maps)} maps, and Betti numbers for {len(betti)}: give them for each map."
+            f"there are {len(parts)} maps, and Betti numbers for {len(betti)}: give them for each map."
         )
     asked = [check_betti(numbers, maps.ndim - 1) for numbers in betti]
     # NumPy has no bfloat16, and every smaller type fits into float32.
     wide = torch.float64 if maps.dtype == torch.float64 else torch.float32
     images = maps.detach().to("cpu", wide).numpy()
-    voxels, inside, owner, sign = (
-        torch.from_numpy(part).to(maps.device) for part in _ends(images, asked, connectivity, min_length)
+    wanted = np.array(
+        [[-1 if number is None else number for number in numbers] for numbers in asked], np.int64
     )
-    values = torch.where(inside, maps[tuple(voxels)].to(wide), 0)
+    found = _ends(images, parts, wanted.reshape(-1, maps.ndim - 1), connectivity, min_length, threads)
+    voxels, owner, sign = (torch.from_numpy(part).to(maps.device) for part in found)
+    values = torch.where(voxels >= 0, maps.flatten()[voxels.clamp(min=0)].to(wide), 0)
     squared = (values[0] - values[1]).square()
-    wanted = [sum(number or 0 for number in numbers) for numbers in asked]
-    return torch.tensor(wanted, dtype=wide, device=maps.device).index_add(0, owner, sign * squared)
+    missing = torch.from_numpy(wanted.clip(0).sum(1)).to(maps.device, wide)
+    return missing.index_add(0, owner, sign.to(wide) * squared)
 
 
 def check_min_length(min_length: float) -> None:
@@ -101,38 +117,30 @@ def check_min_length(min_length: float) -> None:
 
 def _ends(
     images: npt.NDArray[Any],
-    asked: Sequence[tuple[int | None, ...]],
+    pieces: Sequence[tuple[int, Place]],
+    wanted: npt.NDArray[np.int64],
     connectivity: int | None,
     min_length: float,
-) -> tuple[npt.NDArray[Any], ...]:
+    threads: int | None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the births and deaths of all bars with a loss.
 
     Returns:
-        The array indices of births and deaths, shape (1 + d, 2, M), 0 outside of the map; whether they are inside,
-        shape (2, M); the index of each bar's map, shape (M,); the sign of its squared length in the loss, shape (M,):
-        -1 for the bars that are asked for, 1 for all others.
+        The flat indices of the voxels of births and deaths in the array of all images, shape (2, M), -1 for a death at
+        0; the index of each bar's part, shape (M,); the sign of its squared length in the loss, shape (M,): -1 for the
+        bars that are wanted, 1 for all others.
     """
-    at = [np.empty((2, 0, images.ndim - 1), np.int64)]
-    owner, sign = [np.empty(0, np.int64)], [np.empty(0, images.dtype)]
-    for number, (image, numbers) in enumerate(zip(images, asked, strict=True)):
-        for wanted, found in _diagrams(image, numbers, connectivity):
-            # Bars are sorted by falling length.
-            kept = min(len(found), max(wanted, int(np.count_nonzero(found.length >= min_length))))
-            at.append(np.stack([found.birth_at[:kept], found.death_at[:kept]]))
-            owner.append(np.full(kept, number))
-            sign.append(np.where(np.arange(kept) < wanted, -1, 1).astype(images.dtype))
-    voxels, owners = np.concatenate(at, axis=1), np.concatenate(owner)
-    index = np.stack([np.broadcast_to(owners, voxels.shape[:2]), *np.maximum(np.moveaxis(voxels, -1, 0), 0)])
-    return index, voxels[..., 0] >= 0, owners, np.concatenate(sign)
-
-
-def _diagrams(
-    image: npt.NDArray[Any], numbers: Sequence[int | None], connectivity: int | None
-) -> Iterator[tuple[int, Diagram]]:
-    """Yield the Betti number that is asked for and the bars of each dimension whose number is not any."""
-    # Loops in 3D need a complex, which has the bars of all dimensions.
-    whole = None not in numbers or (image.ndim == 3 and numbers[1] is not None)
-    together = bars(image, connectivity).diagrams if whole else None
-    for dimension, wanted in enumerate(numbers):
-        if wanted is not None:
-            yield wanted, together[dimension] if together else diagram(image, dimension, connectivity)
+    stacks = list(Stack.of_all(images, pieces, wanted))
+    threads = threads or machine.threads()
+    # Few stacks are computed one after the other, each by all threads.
+    inner = threads if len(stacks) < threads else 1
+    found = in_threads(
+        lambda stack: list(stack.ends(connectivity, min_length, inner)), stacks, threads // inner, images.size
+    )
+    strides = np.cumprod((1, *images.shape[:0:-1]), dtype=np.int64)[::-1]
+    none = np.empty(0, np.int64)
+    bars = [(none.reshape(2, 0), none, none)]
+    for at, part, sign in itertools.chain.from_iterable(found):
+        bars.append((np.where(at[..., -1] < 0, -1, at @ strides), part, sign))
+    voxels, part, sign = zip(*bars, strict=True)
+    return np.concatenate(voxels, axis=1), np.concatenate(part), np.concatenate(sign)

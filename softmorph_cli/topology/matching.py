@@ -179,7 +179,7 @@ def _common(
         elif dimension == union.ndim - 1:
             found[dimension] = common_cavities(maps, both, background, pool)
         else:
-            found[dimension] = common_loops(maps, both, foreground, pool)
+            found[dimension] = common_loops(boxes, union, foreground, pool)
     return found
 
 

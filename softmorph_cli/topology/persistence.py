@@ -28,6 +28,7 @@ from softmorph_cli.topology import union_find
 from softmorph_cli.topology.components import connectivities
 from softmorph_cli.topology.filtration import Filtration, Indices
 from softmorph_cli.topology.loops import loops
+from softmorph_cli.topology.order import lexicographic
 
 # Memory per voxel of the bounding box of p > 0, and per voxel above 0; measured are 20 and 30 to 110.
 _BOX_BYTES: Final = 25
@@ -158,13 +159,21 @@ def prepared(
     The box is an array of float32 or float64 with the values of the map and a border of zeros, one voxel wide.
     """
     foreground = check_map(image, connectivity)
-    from scipy.ndimage import find_objects
-
-    # As bytes, in which True is the label 1.
-    slices = find_objects((image > 0).view(np.uint8), 1)[0] or (slice(0, 0),) * image.ndim
+    slices = _bounding_box(image > 0)
     corner = np.array([along.start for along in slices])
     exact = np.float64 if image.dtype.itemsize > 4 else np.float32
     return corner, np.pad(image[slices].astype(exact, copy=False), 1), foreground
+
+
+def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the bounding box of a mask, empty for an empty mask."""
+    slices: list[slice] = []
+    for axis in range(mask.ndim):
+        # What was found along earlier axes makes the rest smaller.
+        part = mask[tuple(slices)]
+        at = np.flatnonzero(part.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        slices.append(slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0))
+    return tuple(slices)
 
 
 def check_memory(box: npt.NDArray[Any], maps: int = 1) -> None:
@@ -216,5 +225,5 @@ def sorted_diagram(
     birth = image[tuple(birth_at.T)]
     death = np.where(lasting, image.dtype.type(0), image[tuple(death_at.T)])
     # Bars of equal length are sorted by falling birth, then by voxel, so that the order is reproducible.
-    order = np.lexsort((*birth_at.T[::-1], -birth, death.astype(np.float64) - birth))
+    order = lexicographic(*birth_at.T[::-1], -birth, death.astype(np.float64) - birth)
     return Diagram(birth, death, birth_at, death_at)[order], order

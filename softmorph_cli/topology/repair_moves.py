@@ -219,5 +219,5 @@ def sampling(sigma: Sequence[float]) -> list[float]:
 
 
 def _at(values: npt.NDArray[Any], index: Indices) -> Array:
-    """Return the values at array indices, shape (N, d); for index -1 (outside the map) the value at index 0."""
+    """Return the values at array indices, shape (N, d); for index -1 (a death at 0) the value at index 0."""
     return np.asarray(values[tuple(np.maximum(index.T, 0))])

@@ -11,6 +11,7 @@ images* (2020) for the connectivities.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -277,8 +278,9 @@ def falling(filtration: Filtration, connectivity: int, pool: Pool) -> Forest:
 def rising(filtration: Filtration, connectivity: int, pool: Pool) -> Forest:
     """Return the forest of the background, which grows as the threshold rises; its zone 0 is that of the border."""
     # Each component of the voxels of value 0 is background from the start. That of the border comes first.
-    labels, zones = label_components(filtration.box == 0, connectivity)
-    number = filtration.number
+    number, zones = filtration.number, 1
+    if len(filtration.order) < math.prod(size - 2 for size in filtration.box.shape):
+        labels, zones = label_components(filtration.box == 0, connectivity)
     if zones > 1:
         number = np.where(number < 0, -labels.ravel().astype(number.dtype), number)
     return _forest(filtration, number, zones, connectivity, pool, rises=True)

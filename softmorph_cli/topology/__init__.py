@@ -1,3 +1,13 @@
 """Connected components, Betti numbers, persistence bars and topological repair of maps."""
 
-__all__ = ["betti", "components", "loss", "patches", "persistence", "prior", "repair"]
+__all__ = [
+    "betti",
+    "components",
+    "loss",
+    "matching",
+    "matching_loss",
+    "patches",
+    "persistence",
+    "prior",
+    "repair",
+]

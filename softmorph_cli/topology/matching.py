@@ -29,6 +29,7 @@ from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.system import machine
 from softmorph_cli.system.interruption import interruptible
 from softmorph_cli.topology.common_bars import Common, common_cavities, common_components
+from softmorph_cli.topology.common_loops import common_loops
 from softmorph_cli.topology.components import connectivities
 from softmorph_cli.topology.filtration import Filtration, Indices
 from softmorph_cli.topology.persistence import Diagram, check_map, check_memory, prepared, sorted_diagram
@@ -178,7 +179,7 @@ def _common(
         elif dimension == union.ndim - 1:
             found[dimension] = common_cavities(maps, both, background, pool)
         else:
-            raise InputError("loops in 3D cannot be matched: choose dimensions 0 and 2.")
+            found[dimension] = common_loops(boxes, union, foreground, pool)
     return found
 
 

@@ -71,7 +71,7 @@ def test_descent_closes_the_gap_and_removes_the_speck() -> None:
     g[0, 2, 14] = 0
     for _ in range(60):
         optimizer.zero_grad()
-        betti_matching_losses(logits.sigmoid(), g).sum().backward()
+        betti_matching_losses(logits.sigmoid(), g).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     after = logits.detach().sigmoid()
     assert after[0, 3, 1] > 0.8

@@ -21,7 +21,7 @@ from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.topology import discrete_gradient
 from softmorph_cli.topology.filtration import Filtration, Indices
-from softmorph_cli.topology.matrix import Columns, coordinates, in_parts, reduce
+from softmorph_cli.topology.matrix import Columns, coordinates, in_parts, product, reduce
 from softmorph_cli.topology.union_find import Merged
 
 _KERNELS: Final = '''\
@@ -153,30 +153,28 @@ def boundaries(number, order, steps, states, squares, first, stride, rising):
     return edges[:found].copy(), ends
 
 @njit(
-    "Tuple((int64[::1], int64[::1]))({index}[::1], int64[::1], uint8[::1], int64[::1], int64[::1], int64[::1],"
-    " {index}[::1], int64[::1], uint8[::1], int64[::1], int64, int64, boolean)",
+    "Tuple((int64[::1], int64[::1]))({index}[::1], int64[::1], uint8[::1], int64[::1], {index}[::1], int64[::1],"
+    " uint8[::1], int64[::1], int64, int64, boolean)",
     nogil=True, cache=True,
 )
-def carry(
-    number, order, states, cycles, begin, end, to_number, to_order, to_states, steps, first, stride, rising
-):
-    """Return the critical edges of another map of every `stride`-th cycle of critical edges, and where each ends."""
+def carry(number, order, states, cells, to_number, to_order, to_states, steps, first, stride, rising):
+    """Return the critical edges of another map to which every `stride`-th edge leads, and where the edges of each end.
+
+    The edge is extended at both ends, along the gradient, to critical voxels.
+    """
     count = order.size
     voxels, heap = np.empty(1024, np.int64), np.empty(1024, np.int64)
     edges, found = np.empty(4096, np.int64), 0
-    ends, done = np.empty(max(0, (begin.size - first + stride - 1) // stride), np.int64), 0
-    for k in range(first, begin.size, stride):
-        waiting, size = 0, 0
-        for cell in cycles[begin[k] : end[k]]:
-            age, d = cell >> 3, cell & 7
-            voxel = order[count - 1 - age if rising else age]
-            other = age_of(number, count, voxel + steps[d], rising)
-            voxels, heap = room(voxels, waiting, 2), room(heap, size, 1)
-            waiting = insert(voxels, waiting, age)
-            if other >= 0:
-                waiting = insert(voxels, waiting, other)
-            size = push(to_number, count, voxel, voxel + steps[d], d, rising, heap, size)
-        # From the ends of critical edges the gradient leads to older voxels, where the ways meet over Z/2.
+    ends, done = np.empty(max(0, (cells.size - first + stride - 1) // stride), np.int64), 0
+    for k in range(first, cells.size, stride):
+        age, d = cells[k] >> 3, cells[k] & 7
+        voxel = order[count - 1 - age if rising else age]
+        other = age_of(number, count, voxel + steps[d], rising)
+        voxels[0], waiting = age, 1
+        if other >= 0:
+            waiting = insert(voxels, waiting, other)
+        size = push(to_number, count, voxel, voxel + steps[d], d, rising, heap, 0)
+        # The ways of both ends lead to older voxels; where they meet, they cancel over Z/2.
         while waiting:
             age, odd = voxels[0], False
             while waiting and voxels[0] == age:
@@ -273,11 +271,12 @@ class Reduced:
         carry = _kernels(self.filtration.number.dtype.name).carry
         own = (self.filtration.number, self.filtration.order, self.states)
         other = (to.filtration.number, to.filtration.order, to.states, _steps(self.filtration))
-        lines = (self.edges[cycles.rows], cycles.begin, cycles.end)
+        # Each edge is followed once: noise has several times as many edges in all cycles together.
         found = in_parts(
-            lambda first, stride: carry(*own, *lines, *other, first, stride, self.rising),
-            *(len(cycles), pool),
+            lambda first, stride: carry(*own, self.edges, *other, first, stride, self.rising),
+            *(len(self.edges), pool),
         )
+        found = product(found, cycles)
         critical = Columns(np.searchsorted(to.edges, found.rows), found.begin, found.end)
         return coordinates(critical, to.columns, to.column_of)
 

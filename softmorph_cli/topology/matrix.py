@@ -104,6 +104,35 @@ def reduce(rows, starts, ends, row_count):
             begin[k], end[k] = used, used + size
             used += size
     return pair, column_of, kept[:used].copy(), begin, end
+
+@njit(
+    "Tuple((int64[::1], int64[::1]))(int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])",
+    nogil=True, cache=True,
+)
+def product(chosen, chosen_begin, chosen_end, rows, begin, end):
+    """Return the rows of sums of chosen columns of a matrix, descending, and where each sum ends."""
+    found, used = np.empty(4096, np.int64), 0
+    stops = np.empty(chosen_begin.size, np.int64)
+    current = np.empty(1024, np.int64)
+    for k in range(chosen_begin.size):
+        size = 0
+        for column in chosen[chosen_begin[k] : chosen_end[k]]:
+            count = end[column] - begin[column]
+            current = room(current, size, count)
+            current[size : size + count] = rows[begin[column] : end[column]]
+            size += count
+        current[:size].sort()
+        found = room(found, used, size)
+        i = size - 1
+        while i >= 0:
+            if i > 0 and current[i] == current[i - 1]:
+                i -= 2
+            else:
+                found[used] = current[i]
+                used += 1
+                i -= 1
+        stops[k] = used
+    return found[:used].copy(), stops
 '''
 
 
@@ -148,6 +177,14 @@ def coordinates(vectors: Columns, reduced: Columns, column_of: Indices) -> Colum
     """
     found, end = _kernels().coordinates(
         vectors.rows, vectors.begin, vectors.end, column_of, reduced.rows, reduced.begin, reduced.end
+    )
+    return Columns(found, np.concatenate([[0], end[:-1]])[: len(end)], end)
+
+
+def product(matrix: Columns, chosen: Columns) -> Columns:
+    """Return the product of a matrix and one whose rows are the columns of the first: sums of chosen columns."""
+    found, end = _kernels().product(
+        chosen.rows, chosen.begin, chosen.end, matrix.rows, matrix.begin, matrix.end
     )
     return Columns(found, np.concatenate([[0], end[:-1]])[: len(end)], end)
 

@@ -1,3 +1,3 @@
 """Connected components, Betti numbers, persistence bars and topological repair of maps."""
 
-__all__ = ["betti", "components", "loss", "patches", "persistence", "prior", "repair"]
+__all__ = ["betti", "components", "loss", "patches", "persistence", "prior", "repair", "simplify"]

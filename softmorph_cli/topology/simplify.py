@@ -1,7 +1,7 @@
 """Cancelling the short persistence bars of a map, which are noise, while it changes little.
 
-A component whose bar is short is lowered to its death, the value at which it meets an older component; a cavity (in 2D a
-hole) whose bar is short is raised to its birth. Either move takes a whole component of a level set (of its complement)
+A component whose bar is short is lowered to its death, the value at which it meets an older component; a cavity (in
+2D a hole) whose bar is short is raised to its birth. Either move takes a whole component of a level set (of its complement)
 away, so it ends bars and makes none; the search is repeated until no short bar of components and cavities is left.
 
 Proven: it ends, as every move leaves fewer bars; and no value changes by the persistence P or more, in any order of
@@ -255,8 +255,7 @@ class _Loops:
             kept = [np.count_nonzero(~_short(one, self.persistence, dimension)) for one in (old, new)]
             if kept[1] < kept[0]:
                 return False
-        old, new = (self._short_length(one.diagrams[1]) for one in (before, after))
-        return new < old
+        return self._short_length(after.diagrams[1]) < self._short_length(before.diagrams[1])
 
     def _short_length(self, loops: Diagram) -> float:
         short = loops[_short(loops, self.persistence, 1)]

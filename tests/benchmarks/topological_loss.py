@@ -1,10 +1,10 @@
 """Forward and backward of the topological loss of batches, beside the same loss by gudhi's cubical complex.
 
-Run: OMP_NUM_THREADS=2 python tests/benchmarks/topological_loss.py [--repeats 5]     (two minutes, most of them gudhi's)
+Run: OMP_NUM_THREADS=1 python tests/benchmarks/topological_loss.py [--repeats 5]     (four minutes, mostly gudhi's)
 
 The losses take turns in one run, and the smallest time of each counts: seconds, and CPU seconds of all threads. gudhi
-has one thread. "patch" is `patch=32` with the Betti numbers of a target, counted before; "random" is one such patch of
-each item, with a count in each call.
+has one thread. "any loops" is a prior with any number of loops; "patch" is `patch=32` with the Betti numbers of a
+target, counted before; "random" is one such patch of each item, with a count in each call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from softmorph_cli.bench import maps
 from softmorph_cli.losses import TopologicalLoss
 from softmorph_cli.system import machine
 
-SHAPES = ((16, 1, 128, 128), (4, 1, 64, 64, 64))
+SHAPES = ((32, 1, 28, 28), (16, 1, 128, 128), (4, 1, 64, 64, 64))
 OURS, GUDHI = "whole maps", "gudhi"
 MIN_LENGTH = 0.05
 Step = Callable[[Tensor], Tensor]
@@ -90,6 +90,7 @@ def losses(target: Tensor) -> dict[str, Step]:
     drawn = TopologicalLoss(patch=32, random_patch=True, sigmoid=True, min_length=MIN_LENGTH)
     return {
         OURS: TopologicalLoss(prior, sigmoid=True, min_length=MIN_LENGTH),
+        "any loops": TopologicalLoss((1, None, 0)[:dims], sigmoid=True, min_length=MIN_LENGTH),
         "patch": lambda logits: patches(logits, priors=numbers),
         "random": lambda logits: drawn(logits, target),
         GUDHI: by_gudhi(prior),

@@ -10,6 +10,7 @@ from helpers_homology import boundaries, cells, rank, reduced
 from softmorph_cli.metrics import topological
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.components import CONNECTIVITIES
+from softmorph_cli.topology.matching import match
 
 *_, MATCHING = topological.METRICS
 EVERY = [(dims, connectivity) for dims in (2, 3) for connectivity in CONNECTIVITIES[dims]]
@@ -52,6 +53,21 @@ def test_errors_are_those_of_linear_algebra(dims: int, connectivity: int) -> Non
         assert unmatched(first, second, connectivity) == wanted
         assert unmatched(second, first, connectivity) == wanted
         seen += [both > 0 and p + g > 2 * both for p, g, both in by_definition]
+    assert (seen[:2] > 0).all()
+
+
+@pytest.mark.parametrize(("dims", "connectivity"), EVERY)
+def test_masks_have_as_many_unmatched_bars_as_errors(dims: int, connectivity: int) -> None:
+    seen = np.zeros(dims, int)
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        shape = rng.integers(4, 14 if dims == 2 else 7, dims)
+        first = rng.random(shape) < rng.choice([0.3, 0.6, 0.85])
+        second = first ^ (rng.random(shape) < rng.choice([0.05, 0.15, 0.5]))
+        matched = match(first.astype(np.float32), second.astype(np.float32), connectivity).dimensions
+        bars = [(len(one.first), len(one.second), len(one.pairs)) for one in matched]
+        assert tuple(p + g - 2 * both for p, g, both in bars) == unmatched(first, second, connectivity)
+        seen += [both > 0 and p + g > 2 * both for p, g, both in bars]
     assert (seen[:2] > 0).all()
 
 

@@ -4,7 +4,8 @@ Run: OMP_NUM_THREADS=1 python tests/benchmarks/topological_loss.py [--repeats 5]
 
 The losses take turns in one run, and the smallest time of each counts: seconds, and CPU seconds of all threads. gudhi
 has one thread. "any loops" is a prior with any number of loops; "patch" is `patch=32` with the Betti numbers of a
-target, counted before; "random" is one such patch of each item, with a count in each call. "Betti matching" is another loss, of the same maps and the target.
+target, counted before; "random" is one such patch of each item, with a count in each call. "Betti
+matching" is another loss, of the same maps and the target.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ _HOMES = {
     "read_prior": "api.priors",
     "repair": "api.repairs",
     "segment": "api.priors",
+    "simplify": "api.simplification",
     "statistics": "api.analysis",
     "train_prior": "api.priors",
     "write_prior": "api.priors",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from softmorph_cli.api.priors import train_prior as train_prior
     from softmorph_cli.api.priors import write_prior as write_prior
     from softmorph_cli.api.repairs import repair as repair
+    from softmorph_cli.api.simplification import simplify as simplify
     from softmorph_cli.errors import SoftmorphError as SoftmorphError
     from softmorph_cli.errors import SoftmorphWarning as SoftmorphWarning
     from softmorph_cli.filters.modules import SoftClosing as SoftClosing

@@ -58,7 +58,7 @@ def chain(
     """Run several steps in memory: one read, one write, statistics of every step.
 
     Steps inspect and stats measure the map between two steps: inspect:csv=branches.csv, stats:csv=stats.csv. A step
-    repair takes the options of softmorph topology repair.
+    repair or simplify takes the options of softmorph topology repair or simplify.
     """
     from softmorph_cli.pipeline.chain import check
 

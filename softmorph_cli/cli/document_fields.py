@@ -123,7 +123,7 @@ OBJECTS: Final[Mapping[str, Fields]] = {
         operation=("text", "Name of the operation."),
         method=("text or null", "How the binary filter was made soft."),
         parameters=("any", "Parameters in force, by name."),
-        iterations=("integer or null", "Iterations (of repair: steps) that were done."),
+        iterations=("integer or null", "Iterations (of repair: steps, of simplify: rounds of moves) that were done."),
         stop_reason=(
             "text or null",
             "Why it stopped: iterations, stable, tolerance, max_iterations, reached, stuck.",
@@ -138,10 +138,11 @@ OBJECTS: Final[Mapping[str, Fields]] = {
             "Of interpolate: the slices that were missing, and how many voxels were invented.",
         ),
         measured=("statistics", "Of stats or inspect: what was measured."),
-        reached=("flag", "Of repair: whether the numbers that were asked for are reached."),
+        reached=("flag", "Of repair and simplify: whether what was asked for is reached."),
         best_iteration=("integer", "Of repair: the step whose map was kept; 0 is the input."),
-        change=("change", "Of repair: how much it changed."),
+        change=("change", "Of repair and simplify: how much it changed."),
         certificate=("certificate", "Of repair: the Betti numbers before and after."),
+        short_bars=("short_bars", "Of simplify: the bars below the persistence, as the file stores the map."),
     ),
     "tiles": _fields(
         shape=("list of integer", "Voxels of the map along each axis."),
@@ -266,6 +267,10 @@ OBJECTS: Final[Mapping[str, Fields]] = {
         ),
         birth_world=("list of number", "The same in world coordinates (x, y, z)."),
         death_world=("list of number or null", "The same in world coordinates (x, y, z)."),
+    ),
+    "short_bars": _fields(
+        before=("list of integer", "Short bars before: components, loops (in 2D holes), in 3D cavities."),
+        after=("list of integer", "Short bars after, in the same order."),
     ),
     "certificate": _fields(
         path=("text", "The file that was read back."),

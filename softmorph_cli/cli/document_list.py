@@ -41,7 +41,7 @@ _DRY_RUN: Final = Field("flag", "With --dry-run: nothing was done.")
 _PRIOR: Final = Field("prior", "The prior.")
 
 DOCUMENTS: Final[Mapping[str, Fields]] = {
-    **dict.fromkeys((*OPERATIONS, "chain"), _FILTER),
+    **dict.fromkeys((*OPERATIONS, "chain", "topology simplify"), _FILTER),
     "batch": {
         "parameters": _PARAMETERS,
         "counts": Field("counts", "Number of files of each status."),

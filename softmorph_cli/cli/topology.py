@@ -9,6 +9,7 @@ import typer
 from softmorph_cli.cli.command import Group, add
 from softmorph_cli.cli.topology_numbers import numbers
 from softmorph_cli.cli.topology_repair import repair
+from softmorph_cli.cli.topology_simplify import simplify
 
 _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
     (
@@ -23,11 +24,17 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
         "softmorph topology repair vessels.nii.gz one.nii.gz --betti 1,0,0 --preview one.png",
         "softmorph topology repair softmax.nii.gz tree.nii.gz --priors priors.toml --smooth 0.5mm",
     ),
+    (
+        "simplify",
+        simplify,
+        "softmorph topology simplify vessels.nii.gz calm.nii.gz --persistence 0.1",
+        "softmorph topology simplify roads.png calm.png --persistence 0.2 --preview calm-preview.png",
+    ),
 )
 
 topology = typer.Typer(
     cls=Group,
-    help="Betti numbers and persistence bars of a map, and repairing it until it has the right ones.",
+    help="Betti numbers and persistence bars of a map, repairing it until it has the right ones, and cancelling short bars.",
     epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS),
     no_args_is_help=True,
 )

@@ -1,4 +1,4 @@
-"""Connected components, Betti numbers, persistence bars and topological repair of maps."""
+"""Connected components, Betti numbers, persistence bars, their matching, cancelling and losses, and topological repair."""
 
 __all__ = [
     "betti",
@@ -10,4 +10,5 @@ __all__ = [
     "persistence",
     "prior",
     "repair",
+    "simplify",
 ]

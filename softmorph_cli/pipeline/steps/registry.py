@@ -11,12 +11,13 @@ from softmorph_cli.filters.operations import OPERATIONS
 from softmorph_cli.pipeline.steps.inspecting import Inspect
 from softmorph_cli.pipeline.steps.measuring import Measuring
 from softmorph_cli.pipeline.steps.repairing import Repair
+from softmorph_cli.pipeline.steps.simplifying import Simplify
 from softmorph_cli.pipeline.steps.statistics import Stats
 from softmorph_cli.system.printable import meant
 
 STEPS: Final[Mapping[str, type[Filter]]] = {
     **OPERATIONS,
-    **{one.operation: one for one in (Repair, Inspect, Stats)},
+    **{one.operation: one for one in (Repair, Simplify, Inspect, Stats)},
 }
 
 

@@ -1,0 +1,55 @@
+"""softmorph topology simplify."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from softmorph_cli.cli import filtering
+from softmorph_cli.cli.options import Input, Output, Writing
+from softmorph_cli.errors import UsageError
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.pipeline.steps.simplifying import Simplify
+from softmorph_cli.system.parameters import check_all, declared
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimplifyOptions:
+    """The options of `softmorph topology simplify` for the bars that are cancelled."""
+
+    panel: ClassVar = "Topology"
+
+    persistence: Annotated[float | None, declared(Simplify)["persistence"].about] = None
+    connectivity: Annotated[int | None, declared(Simplify)["connectivity"].about] = None
+
+    def __post_init__(self) -> None:
+        """Check the values of the options."""
+        check_all(self)
+        if self.persistence is None:
+            raise UsageError("say what is cancelled: --persistence 0.1 for all that lasts for less than 0.1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartOfMap(ReadOptions):
+    """The options of reading a map that is written as a whole, even if only a region of it is simplified."""
+
+    region: Annotated[str | None, replace(declared(Simplify)["region"].about, group="Topology")] = None
+
+
+def simplify(
+    source: Input,
+    target: Output,
+    *,
+    options: SimplifyOptions,
+    reading: PartOfMap,
+    writing: Writing,
+) -> None:
+    """Cancel the components, loops and cavities of a map that last for less than a given persistence.
+
+    Of components and cavities all are cancelled, by lowering and filling; of loops in 3D some may be left. What is left
+    is counted, as the file stores it, and the exit status is then 3. No value changes by more than the persistence.
+    """
+    step = Simplify(
+        persistence=options.persistence, connectivity=options.connectivity, region=reading.region
+    )
+    filtering.run("topology simplify", [step], source, target, replace(reading, region=None), writing)

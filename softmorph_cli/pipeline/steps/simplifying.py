@@ -1,0 +1,126 @@
+"""The step `simplify`: persistence bars of a map that are shorter than a given length are cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.filter import Filter, Report
+from softmorph_cli.filters.settings import Result
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.pipeline.steps.repair_job import MaskParameters
+from softmorph_cli.system.parameters import Parameter, declared, named
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from softmorph_cli.volume import Volume
+
+# The classes of each dimension in messages, in 2D and in 3D.
+CLASSES: Final = {2: ("components", "holes"), 3: ("components", "loops", "cavities")}
+
+
+def _above_zero(name: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise UsageError(f"{named(name)} {value:g}: it must be above 0 and at most 1, such as {named(name, 0.1)}.")
+
+
+# Of the length of the bars that are cancelled.
+PERSISTENCE: Final = Parameter(
+    "Cancel components, loops and cavities that last for less than this: birth - death < P. No value changes by more.",
+    "P",
+    check=_above_zero,
+    first=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simplify(Filter):
+    """A map without short persistence bars, as by `softmorph topology simplify`.
+
+    Each channel and time point is simplified by itself.
+    """
+
+    persistence: Annotated[float | None, PERSISTENCE] = None
+    connectivity: Annotated[int | None, declared(MaskParameters)["connectivity"].about] = None
+    region: Annotated[
+        str | None,
+        replace(
+            declared(ReadOptions)["region"].about,
+            help="Change the map in this box only (in voxels, ends may be left out); the bars are those of the box.",
+        ),
+    ] = None
+    # How the values are stored that the result has in its file; None before the last step.
+    rounded: Any = None
+
+    operation: ClassVar = "simplify"
+    help: ClassVar = "Cancel the components, loops and cavities that last for less than a given persistence."
+    examples: ClassVar = ()
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: If a parameter is invalid for any image, or the persistence is missing.
+        """
+        super().__post_init__()
+        if self.persistence is None:
+            raise UsageError("simplify needs a persistence, as in simplify:persistence=0.1.")
+
+    def written_as(self, rounded: Callable[[Any], Any]) -> Simplify:
+        """Return the filter for a result that is written: it has no short bars after rounding either."""
+        return replace(self, rounded=rounded)
+
+    def run(self, volume: Volume, progress: Report | None = None) -> Result:
+        """Return the simplified map; `shortfall` says which short bars are left."""
+        import numpy as np
+
+        from softmorph_cli.io.select import box
+        from softmorph_cli.metrics.statistics import change
+        from softmorph_cli.topology.simplify import simplify
+
+        assert self.persistence is not None
+        dims = volume.spatial_dims
+        # Values that a file can hold are exchanged for such values only.
+        start = volume.array if self.rounded is None else self.rounded(volume.array)
+        result = np.array(start, volume.array.dtype)
+        spatial = result.shape[-dims:]
+        part = (slice(None),) * dims
+        if self.region is not None:
+            part = box(self.region, volume.spatial_axes, spatial, "the map")
+        before, after = np.zeros((2, dims), np.int64)
+        rounds = 0
+        for image in result.reshape(-1, *spatial):
+            before += self._short(image[part])
+            made = simplify(image[part], self.persistence, self.connectivity)
+            image[part] = made.array
+            after += self._short(image[part])
+            rounds += made.rounds
+        document = {
+            "reached": not after.any(),
+            "change": change(volume.array, result),
+            "short_bars": {"before": before.tolist(), "after": after.tolist()},
+        }
+        return Result(
+            result,
+            iterations=rounds,
+            stop_reason="stuck" if after.any() else "reached",
+            shortfall=left_over(after.tolist(), self.persistence) if after.any() else None,
+            document=document,
+        )
+
+    def _short(self, image: npt.NDArray[Any]) -> tuple[int, ...]:
+        """Return the numbers of short bars of an image in each dimension."""
+        from softmorph_cli.topology.persistence import bars
+        from softmorph_cli.topology.simplify import short_bars
+
+        assert self.persistence is not None
+        return short_bars(bars(image, self.connectivity), self.persistence)
+
+
+def left_over(short: list[int], persistence: float) -> str:
+    """Return the sentence that says how many short bars of each dimension are left."""
+    counted = ", ".join(f"{number:,} {name}" for number, name in zip(short, CLASSES[len(short)], strict=True))
+    return f"simplify: bars shorter than {persistence:g} are left of {counted}."

@@ -28,10 +28,10 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.system import machine
 from softmorph_cli.system.interruption import interruptible
-from softmorph_cli.topology.common_bars import Common, common_cavities, common_components
-from softmorph_cli.topology.common_loops import common_loops
 from softmorph_cli.topology.components import connectivities
-from softmorph_cli.topology.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.common_bars import Common, common_cavities, common_components
+from softmorph_cli.topology.engine.common_loops import common_loops
+from softmorph_cli.topology.engine.filtration import Filtration, Indices
 from softmorph_cli.topology.persistence import Diagram, check_map, check_memory, prepared, sorted_diagram
 
 

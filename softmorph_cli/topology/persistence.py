@@ -24,11 +24,11 @@ from softmorph_cli.system import machine
 from softmorph_cli.system.interruption import interruptible
 from softmorph_cli.system.machine import memory
 from softmorph_cli.system.parameters import in_shell, take_a_part
-from softmorph_cli.topology import union_find
 from softmorph_cli.topology.components import connectivities
-from softmorph_cli.topology.filtration import Filtration, Indices
-from softmorph_cli.topology.loops import loops
-from softmorph_cli.topology.order import lexicographic
+from softmorph_cli.topology.engine import union_find
+from softmorph_cli.topology.engine.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.loops import loops
+from softmorph_cli.topology.engine.order import lexicographic
 
 # Memory per voxel of the bounding box of p > 0, and per voxel above 0; measured are 20 and 30 to 110.
 _BOX_BYTES: Final = 25

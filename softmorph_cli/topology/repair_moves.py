@@ -142,7 +142,7 @@ class Snapshot:
         # To a hundredth: where voxels are certain the deepest stays the longest, whatever has moved a little.
         length = np.round(p[births] - np.where(bars.death > 0, p[deaths], 0), 2)
         raised = np.where(self.mask[births], 0, self.tried.up[births])
-        lowered = np.where((bars.death > 0) & ~self.mask[deaths], self.tried.down[deaths], 0)
+        lowered = np.where((bars.death > 0) & self.mask[deaths], self.tried.down[deaths], 0)
         length = length * _TRIED_LENGTH ** np.maximum(raised + lowered - 2, 0)
         return bars[np.argsort(-length, kind="stable")]
 

@@ -10,9 +10,8 @@ masks the numbers of bars that are matched are therefore the dimensions of the i
 H(J) in H(C), as in the Betti matching errors of masks.
 
 Sources: Stucki et al., *Topologically faithful image segmentation via induced matching of persistence barcodes* (ICML
-2023); Berger et al., *Pitfalls of topology-aware image segmentation* and *Topologically faithful multi-class
-segmentation in medical images* (MICCAI 2024) for uses; Bauer & Lesnick, *Induced matchings and the algebraic stability
-of persistence barcodes* (2015).
+2023); Berger et al., *Topologically faithful multi-class segmentation in medical images* (MICCAI 2024); Bauer &
+Lesnick, *Induced matchings and the algebraic stability of persistence barcodes* (2015).
 """
 
 from __future__ import annotations

@@ -63,6 +63,8 @@ def coordinates(rows, starts, ends, column_of, kept, begin, end):
         current[:size] = rows[starts[k] : ends[k]]
         while size:
             other = column_of[current[0]]
+            if other < 0:
+                raise ValueError("a vector is no sum of columns")
             found = room(found, used, 1)
             found[used] = other
             used += 1

@@ -74,12 +74,17 @@ def image_bars(
         {float(value) for value in np.unique(np.stack([small, large])) if value > 0}, reverse=True
     )
     cycles = [reduced(boundaries(cells(small >= t, connectivity), dimension))[1] for t in levels]
-    # Column j + 1 for the level j, and a last column for the level 0, where all has died.
+    # A first row where nothing is born, and a last column for the level 0, where all has died.
     ranks = np.zeros((len(levels) + 1, len(levels) + 1), int)
     for j, u in enumerate(levels):
-        filled = [vector for _, vector in boundaries(cells(large >= u, connectivity), dimension + 1)]
+        pivots: dict[int, int] = {}
+        for _, vector in boundaries(cells(large >= u, connectivity), dimension + 1):
+            _add(pivots, vector)
+        filled = len(pivots)
         for i in range(j + 1):
-            ranks[i + 1, j] = rank(filled + cycles[i]) - rank(filled)
+            for vector in cycles[i]:
+                _add(pivots, vector)
+            ranks[i + 1, j] = len(pivots) - filled
     found: Counter[tuple[Any, ...]] = Counter()
     for i, birth in enumerate(levels):
         for j in range(i + 1, len(levels) + 1):
@@ -88,3 +93,11 @@ def image_bars(
             if count:
                 found[birth, (*levels, 0.0)[j]] += int(count)
     return found
+
+
+def _add(pivots: dict[int, int], vector: int) -> None:
+    """Add a vector to a basis, whose vectors are given by their highest bits."""
+    while vector and (low := vector.bit_length()) in pivots:
+        vector ^= pivots[low]
+    if vector:
+        pivots[vector.bit_length()] = vector

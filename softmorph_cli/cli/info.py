@@ -193,9 +193,16 @@ def _warm(*, quiet: bool) -> list[str]:
 
     from softmorph_cli.kernels.warm import kernels
     from softmorph_cli.topology.persistence import bars
+    from softmorph_cli.topology.prior import Prior
+    from softmorph_cli.topology.repair import Repairer
 
     one_voxel = np.ones((1, 1, 1), np.float32)
-    todo = [*kernels(), ("persistence bars", lambda: bars(one_voxel))]
+    gap = np.array([[[[1, 0, 1]]]], np.float32)
+    todo = [
+        *kernels(),
+        ("persistence bars", lambda: bars(one_voxel)),
+        ("topological repair", lambda: Repairer().repair(gap, [Prior((0,), (1, 0, 0))])),
+    ]
     for number, (name, compile_it) in enumerate(todo, start=1):
         if not quiet:
             typer.echo(f"{number} of {len(todo)}: {name}", err=True)

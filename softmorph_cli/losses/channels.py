@@ -114,7 +114,7 @@ class ChannelLoss(nn.Module):
         _check_shape("target", target)
         if channels is None and self.to_onehot_y:
             raise InputError(
-                "labels do not tell how many channels the network has: say it, as in skeleton(target, channels=3)."
+                "labels do not tell how many channels the network has: say it too, such as channels=3."
             )
         channels = channels or target.shape[1]
         if self.to_onehot_y and channels > 1:

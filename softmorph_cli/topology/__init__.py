@@ -1,3 +1,14 @@
-"""Connected components, Betti numbers, persistence bars and topological repair of maps."""
+"""Connected components, Betti numbers, persistence bars (matched, cancelled, as losses) and topological repair of maps."""
 
-__all__ = ["betti", "components", "loss", "patches", "persistence", "prior", "repair", "simplify"]
+__all__ = [
+    "betti",
+    "components",
+    "loss",
+    "matching",
+    "matching_loss",
+    "patches",
+    "persistence",
+    "prior",
+    "repair",
+    "simplify",
+]

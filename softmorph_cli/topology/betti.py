@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.topology.components import connectivities, count_components
+from softmorph_cli.topology.components import connectivities, count_components, label_components
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,41 @@ def betti_numbers(mask: npt.NDArray[np.bool_], connectivity: int | None = None) 
     foreground, background = connectivities(mask.ndim, connectivity)
     # A border of background joins all background components that touch the border of the array.
     padded = np.pad(mask, 1)
-    outside = ~padded
-    enclosed = count_components(outside, 0, background) - 1
-    b0 = count_components(padded, 0, foreground)
-    if mask.ndim == 2:
+    enclosed = count_components(~padded, 0, background) - 1
+    return _betti(padded, count_components(padded, 0, foreground), enclosed, foreground)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The components of a mask and of its background.
+
+    Attributes:
+        betti: The Betti numbers of the mask.
+        pieces: For each voxel the number of its component of the foreground, from 1, or 0; int32, with a border of one
+            voxel.
+        zones: The same of the background; the border belongs to the unbounded component.
+    """
+
+    betti: Betti
+    pieces: npt.NDArray[np.int32]
+    zones: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, mask: npt.NDArray[np.bool_], connectivity: int | None = None) -> Labelled:
+        """Label a mask; the arguments are those of `betti_numbers`, which takes less memory."""
+        foreground, background = connectivities(mask.ndim, connectivity)
+        padded = np.pad(mask, 1)
+        pieces, b0 = label_components(padded, foreground)
+        zones, count = label_components(~padded, background)
+        return cls(_betti(padded, b0, count - 1, foreground), pieces, zones)
+
+
+def _betti(padded: npt.NDArray[np.bool_], b0: int, enclosed: int, foreground: int) -> Betti:
+    """Return the Betti numbers of a mask with a border, of which the components are counted."""
+    if padded.ndim == 2:
         return Betti(b0, enclosed, None, b0 - enclosed, foreground)
     # By Alexander duality a 26-connected foreground has the characteristic of its 6-connected background, less 1.
-    euler = _euler(padded) if foreground == 6 else _euler(outside) - 1
+    euler = _euler(padded) if foreground == 6 else _euler(~padded) - 1
     return Betti(b0, b0 + enclosed - euler, enclosed, euler, foreground)
 
 

@@ -37,7 +37,7 @@ _NEIGHBOURS: Final = [step for step in itertools.product((-1, 0, 1), repeat=3) i
 
 # The state of an edge in a star: the number of the square that cancels it, or one of these.
 CRITICAL: Final = 12
-_WITH_VOXEL: Final = 13
+WITH_VOXEL: Final = 13
 _ABSENT: Final = 15
 
 _KERNELS: Final = '''\
@@ -208,7 +208,7 @@ def _kernels(index: str) -> Any:
         cube_masks=[_mask(triple) for triple in _CUBES],
         ends=SQUARES,
         beside=[np.flatnonzero(np.isin(cubes, pair).sum(axis=1) == 2).tolist() for pair in squares],
-        with_voxel=_WITH_VOXEL,
+        with_voxel=WITH_VOXEL,
         critical=CRITICAL,
         absent=_ABSENT,
         index=index,

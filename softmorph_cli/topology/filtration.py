@@ -35,7 +35,23 @@ class Filtration:
         box = np.ascontiguousarray(box)  # so that flat indices are those of the memory
         values = box.ravel()
         places = np.flatnonzero(values > 0)
-        order = places[_decreasing(values[places])]
+        return cls._ordered(box, places[_decreasing(values[places])])
+
+    @classmethod
+    def whole(cls, box: npt.NDArray[Any], equal: Indices) -> Filtration:
+        """Return the filtration of all voxels inside the border of a box, those of value 0 last.
+
+        Args:
+            box: A box, as for the attribute.
+            equal: These voxels in the order that those of equal value have.
+        """
+        values = box.ravel()[equal]
+        above = values > 0
+        places = equal[above]
+        return cls._ordered(box, np.concatenate([places[_decreasing(values[above])], equal[~above]]))
+
+    @classmethod
+    def _ordered(cls, box: npt.NDArray[Any], order: Indices) -> Filtration:
         number = np.full(box.size, -1, np.int32 if box.size < 2**31 else np.int64)
         number[order] = np.arange(len(order), dtype=number.dtype)
         return cls(box, order, number)

@@ -10,6 +10,7 @@ with a twist* (2011) for the squares that are left out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.topology import discrete_gradient
 from softmorph_cli.topology.filtration import Filtration, Indices
+from softmorph_cli.topology.matrix import Columns, coordinates, in_parts, product, reduce
 from softmorph_cli.topology.union_find import Merged
 
 _KERNELS: Final = '''\
@@ -48,17 +50,9 @@ def pop(heap, count):
     heap[place] = value
     return count
 
-@njit("int64({index}[::1], int64, int64, int64, int64, boolean, int64[::1], int64)", nogil=True, cache=True)
-def push(number, count, start, end, direction, rising, heap, size):
-    """Push the edge from the voxel `start` to `end` onto a heap as 8 x age of the younger voxel + direction from it."""
-    first, second = np.int64(number[start]), np.int64(number[end])
-    # Voxels of value 0 are the oldest as the threshold rises; edges between them are left out.
-    if rising:
-        first = count - 1 - first if first >= 0 else -1
-        second = count - 1 - second if second >= 0 else -1
-    if first < 0 and second < 0:
-        return size
-    value = 8 * first + direction if first > second else 8 * second + (direction ^ 1)
+@njit("int64(int64[::1], int64, int64)", nogil=True, cache=True)
+def insert(heap, size, value):
+    """Add a value to the first `size` values of a heap; return how many there are."""
     place = size
     while place > 0:
         parent = (place - 1) >> 1
@@ -69,6 +63,21 @@ def push(number, count, start, end, direction, rising, heap, size):
     heap[place] = value
     return size + 1
 
+@njit("int64({index}[::1], int64, int64, boolean)", nogil=True, cache=True)
+def age_of(number, count, voxel, rising):
+    """Return the age of a voxel; of a voxel of value 0 it is -1, the oldest as the threshold rises."""
+    own = np.int64(number[voxel])
+    return count - 1 - own if rising and own >= 0 else own
+
+@njit("int64({index}[::1], int64, int64, int64, int64, boolean, int64[::1], int64)", nogil=True, cache=True)
+def push(number, count, start, end, direction, rising, heap, size):
+    """Push the edge from the voxel `start` to `end` onto a heap as 8 x age of the younger voxel + direction from it."""
+    first, second = age_of(number, count, start, rising), age_of(number, count, end, rising)
+    # Edges between voxels of value 0 are left out.
+    if first < 0 and second < 0:
+        return size
+    return insert(heap, size, 8 * first + direction if first > second else 8 * second + (direction ^ 1))
+
 @njit("int64[::1](int64[::1], int64, int64)", nogil=True, cache=True)
 def room(values, count, more):
     """Return an array with the first `count` values and room for `more`."""
@@ -77,6 +86,47 @@ def room(values, count, more):
     larger = np.empty(2 * (count + more), np.int64)
     larger[:count] = values[:count]
     return larger
+
+@njit(
+    "Tuple((int64[::1], int64[::1], int64))({index}[::1], int64[::1], int64[::1], uint8[::1], boolean, int64[::1],"
+    " int64, int64[::1], int64)",
+    nogil=True, cache=True,
+)
+def descend(number, order, steps, states, rising, heap, size, edges, found):
+    """Follow a heap of edges along the gradient; append the critical edges, youngest first."""
+    count = order.size
+    while size:
+        # Edges of one star, over Z/2.
+        age, star = heap[0] >> 3, 0
+        while size and heap[0] >> 3 == age:
+            star ^= 1 << (heap[0] & 7)
+            size = pop(heap, size)
+        position = count - 1 - age if rising else age
+        voxel = order[position]
+        critical = 0
+        while star:
+            edge, rank = 0, -1
+            for d in range(6):
+                if star >> d & 1 and states[6 * position + d] >> 4 > rank:
+                    edge, rank = d, states[6 * position + d] >> 4
+            star ^= 1 << edge
+            state = states[6 * position + edge] & 15
+            if state == {critical}:
+                critical |= 1 << edge
+            elif state < {critical}:
+                a, b = ENDS[state, 0], ENDS[state, 1]
+                star ^= 1 << (b if edge == a else a)
+                # The two edges of the square that do not touch its own voxel.
+                here, there = voxel + steps[a], voxel + steps[b]
+                heap = room(heap, size, 2)
+                size = push(number, count, here, here + steps[b], b, rising, heap, size)
+                size = push(number, count, there, there + steps[a], a, rising, heap, size)
+        for d in range(5, -1, -1):
+            if critical >> d & 1:
+                edges = room(edges, found, 1)
+                edges[found] = 8 * age + d
+                found += 1
+    return heap, edges, found
 
 @njit(
     "Tuple((int64[::1], int64[::1]))({index}[::1], int64[::1], int64[::1], uint8[::1], int64[::1], int64, int64,"
@@ -93,89 +143,142 @@ def boundaries(number, order, steps, states, squares, first, stride, rising):
         age, square = squares[k] >> 4, squares[k] & 15
         a, b = ENDS[square, 0], ENDS[square, 1]
         heap[0], heap[1], size = 8 * age + max(a, b), 8 * age + min(a, b), 2
-        following = True
-        while True:
-            # The two edges of the square that do not touch its own voxel.
-            if following:
-                voxel = order[count - 1 - age if rising else age]
-                here, there = voxel + steps[a], voxel + steps[b]
-                heap = room(heap, size, 2)
-                size = push(number, count, here, here + steps[b], b, rising, heap, size)
-                size = push(number, count, there, there + steps[a], a, rising, heap, size)
-                following = False
-            if size == 0:
-                break
-            # Edges of one star, over Z/2.
-            age, star = heap[0] >> 3, 0
-            while size and heap[0] >> 3 == age:
-                star ^= 1 << (heap[0] & 7)
-                size = pop(heap, size)
-            position = count - 1 - age if rising else age
-            voxel = order[position]
-            critical = 0
-            while star:
-                edge, rank = 0, -1
-                for d in range(6):
-                    if star >> d & 1 and states[6 * position + d] >> 4 > rank:
-                        edge, rank = d, states[6 * position + d] >> 4
-                star ^= 1 << edge
-                state = states[6 * position + edge] & 15
-                if state == {critical}:
-                    critical |= 1 << edge
-                elif state < {critical}:
-                    a, b = ENDS[state, 0], ENDS[state, 1]
-                    star ^= 1 << (b if edge == a else a)
-                    here, there = voxel + steps[a], voxel + steps[b]
-                    heap = room(heap, size, 2)
-                    size = push(number, count, here, here + steps[b], b, rising, heap, size)
-                    size = push(number, count, there, there + steps[a], a, rising, heap, size)
-            for d in range(5, -1, -1):
-                if critical >> d & 1:
-                    edges = room(edges, found, 1)
-                    edges[found] = 8 * age + d
-                    found += 1
+        voxel = order[count - 1 - age if rising else age]
+        here, there = voxel + steps[a], voxel + steps[b]
+        size = push(number, count, here, here + steps[b], b, rising, heap, size)
+        size = push(number, count, there, there + steps[a], a, rising, heap, size)
+        heap, edges, found = descend(number, order, steps, states, rising, heap, size, edges, found)
         ends[done] = found
         done += 1
     return edges[:found].copy(), ends
 
-@njit("int64[::1](int64[::1], int64[::1], int64[::1], int64)", nogil=True, cache=True)
-def reduce(rows, starts, ends, row_count):
-    """Return for each column the row that it is paired with, or -1; the rows of a column descend."""
-    column_of = np.full(row_count, -1, np.int64)
-    begin, end = np.zeros(starts.size, np.int64), np.zeros(starts.size, np.int64)
-    kept, used = np.empty(rows.size + 1, np.int64), 0
-    current, following = np.empty(1024, np.int64), np.empty(1024, np.int64)
-    pair = np.full(starts.size, -1, np.int64)
-    for k in range(starts.size):
-        size = ends[k] - starts[k]
-        current = room(current, 0, size)
-        current[:size] = rows[starts[k] : ends[k]]
-        while size and column_of[current[0]] >= 0:
-            other = column_of[current[0]]
-            j, last = begin[other], end[other]
-            following = room(following, 0, size + last - j)
-            i, merged = 0, 0
-            while i < size or j < last:
-                if j == last or i < size and current[i] > kept[j]:
-                    following[merged] = current[i]
-                    merged += 1
-                    i += 1
-                elif i == size or kept[j] > current[i]:
-                    following[merged] = kept[j]
-                    merged += 1
-                    j += 1
-                else:
-                    i += 1
-                    j += 1
-            current, following, size = following, current, merged
-        if size:
-            kept = room(kept, used, size)
-            kept[used : used + size] = current[:size]
-            column_of[current[0]], pair[k] = k, current[0]
-            begin[k], end[k] = used, used + size
-            used += size
-    return pair
+@njit(
+    "Tuple((int64[::1], int64[::1]))({index}[::1], int64[::1], uint8[::1], int64[::1], {index}[::1], int64[::1],"
+    " uint8[::1], int64[::1], int64, int64, boolean)",
+    nogil=True, cache=True,
+)
+def carry(number, order, states, cells, to_number, to_order, to_states, steps, first, stride, rising):
+    """Return the critical edges of another map to which every `stride`-th edge leads, and where the edges of each end.
+
+    The edge is extended at both ends, along the gradient, to critical voxels.
+    """
+    count = order.size
+    voxels, heap = np.empty(1024, np.int64), np.empty(1024, np.int64)
+    edges, found = np.empty(4096, np.int64), 0
+    ends, done = np.empty(max(0, (cells.size - first + stride - 1) // stride), np.int64), 0
+    for k in range(first, cells.size, stride):
+        age, d = cells[k] >> 3, cells[k] & 7
+        voxel = order[count - 1 - age if rising else age]
+        other = age_of(number, count, voxel + steps[d], rising)
+        voxels[0], waiting = age, 1
+        if other >= 0:
+            waiting = insert(voxels, waiting, other)
+        size = push(to_number, count, voxel, voxel + steps[d], d, rising, heap, 0)
+        # The ways of both ends lead to older voxels; where they meet, they cancel over Z/2.
+        while waiting:
+            age, odd = voxels[0], False
+            while waiting and voxels[0] == age:
+                odd = not odd
+                waiting = pop(voxels, waiting)
+            if not odd:
+                continue
+            position = count - 1 - age if rising else age
+            voxel = order[position]
+            for d in range(6):
+                if states[6 * position + d] & 15 == {with_voxel}:
+                    voxels, heap = room(voxels, waiting, 1), room(heap, size, 1)
+                    size = push(to_number, count, voxel, voxel + steps[d], d, rising, heap, size)
+                    other = age_of(number, count, voxel + steps[d], rising)
+                    if other >= 0:
+                        waiting = insert(voxels, waiting, other)
+        heap, edges, found = descend(to_number, to_order, steps, to_states, rising, heap, size, edges, found)
+        ends[done] = found
+        done += 1
+    return edges[:found].copy(), ends
+
 '''
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The critical edges and squares of a complex, and the reduced boundaries of its squares.
+
+    The age of a voxel is its position among the voxels in the order in which they join the complex.
+
+    Attributes:
+        filtration: The voxels of a map (Z, Y, X) in order.
+        rising: Whether the complex is that of the background, whose voxels join as the threshold rises.
+        states: The discrete gradient.
+        edges: The critical edges as 8 x age + direction, ascending.
+        squares: The ages of the critical squares, ascending, without squares that end no loop.
+        paired: For each square the index of the edge at which the loop begins that it ends, or -1.
+        columns: For each paired square the edges of its reduced boundary, a cycle that it ends.
+        column_of: For each edge the square that is paired with it, or -1.
+    """
+
+    filtration: Filtration
+    rising: bool
+    states: npt.NDArray[np.uint8]
+    edges: Indices
+    squares: Indices
+    paired: Indices
+    columns: Columns
+    column_of: Indices
+
+    @classmethod
+    def of(
+        cls, filtration: Filtration, merges: npt.NDArray[np.uint8], pool: Pool, *, rising: bool
+    ) -> tuple[Reduced, npt.NDArray[np.bool_]]:
+        """Compute the critical cells and reduce the boundaries of squares.
+
+        Args:
+            filtration: The voxels of a map (Z, Y, X) in order.
+            merges: For each voxel in the order of the filtration the number of squares that end no loop: where
+                components (`rising`) or components of the background merge.
+            pool: The threads.
+            rising: Whether the complex is that of the background.
+
+        Returns:
+            The complex, and the ages of the voxels that have more squares than merges.
+        """
+        known = merges[::-1] if rising else merges
+        states, edges, squares = discrete_gradient.critical_cells(filtration, pool, rising=rising)
+        owners = squares >> 4
+        some = np.bincount(owners, minlength=len(known)) > known
+        squares = squares[some[owners]]
+        kernel = _kernels(filtration.number.dtype.name).boundaries
+        cells = (filtration.number, filtration.order, _steps(filtration), states, squares)
+        boundaries = in_parts(lambda first, stride: kernel(*cells, first, stride, rising), len(squares), pool)
+        rows = np.searchsorted(edges, boundaries.rows)
+        paired, column_of, columns = reduce(Columns(rows, boundaries.begin, boundaries.end), len(edges))
+        return cls(filtration, rising, states, edges, squares >> 4, paired, columns, column_of), some
+
+    def position(self, ages: Indices) -> Indices:
+        """Return the positions, in the order of the filtration, of voxels of given ages."""
+        return len(self.filtration.order) - 1 - ages if self.rising else ages
+
+    def carried(self, cycles: Columns, to: Reduced, pool: Pool) -> Columns:
+        """Return cycles of this complex in a larger complex, each as a sum of reduced boundaries of its squares.
+
+        Args:
+            cycles: The edges of each cycle.
+            to: A complex of the same box in which each voxel is at any threshold that this complex has by then.
+            pool: The threads.
+
+        Returns:
+            The squares of each cycle in the larger complex.
+        """
+        carry = _kernels(self.filtration.number.dtype.name).carry
+        own = (self.filtration.number, self.filtration.order, self.states)
+        other = (to.filtration.number, to.filtration.order, to.states, _steps(self.filtration))
+        # Each edge is followed once: noise has several times as many edges in all cycles together.
+        found = in_parts(
+            lambda first, stride: carry(*own, self.edges, *other, first, stride, self.rising),
+            *(len(self.edges), pool),
+        )
+        found = product(found, cycles)
+        critical = Columns(np.searchsorted(to.edges, found.rows), found.begin, found.end)
+        return coordinates(critical, to.columns, to.column_of)
 
 
 def loops(
@@ -196,65 +299,36 @@ def loops(
     """
     # In the complex of the background the squares that end a class of cubes are those where components meet.
     rising = foreground == 26
-    known = (components if rising else cavities).merges
-    if rising:
-        known = known[::-1]
-    states, edges, squares = discrete_gradient.critical_cells(filtration, pool, rising=rising)
-    owners = squares >> 4
-    here = np.bincount(owners, minlength=len(filtration.order))
-    squares = squares[(here > known)[owners]]
-    pairs = _paired(filtration, states, edges, squares, pool, rising=rising)
-    owners, edges = squares >> 4, edges >> 3
-    paired = pairs >= 0
-    births, deaths = edges[pairs[paired]], owners[paired]
+    merges = (components if rising else cavities).merges
+    cells, some = Reduced.of(filtration, merges, pool, rising=rising)
+    owners, edges = cells.squares, cells.edges >> 3
+    paired = cells.paired >= 0
+    births, deaths = edges[cells.paired[paired]], owners[paired]
     # Loops that no voxel above 0 fills.
     if rising:
-        unpaired = np.bincount(owners[~paired], minlength=len(here))
-        lasting = np.repeat(np.arange(len(here)), np.where(here > known, unpaired - known, 0))
-        births, deaths = len(here) - 1 - deaths, len(here) - 1 - births
-        lasting = len(here) - 1 - lasting
+        unpaired = np.bincount(owners[~paired], minlength=len(some))
+        lasting = np.repeat(np.arange(len(some)), np.where(some, unpaired - merges[::-1], 0))
+        births, deaths = deaths, births
     else:
-        unpaired = np.bincount(edges, minlength=len(here)) - np.bincount(births, minlength=len(here))
-        lasting = np.repeat(np.arange(len(here)), unpaired - components.merges)
+        unpaired = np.bincount(edges, minlength=len(some)) - np.bincount(births, minlength=len(some))
+        lasting = np.repeat(np.arange(len(some)), unpaired - components.merges)
+    births, deaths, lasting = (cells.position(ages) for ages in (births, deaths, lasting))
     long = filtration.values[births] != filtration.values[deaths]
     order = filtration.order
     found = np.stack([order[births[long]], order[deaths[long]]], axis=1)
     return np.concatenate([found, np.stack([order[lasting], np.full(len(lasting), -1)], axis=1)])
 
 
-def _paired(
-    filtration: Filtration,
-    states: npt.NDArray[np.uint8],
-    edges: Indices,
-    squares: Indices,
-    pool: Pool,
-    *,
-    rising: bool,
-) -> Indices:
-    """Return for each critical square the index of the critical edge with which it is paired, or -1."""
-    kernels = _kernels(filtration.number.dtype.name)
-    steps = filtration.offsets(discrete_gradient.DIRECTIONS)
-    # Boundaries differ much in size, so each thread takes every n-th square.
-    stride = pool.threads
-
-    def part(first: int, _: int) -> tuple[Indices, Indices]:
-        found: tuple[Indices, Indices] = kernels.boundaries(
-            *(filtration.number, filtration.order, steps, states, squares, first, stride, rising)
-        )
-        return found
-
-    starts, ends = np.empty((2, len(squares)), np.int64)
-    rows, used = [], 0
-    for first, (part_edges, part_ends) in enumerate(pool.share(part, stride)):
-        rows.append(np.searchsorted(edges, part_edges))
-        ends[first::stride] = used + part_ends
-        starts[first::stride] = used + np.concatenate([[0], part_ends[:-1]])[: len(part_ends)]
-        used += len(part_edges)
-    paired: Indices = kernels.reduce(np.concatenate(rows), starts, ends, len(edges))
-    return paired
+def _steps(filtration: Filtration) -> Indices:
+    return filtration.offsets(discrete_gradient.DIRECTIONS)
 
 
 @cache
 def _kernels(index: str) -> Any:
-    text = _KERNELS.format(ends=discrete_gradient.SQUARES, critical=discrete_gradient.CRITICAL, index=index)
+    text = _KERNELS.format(
+        ends=discrete_gradient.SQUARES,
+        critical=discrete_gradient.CRITICAL,
+        with_voxel=discrete_gradient.WITH_VOXEL,
+        index=index,
+    )
     return source_cache.load(f"loops_{index}", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import product
 from operator import index
@@ -116,6 +117,8 @@ def in_threads(
 ) -> list[Value]:
     """Return the values of a function at items; each thread takes the next item when it is free.
 
+    An error or an interruption in one thread is raised when the others have ended the item that they compute.
+
     Args:
         function: A function that uses no threads of its own.
         items: The items.
@@ -126,8 +129,12 @@ def in_threads(
     found: dict[int, Value] = {}
 
     def work(first: int, last: int) -> None:
-        for number in waiting:
-            found[number] = function(items[number])
+        try:
+            for number in waiting:
+                found[number] = function(items[number])
+        finally:
+            # After an error nothing is left for the other threads.
+            deque(waiting, 0)
 
     pool = Pool(min(threads, len(items)), voxels)
     pool.share(work, pool.threads)

@@ -8,51 +8,47 @@ voxels only, so this algorithm differs from gradient descent:
 - Only bars (persistence intervals of components, loops and cavities) on the wrong side of the threshold move: the bars
   among the beta longest that do not contain the threshold, and all other bars that do. The thousands of other short
   bars in a real map are left alone.
-- The cheaper end of each such bar moves. Erasing a component costs the sum of its logits above the threshold; joining
-  it to another costs the logits below the threshold along the way (twice the distance of the saddle to the foreground).
+- The cheaper end of each such bar moves. A component that is too many is erased, at the cost of the sum of its logits
+  above the threshold, or joined to another one along the best path, at the cost of the logits that the path lacks. The
+  cheapest is settled first, and joined components count as one from then on, so that one step closes all gaps, of any
+  width. Cavities are filled or opened likewise. Loops are cut at the voxel of birth or filled at that of death.
   Voxels that the repair itself put into a gap are not erased again.
-- A move crosses the threshold in one step: a component or cavity with all of its voxels, a saddle with its neighbours,
-  by a Gaussian of their distance. A gap of several voxels closes from saddle to saddle in as many steps.
+- A move crosses the threshold in one step, and the neighbours of its voxels follow by a Gaussian of their distance,
+  unless the move erases a component or fills a cavity.
 - A voxel that was moved up, down and up again becomes more expensive each time, until another end or bar is cheaper.
+  Priors of one channel, or of unions that share one, take turns and count each other's moves.
 - The squared change, summed over the voxels and weighted by lambda, pulls every voxel back as far as it does not cross
   the threshold again.
 
-On rings and vessels with gaps and specks this took 1 to 5 steps and flipped at most a sixth of the voxels that Adam
-with the gradient of the whole loss did in 17 to 46 (tests/benchmarks/repairs.py). The Betti numbers of every step are
-counted exactly. Only loops in 3D need the whole cubical complex; their bars are reused for some steps.
+Each step computes anew what the voxels around its moves need (module `repair_map`), labels the components of each mask,
+and where loops in 3D are wrong, or bars have to be compared by length, the persistence bars. The Betti numbers of the
+result are counted once more by themselves. On rings and vessels with gaps and specks this takes 1 to 4 steps and flips
+at most a sixth of the voxels that Adam with the gradient of the whole loss does in 17 to 46
+(tests/benchmarks/repairs.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.system.parameters import named
-from softmorph_cli.topology.betti import Betti, betti_numbers
+from softmorph_cli.topology.betti import Betti, Labelled, betti_numbers
 from softmorph_cli.topology.components import connectivities
-from softmorph_cli.topology.link import LinkFunction, SigmoidLink, SoftmaxLink, Voxels
-from softmorph_cli.topology.persistence import Diagram, diagram
+from softmorph_cli.topology.link import LinkFunction, SigmoidLink, SoftmaxLink
 from softmorph_cli.topology.prior import Prior, check_betti
-from softmorph_cli.topology.repair_moves import Aim, Array, Mask, Snapshot, Tried, by_length, sampling
+from softmorph_cli.topology.repair_map import NEAREST, ChangingMap
+from softmorph_cli.topology.repair_moves import Snapshot, Tried
+from softmorph_cli.topology.repair_pieces import Aim, Array, Mask
 
 Kind = Literal["apart", "complete", "rest"]
 Stopped = Literal["reached", "stuck", "max_steps"]
 # Called with the step, the largest number of steps, and the Betti numbers of each prior's mask.
 Progress = Callable[[int, int, Sequence[Betti]], None]
-
-# Logits are finite: probabilities closer to 0 or 1 than this are certain, and ordered by their distance to the others.
-_NEAREST: Final = 1e-4
-_DEEPER: Final = 0.05  # logits for each voxel of that distance
-# Any larger lambda pulls all the way back, as this one does.
-_HEAVIEST: Final = 1e6
-# Gaussians are truncated here, in standard deviations.
-_REACH: Final = 3.0
-# Bars of loops in 3D are reused for at most so many steps.
-_KEPT: Final = 5
 
 
 @dataclass(frozen=True)
@@ -137,9 +133,8 @@ class Repairer:
         whole = (slice(None),) * (array.ndim - 1)
         box = (slice(None), *(self.region or whole))
         descent = _Descent(self._with_background(array[box]), priors, self)
-        p = descent.result()
-        found = before = after = self.betti_numbers(p, priors)
-        best, best_step, fewest = p, 0, descent.missing(found)
+        before = descent.found
+        best, best_step, fewest = descent.map.array, 0, descent.missing()
         if fewest and not array[box].any():
             where = " in the region" if self.region else ""
             raise InputError(f"the map is 0 everywhere{where}: there is nothing to repair.")
@@ -147,19 +142,19 @@ class Repairer:
         stopped: Stopped | None = None if fewest else "reached"
         while stopped is None:
             if progress is not None:
-                progress(step, self.max_steps, found)
+                progress(step, self.max_steps, descent.found)
             if step == self.max_steps:
                 stopped = "max_steps"
-            elif not descent.move(p, found):
+            elif not descent.move():
                 stopped = "stuck"
             else:
                 step += 1
-                p = descent.result()
-                found = self.betti_numbers(p, priors)
-                missing = descent.missing(found)
+                missing = descent.missing()
                 if missing < fewest:
-                    best, best_step, fewest, after = p, step, missing, found
+                    best, best_step, fewest = descent.map.array, step, missing
                 stopped = None if missing else "reached"
+        # Counted in another way than at the steps.
+        after = self.betti_numbers(best, priors)
         result = best = best[: len(array)]
         if self.region is not None:
             result = array.copy()
@@ -174,9 +169,9 @@ class Repairer:
                 raise InputError(f"the prior {prior.text} asks for nothing: give a number, such as 1,any.")
             if self.kind == "complete" and len(prior.channels) == len(array):
                 raise InputError("the union of all classes is everywhere; give a prior for fewer of them.")
-        if not _NEAREST < self.threshold < 1 - _NEAREST:
+        if not NEAREST < self.threshold < 1 - NEAREST:
             raise InputError(
-                f"a repair needs a threshold between {_NEAREST:g} and {1 - _NEAREST:g}, not {self.threshold:g}: "
+                f"a repair needs a threshold between {NEAREST:g} and {1 - NEAREST:g}, not {self.threshold:g}: "
                 f"such as {named('threshold', 0.5)}."
             )
         widest = max(self.smooth[-dims:])
@@ -194,7 +189,7 @@ class Repairer:
 
 
 class _Descent:
-    """The state of a repair: the logits of the map, their change so far, and bars of 3D loops that are reused.
+    """The state of a repair: the map, the components of its masks, and the moves that were tried.
 
     Args:
         start: The input map, with the channel axis first.
@@ -203,154 +198,50 @@ class _Descent:
     """
 
     def __init__(self, start: Array, priors: Sequence[Prior], repairer: Repairer) -> None:
-        self.start, self.priors, self.repairer = start, priors, repairer
-        self.link = repairer.link
-        self.logits = self.link.logits(np.clip(start, _NEAREST, 1 - _NEAREST).astype(np.float32))
-        self.change = np.zeros_like(self.logits)
-        self.level = np.float32(np.log(repairer.threshold) - np.log1p(-repairer.threshold))
-        self.foreground = connectivities(start.ndim - 1, repairer.connectivity)[0]
-        self.sigma = repairer.smooth[-(start.ndim - 1) :]
-        self.peak = _peak(self.sigma)
-        self.depths = [_depth(self.link.union(start, prior.channels), self.sigma) for prior in priors]
+        self.map, self.priors, self.repairer = ChangingMap(start, priors, repairer), priors, repairer
         self.tried = [Tried(start.shape[1:]) for _ in priors]
         self.steps = 0
-        # By prior and dimension, with the step at which the bars were computed.
-        self.kept: dict[tuple[int, int], tuple[Diagram, int]] = {}
+        self._label()
 
-    def smooth_result(self) -> Array:
-        """Return the current probabilities; voxels that were not changed have bit for bit the values of the input."""
-        moved = self.change != 0
-        if self.repairer.kind != "apart":
-            moved = moved.any(axis=0)
-        p = self.link.probabilities(self.logits + self.change).astype(self.start.dtype)
-        return np.where(moved, p, self.start)
+    def _label(self) -> None:
+        masks = [self.map.mask(number) for number in range(len(self.priors))]
+        self.labelled = [Labelled.of(mask, self.repairer.connectivity) for mask in masks]
 
-    def result(self) -> Array:
-        """Return the current probabilities, rounded as a file stores them."""
-        p, rounded = self.smooth_result(), self.repairer.rounded
-        return p if rounded is None else rounded(p).astype(p.dtype, copy=False)
+    @property
+    def found(self) -> tuple[Betti, ...]:
+        """The Betti numbers of each prior's mask."""
+        return tuple(labelled.betti for labelled in self.labelled)
 
-    def missing(self, found: Sequence[Betti]) -> int:
-        """Return the sum of the absolute differences between the Betti numbers found and those the priors ask for."""
-        return sum(prior.off(betti.numbers) for betti, prior in zip(found, self.priors, strict=True))
+    def missing(self) -> int:
+        """Return the sum of the absolute differences between the Betti numbers and those the priors ask for."""
+        return sum(prior.off(betti.numbers) for betti, prior in zip(self.found, self.priors, strict=True))
 
-    def move(self, p: Array, found: Sequence[Betti]) -> bool:
+    def move(self) -> bool:
         """Take a step: change the logits so that wrong bars move across the threshold.
-
-        Args:
-            p: The current probabilities, as `result` returns them.
-            found: The Betti numbers of each prior's mask of `p`.
 
         Returns:
             False if no bar was left to move, otherwise True.
         """
-        self._pull_back()
-        alone, spread = np.zeros_like(self.change), np.zeros_like(self.change)
-        for number, (prior, betti) in enumerate(zip(self.priors, found, strict=True)):
-            for aim in self._aims(number, p, betti) if prior.off(betti.numbers) else ():
-                at = tuple(aim.at.T)
-                if aim.spread:
-                    self.tried[number].add(aim)
-                shares = self.link.shares(self.logits + self.change, prior.channels, at)
-                _keep_largest(spread if aim.spread else alone, at, aim.by * shares)
-        if not alone.any() and not spread.any():
-            return False
-        self.change += alone
-        for channel, peaks in enumerate(spread):
-            _add_gaussians(peaks, self.sigma, self.peak, self.change[channel])
-        self.steps += 1
-        return True
-
-    def _pull_back(self) -> None:
-        """Move voxels back towards the input by a gradient step on the squared change, but not across the threshold."""
-        p = self.smooth_result()
-        weight = min(self.repairer.weight, _HEAVIEST)
-        pull = self.link.logit_gradient(p, 2 * weight * (p - self.start))
-        before, moved = self.change, np.abs(self.change)
-        masks = self.repairer.masks(self.result(), self.priors)
-        # Not beyond the input, however large lambda is.
-        self.change = before - np.clip(pull, -moved, moved).astype(before.dtype)
-        masks_now = self.repairer.masks(self.result(), self.priors)
-        crossed = np.any([one != other for one, other in zip(masks, masks_now, strict=True)], axis=0)
-        self.change[:, crossed] = before[:, crossed]
-
-    def _aims(self, number: int, p: Array, betti: Betti) -> list[Aim]:
-        """Return the moves of one step for the prior with index `number`, whose mask has the Betti numbers `betti`."""
-        prior, members = self.priors[number], self.priors[number].channels
-        height = self.link.union_logit(self.logits + self.change, members) + self.depths[number] - self.level
-        (mask,), (original_mask,) = (self.repairer.masks(image, [prior]) for image in (p, self.start))
-        snapshot = Snapshot(height, mask, original_mask, self.foreground, self.sigma, self.tried[number])
-        aims: list[Aim] = []
-        for dimension, asked in enumerate(prior.betti):
-            if asked is None or asked == betti.numbers[dimension]:
+        self.map.pull_back()
+        moves: list[tuple[Aim, Array]] = []
+        first, self.steps = self.steps, self.steps + 1
+        moved: set[int] = set()
+        for number in np.roll(np.arange(len(self.priors)), -first).tolist():
+            prior = self.priors[number]
+            # Priors of one channel take turns, so that they do not all mend the same place.
+            if not moved.isdisjoint(prior.channels):
                 continue
-            moves: list[Aim] = []
-            if snapshot.needs_complex(dimension) and (number, dimension) in self.kept:
-                bars, step = self.kept[number, dimension]
-                if self.steps - step < _KEPT:
-                    moves = snapshot.aims(bars, asked, dimension)
-            if not moves:
-                # Bars are computed of values in (0, 1) that are ordered as the logits, and sorted by probability.
-                bars = diagram(0.5 + 0.5 * height / (1 + np.abs(height)), dimension, self.foreground)
-                bars = by_length(bars, self.link.union(p, members), mask, self.tried[number])
-                self.kept[number, dimension] = bars, self.steps
-                moves = snapshot.aims(bars, asked, dimension)
-            aims += moves
-        return aims
-
-
-def _keep_largest(changes: Array, at: Voxels, wanted: Array) -> None:
-    """Write changes of the channels, shape (C, N), at the voxels `at`; a voxel keeps its largest change."""
-    for channel, by in enumerate(wanted):
-        order = np.argsort(np.abs(by), kind="stable")
-        where = tuple(along[order] for along in at)
-        here = changes[channel][where]
-        changes[channel][where] = np.where(np.abs(by[order]) > np.abs(here), by[order], here)
-
-
-def _depth(p: Array, sigma: Sequence[float]) -> Array:
-    """Return offsets for the logits of certain voxels, whose probability is nearly 0 or 1; other voxels have offset 0.
-
-    Offsets grow with the distance to voxels that are not certain, negative near 0 and positive near 1. They make a gap
-    of zeros close where the gap is narrowest.
-    """
-    from scipy.ndimage import distance_transform_edt
-
-    result = np.zeros(p.shape, np.float32)
-    for certain, sign in ((p <= _NEAREST, -1), (p >= 1 - _NEAREST, 1)):
-        if certain.any() and not certain.all():
-            result += np.float32(sign * _DEEPER) * distance_transform_edt(certain, sampling=sampling(sigma))
-    return result
-
-
-def _peak(sigma: Sequence[float]) -> float:
-    """Return the weight at the centre of the normalized, truncated Gaussian with standard deviations `sigma`."""
-    weights = [np.exp(-0.5 * (np.arange(-_radius(size), _radius(size) + 1) / size) ** 2) for size in sigma]
-    return float(np.prod([1 / along.sum() for along in weights]))
-
-
-def _add_gaussians(peaks: Array, sigma: Sequence[float], peak: float, change: Array) -> None:
-    """Add Gaussians to a change in place; where they overlap, their sum is limited to the largest peak.
-
-    Args:
-        peaks: The value at the centre of the Gaussian at each voxel, 0 for no Gaussian.
-        sigma: Standard deviation along each axis, in voxels.
-        peak: Weight at the centre of the normalized Gaussian.
-        change: The array to which the Gaussians are added.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    at = np.nonzero(peaks)
-    if not len(at[0]):
-        return
-    box = tuple(
-        slice(max(0, int(along.min()) - _radius(size)), int(along.max()) + _radius(size) + 1)
-        for along, size in zip(at, sigma, strict=True)
-    )
-    most = float(np.abs(peaks[at]).max())
-    smooth = gaussian_filter(peaks[box], sigma, mode="constant", truncate=_REACH) / peak
-    change[box] += np.clip(smooth, -most, most)
-
-
-def _radius(sigma: float) -> int:
-    return int(_REACH * sigma + 0.5)
+            aims = Snapshot(self.map, number, self.labelled[number], self.tried[number]).aims(prior.betti)
+            if aims:
+                moved.update(prior.channels)
+            for aim in aims:
+                if aim.spread != "none":
+                    # A channel may undo what was done for a union of it.
+                    for tried, other in zip(self.tried, self.priors, strict=True):
+                        if not set(prior.channels).isdisjoint(other.channels):
+                            tried.add(aim)
+                moves.append((aim, aim.by * self.map.shares(prior, aim.at)))
+        changed = self.map.add(moves)
+        if changed:
+            self._label()
+        return changed

@@ -5,40 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.topology.components import connectivities, label_components
-from softmorph_cli.topology.persistence import Diagram
+from softmorph_cli.topology.betti import Labelled
+from softmorph_cli.topology.components import connectivities
+from softmorph_cli.topology.persistence import Diagram, diagram
+from softmorph_cli.topology.repair_kernels import Flat, distances
+from softmorph_cli.topology.repair_map import ChangingMap, sampling
+from softmorph_cli.topology.repair_pieces import Aim, Array, Mask, Pieces
 
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
 # Array indices, shape (N, d).
 Indices = npt.NDArray[np.int64]
 
 # How far past the threshold a voxel moves, in logits, so that its neighbours follow.
 _PAST: Final = 0.3
+# Loops that close far below the threshold are rare: at first voxels below this height are left out, in logits.
+_FLOOR: Final = -4.0
 # The largest exponent of the factor by which voxels that were moved become more expensive.
 _MOST_TRIED: Final = 60
 # The factor by which a bar counts as shorter each time that it was moved and did not come to live.
 _TRIED_LENGTH: Final = 0.8
-
-
-@dataclass(frozen=True)
-class Aim:
-    """A move of a repair: voxels whose logits should change, and the changes.
-
-    Attributes:
-        at: Array indices of the voxels, shape (N, d).
-        by: Change of the logit of each voxel, shape (N,).
-        spread: Whether neighbouring voxels change too, by a Gaussian of their distance.
-    """
-
-    at: Indices
-    by: Array
-    spread: bool
 
 
 class Tried:
@@ -49,28 +38,24 @@ class Tried:
 
     Args:
         shape: Shape of the map.
+
+    Attributes:
+        up: How often each voxel was moved up, flat.
+        down: How often each voxel was moved down, flat.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.up, self.down = (np.zeros(shape, np.int32) for _ in range(2))
+        self._shape = shape
+        self.up, self.down = (np.zeros(shape, np.int32).ravel() for _ in range(2))
 
     def add(self, aim: Aim) -> None:
         """Add a move to the counts: the moved voxels count twice, their neighbours once."""
-        last = np.array(self.up.shape) - 1
+        last = np.array(self._shape) - 1
         for counts, moved in ((self.up, aim.by > 0), (self.down, aim.by < 0)):
-            around = [
-                np.clip(aim.at[moved] + step, 0, last) for step in product((-1, 0, 1), repeat=len(last))
-            ]
-            counts[tuple(np.concatenate(around).T)] += 1
-            counts[tuple(aim.at[moved].T)] += 1
-
-    def cost_of_raising(self, at: Indices) -> Array:
-        """Return the factor by which raising each of the voxels at array indices `at` has become more expensive."""
-        return np.exp2(np.minimum(_at(self.down, at), _MOST_TRIED))
-
-    def cost_of_lowering(self, at: Indices) -> Array:
-        """Return the factor by which lowering each of the voxels at array indices `at` has become more expensive."""
-        return np.exp2(np.minimum(_at(self.up, at), _MOST_TRIED))
+            at = np.stack(np.unravel_index(aim.at[moved], self._shape), axis=1)
+            around = [np.clip(at + step, 0, last) for step in product((-1, 0, 1), repeat=len(last))]
+            counts[np.ravel_multi_index(tuple(np.concatenate(around).T), self._shape)] += 1
+            counts[aim.at[moved]] += 1
 
 
 @dataclass(frozen=True)
@@ -78,146 +63,149 @@ class Snapshot:
     """The mask of a prior at one step of a repair.
 
     Attributes:
-        height: Logits of the map minus the logit of the threshold.
-        mask: Mask of the voxels where the map is above the threshold.
-        original_mask: Mask of the voxels where the input of the repair was above the threshold.
-        foreground: Connectivity of the foreground.
-        sigma: Standard deviation of the Gaussian along each axis, in voxels.
+        map: The map.
+        number: Index of the prior.
+        labelled: The components of the mask and of its background.
         tried: Counts of the earlier moves.
     """
 
-    height: Array
-    mask: Mask
-    original_mask: Mask
-    foreground: int
-    sigma: Sequence[float]
+    map: ChangingMap
+    number: int
+    labelled: Labelled
     tried: Tried
 
-    def needs_complex(self, dimension: int) -> bool:
-        """Return whether the bars of a dimension need the cubical complex (loops in 3D) rather than union-find."""
-        return self.mask.ndim == 3 and dimension == 1
+    @property
+    def heights(self) -> Array:
+        """Logits of the map minus the logit of the threshold, flat."""
+        return self.map.heights[self.number]
 
-    def aims(self, bars: Diagram, asked: int, dimension: int) -> list[Aim]:
-        """Return the moves after which the first `asked` bars contain the threshold and no other bars do.
+    @property
+    def mask(self) -> Mask:
+        """Mask of the voxels where the map is above the threshold, flat."""
+        return self.map.masks[self.number]
 
-        Args:
-            bars: Bars of one dimension, the longest first.
-            asked: Number of bars that should contain the threshold, which is the requested Betti number.
-            dimension: Dimension of the bars: 0 for components, 1 for loops (2D: holes), 2 for cavities.
-        """
-        inside = bars.death_at[:, 0] >= 0
-        above, below = _at(self.height, bars.birth_at), -_at(self.height, bars.death_at)
-        born, dead = _at(self.mask, bars.birth_at), inside & _at(self.mask, bars.death_at)
-        wanted = np.arange(len(bars)) < asked
-        missing, early = wanted & ~born, wanted & dead
-        aims = [
-            Aim(bars.birth_at[missing], _PAST - above[missing], True),
-            Aim(bars.death_at[early], below[early] - _PAST, True),
-        ]
-        extra = born & ~dead & ~wanted
-        if extra.any():
-            aims += self._removals(bars[extra], above[extra], below[extra], dimension)
+    def aims(self, asked: Sequence[int | None]) -> list[Aim]:
+        """Return the moves towards Betti numbers (None for any number)."""
+        aims: list[Aim] = []
+        for dimension, (number, found) in enumerate(zip(asked, self.labelled.betti.numbers, strict=True)):
+            if number is not None and number != found:
+                aims += self._aims(number, found, dimension)
         return [aim for aim in aims if len(aim.by)]
 
-    def _removals(self, bars: Diagram, above: Array, below: Array, dimension: int) -> list[Aim]:
-        """Return the moves after which the given bars, which contain the threshold, no longer do.
+    def _aims(self, asked: int, found: int, dimension: int) -> list[Aim]:
+        """Return the moves after which the longest `asked` bars contain the threshold and no other bars do."""
+        last = len(self.map.shape) - 1
+        if dimension in (0, last) and found > asked and asked == (dimension == 0):
+            # The longest bar of components is that of the highest voxel.
+            inside = np.flatnonzero(self.mask)
+            return self._of_pieces(inside[[self.heights[inside].argmax()]][:asked], dimension)
+        bars = self._bars(dimension, _FLOOR) if asked == 0 else None
+        if bars is None or (bars.death[self._live(bars)] == 0).any():
+            # Where voxels are ordered by length, or a gap that is certain is filled.
+            self.map.deepen(self.number)
+            bars = self._bars(dimension, -np.inf)
+        births, deaths = self._flat(bars.birth_at), self._flat(bars.death_at)
+        live, wanted = self._live(bars), np.arange(len(bars)) < asked
+        missing = births[wanted & ~self.mask[births]]
+        early = deaths[wanted & (bars.death > 0) & self.mask[deaths]]
+        aims = [
+            Aim(missing, _PAST - self.heights[missing], "sum"),
+            Aim(early, -self.heights[early] - _PAST, "sum"),
+        ]
+        if dimension in (0, last):
+            return aims + self._of_pieces((births if dimension == 0 else deaths)[live & wanted], dimension)
+        return aims + self._of_loops(bars[live & ~wanted])
 
-        Each bar's birth is moved below the threshold, or its death above the threshold, whichever is cheaper. `above`
-        and `below` are the distances, in logits, of the births and the deaths from the threshold.
+    def _live(self, bars: Diagram) -> Mask:
+        """Return which bars contain the threshold."""
+        deaths = self._flat(bars.death_at)
+        live: Mask = self.mask[self._flat(bars.birth_at)] & ~((bars.death > 0) & self.mask[deaths])
+        return live
+
+    def _bars(self, dimension: int, floor: float) -> Diagram:
+        """Return the bars of a dimension, the longest (in probability) first.
+
+        A bar counts as shorter for each time that it was moved without reaching the threshold.
+
+        Args:
+            dimension: Dimension of the bars: 0 for components, 1 for loops (2D: holes), 2 for cavities.
+            floor: Height below which voxels are left out, as if their probability were 0.
         """
-        last = self.mask.ndim - 1
-        births, deaths = bars.birth_at, bars.death_at
-        inside = deaths[:, 0] >= 0
-        raising = below * self.tried.cost_of_raising(deaths)
-        lowering = above * self.tried.cost_of_lowering(births)
-        aims = []
+        # Bars are computed of values in (0, 1) that are ordered as the logits.
+        values = self.heights / (1 + np.abs(self.heights))
+        values *= 0.5
+        values += 0.5
+        values[self.heights < floor] = 0
+        bars = diagram(values.reshape(self.map.shape), dimension, self.labelled.betti.connectivity)
+        p = self.map.union(self.number)
+        births, deaths = self._flat(bars.birth_at), self._flat(bars.death_at)
+        # To a hundredth: where voxels are certain the deepest stays the longest, whatever has moved a little.
+        length = np.round(p[births] - np.where(bars.death > 0, p[deaths], 0), 2)
+        raised = np.where(self.mask[births], 0, self.tried.up[births])
+        lowered = np.where((bars.death > 0) & self.mask[deaths], self.tried.down[deaths], 0)
+        length = length * _TRIED_LENGTH ** np.maximum(raised + lowered - 2, 0)
+        return bars[np.argsort(-length, kind="stable")]
+
+    def _of_pieces(self, wanted: Flat, dimension: int) -> list[Aim]:
+        """Return the moves that erase or join components or cavities, but those with a voxel among `wanted`."""
+        foreground = self.labelled.betti.connectivity
+        original = self.map.original_masks[self.number]
         if dimension == 0:
-            parts = _Parts(self.height, self.mask, self.original_mask, self.foreground, births)
-            lower = (parts.cost < raising * 2 * self._gap(deaths)) | ~inside
-            aims.append(parts.aim(lower, -1))
-        elif dimension == last:
-            background = connectivities(last + 1, self.foreground)[1]
-            parts = _Parts(-self.height, ~self.mask, ~self.original_mask, background, deaths)
-            lower = lowering * 2 * self._wall(births) < parts.cost
-            aims.append(parts.aim(~lower, 1))
+            sign, labels, connectivity, tried = 1, self.labelled.pieces, foreground, self.tried.down
         else:
-            lower = lowering * self._wall(births) ** 2 < raising * self._gap(deaths) ** 2
-            lower |= ~inside
-        if dimension > 0:
-            aims.append(Aim(births[lower], -(above + _PAST)[lower], True))
-        if dimension < last:
-            aims.append(Aim(deaths[~lower], (below + _PAST)[~lower], True))
-        return aims
+            sign, labels, original, tried = -1, self.labelled.zones, ~original, self.tried.up
+            connectivity = connectivities(len(self.map.shape), foreground)[1]
+        pieces = Pieces(labels, sign * self.heights, original, tried, connectivity, _PAST)
+        erased, paths = pieces.moves(pieces.at(wanted))
+        filled = np.concatenate([*erased, np.empty(0, np.int64)])
+        at = np.concatenate([*paths, np.empty(0, np.int64)])
+        peaks = np.concatenate([*(self._peaks(path, sign) for path in paths), np.empty(0)])
+        return [
+            Aim(filled, -sign * _PAST - self.heights[filled], "none"),
+            Aim(at[peaks != 0], peaks[peaks != 0], "path"),
+        ]
 
-    def _gap(self, at: Indices) -> Array:
-        """Return the distances of the background voxels at array indices `at` to the foreground."""
-        from scipy.ndimage import distance_transform_edt
+    def _peaks(self, path: Flat, sign: int) -> Array:
+        """Return the changes of the voxels of a path after which all are on the side `sign` of the threshold.
 
-        return _at(distance_transform_edt(~self.mask, sampling=sampling(self.sigma)), at)
+        The voxel that is the farthest from it moves past the threshold, and its neighbours follow; then of those still
+        on the other side the farthest one, and so on.
+        """
+        places = np.stack(np.unravel_index(path, self.map.shape), axis=1) / np.array(self.map.sigma)
+        height = sign * self.heights[path].astype(np.float64)
+        peaks, raised = np.zeros(len(path)), np.zeros(len(path))
+        for k in np.argsort(height, kind="stable"):
+            if height[k] + raised[k] <= 0:
+                peaks[k] = _PAST - height[k]
+                around = np.exp(-0.5 * np.square(places - places[k]).sum(axis=1))
+                raised = np.maximum(raised, peaks[k] * around)
+        return sign * peaks
 
-    def _wall(self, at: Indices) -> Array:
-        """Return the distances of the foreground voxels at array indices `at` to the background or the outside."""
-        from scipy.ndimage import distance_transform_edt
+    def _of_loops(self, bars: Diagram) -> list[Aim]:
+        """Return the moves after which loops do not contain the threshold: each is cut or filled.
 
-        return _at(distance_transform_edt(np.pad(self.mask, 1), sampling=sampling(self.sigma)), at + 1)
+        The birth of each loop is moved below the threshold, or its death above the threshold, whichever is cheaper.
+        """
+        births, deaths = self._flat(bars.birth_at), self._flat(bars.death_at)
+        above, below = self.heights[births], -self.heights[deaths]
+        mask, size = self.mask.reshape(self.map.shape), sampling(self.map.sigma)
+        # Outside the map is background.
+        outside = np.pad(~mask, 1, constant_values=True)
+        padded = np.ravel_multi_index(tuple(bars.birth_at.T + 1), outside.shape)
+        wall, gap = distances(outside, padded, size), distances(mask, deaths, size)
+        lowering, raising = above * _doubled(self.tried.up[births]), below * _doubled(self.tried.down[deaths])
+        cut = (lowering * wall**2 < raising * gap**2) | (bars.death == 0)
+        return [
+            Aim(births[cut], -above[cut] - _PAST, "sum"),
+            Aim(deaths[~cut], below[~cut] + _PAST, "sum"),
+        ]
 
-
-class _Parts:
-    """Connected components of a mask that may be erased as a whole; the mask is the background to erase cavities.
-
-    The attribute `cost` is the sum of the heights of each component; infinite for components that the repair itself
-    made.
-
-    Args:
-        height: Logits minus the logit of the threshold; for cavities with the opposite sign.
-        mask: The current mask, or its complement.
-        original_mask: The mask of the input, or its complement.
-        connectivity: Connectivity of `mask`.
-        at: Array index of one voxel of each component.
-    """
-
-    def __init__(
-        self, height: Array, mask: Mask, original_mask: Mask, connectivity: int, at: Indices
-    ) -> None:
-        self.labels, count = label_components(mask, connectivity)
-        self.numbers = _at(self.labels, at)
-        self.height = height
-        costs = np.bincount(self.labels[mask], weights=height[mask], minlength=count + 1)
-        old = np.bincount(self.labels[mask & original_mask], minlength=count + 1) > 0
-        self.cost = np.where(old, costs, np.inf)[self.numbers]
-
-    def aim(self, chosen: Mask, sign: int) -> Aim:
-        """Return the move that erases the chosen components; the sign is -1 for components and 1 for cavities."""
-        at = np.argwhere(np.isin(self.labels, self.numbers[chosen]) & (self.labels > 0))
-        return Aim(at, sign * (_at(self.height, at) + _PAST), False)
-
-
-def by_length(bars: Diagram, p: Array, mask: Mask, tried: Tried) -> Diagram:
-    """Return bars in order of decreasing length (in probability); the order of equal bars is kept.
-
-    A bar counts as shorter for each time that it was moved without reaching the threshold.
-
-    Args:
-        bars: Bars of one dimension.
-        p: Probabilities.
-        mask: Mask of the voxels above the threshold.
-        tried: Counts of the earlier moves.
-    """
-    inside = bars.death_at[:, 0] >= 0
-    # To a hundredth: where voxels are certain the deepest stays the longest, whatever has moved a little.
-    length = np.round(_at(p, bars.birth_at) - np.where(inside, _at(p, bars.death_at), 0), 2)
-    born, dead = _at(mask, bars.birth_at), inside & _at(mask, bars.death_at)
-    raised = np.where(born, 0, _at(tried.up, bars.birth_at))
-    lowered = np.where(dead, _at(tried.down, bars.death_at), 0)
-    length = length * _TRIED_LENGTH ** np.maximum(raised + lowered - 2, 0)
-    return bars[np.argsort(-length, kind="stable")]
+    def _flat(self, at: Indices) -> Flat:
+        """Return the flat indices of array indices; 0 for those of -1, outside the map."""
+        flat: Flat = np.ravel_multi_index(tuple(np.maximum(at, 0).T), self.map.shape)
+        return flat
 
 
-def sampling(sigma: Sequence[float]) -> list[float]:
-    """Return the voxel size along each axis relative to the smallest, if the Gaussian `sigma` is isotropic in space."""
-    return [max(sigma) / size for size in sigma]
-
-
-def _at(values: npt.NDArray[Any], index: Indices) -> Array:
-    """Return the values at array indices, shape (N, d); for index -1 (a death at 0) the value at index 0."""
-    return np.asarray(values[tuple(np.maximum(index.T, 0))])
+def _doubled(times: npt.NDArray[np.int32]) -> Array:
+    """Return the factor by which moving voxels has become more expensive that were moved back some times."""
+    return np.exp2(np.minimum(times, _MOST_TRIED))

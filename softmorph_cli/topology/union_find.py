@@ -38,28 +38,39 @@ PLACE = np.zeros(32, np.int64)
 for k in range(32):
     PLACE[(0x077CB531 << k & 0xFFFFFFFF) >> 27] = k
 
+@njit("boolean(int64, int64, boolean)", nogil=True, cache=True)
+def precedes(other, own, rising):
+    """Return whether a voxel with the number `other` is reached before one above 0 with the number `own`."""
+    return (other > own) | (other < 0) if rising else (other >= 0) & (other < own)
+
 @njit("uint32({index}[::1], int64, int64[::1], boolean)", nogil=True, cache=True)
 def older(number, voxel, offsets, rising):
     """Return the mask of the neighbours that are reached before a voxel above 0."""
     own = number[voxel]
     mask = np.uint32(0)
     for k in range(offsets.size):
-        other = number[voxel + offsets[k]]
-        before = (other > own or other < 0) if rising else 0 <= other < own
-        mask |= np.uint32(before) << np.uint32(k)
+        mask |= np.uint32(precedes(number[voxel + offsets[k]], own, rising)) << np.uint32(k)
     return mask
 
 @njit("uint32(uint32, uint32, uint32[::1])", nogil=True, cache=True)
 def component(mask, seed, adjacent):
     """Return the neighbours in `mask` that are connected with the neighbour whose bit is `seed`."""
-    found, fresh = seed, seed
+    found = fresh = seed
     while fresh:
-        bit = fresh & (~fresh + np.uint32(1))
-        fresh ^= bit
-        more = adjacent[PLACE[np.uint32(bit * np.uint32(0x077CB531)) >> np.uint32(27)]] & mask & ~found
-        found |= more
-        fresh |= more
+        around = np.uint32(0)
+        while fresh:
+            bit = fresh & (~fresh + np.uint32(1))
+            fresh ^= bit
+            around |= adjacent[PLACE[np.uint32(bit * np.uint32(0x077CB531)) >> np.uint32(27)]]
+        fresh = around & mask & ~found
+        found |= fresh
     return found
+
+@njit("boolean(uint32, uint32, uint32[::1])", nogil=True, cache=True)
+def several(mask, direct, adjacent):
+    """Return whether the neighbours in `mask` that touch the voxel are of several components."""
+    touching = mask & direct
+    return touching & ~component(mask, touching & (~touching + np.uint32(1)), adjacent) != 0
 
 @njit("int64(int64, int64, int64, boolean)", nogil=True, cache=True)
 def node_of(number, count, zones, rising):
@@ -76,18 +87,25 @@ def links(number, offsets, adjacent, direct, zones, first, last, rising, parent)
     """Link the voxels of a range to their oldest neighbours; return the nodes at which components may merge."""
     meeting, found = np.empty(1024, np.int64), 0
     count = parent.size - zones
+    # Of 8 neighbours there are few masks.
+    known = np.zeros(256 if offsets.size == 8 else 0, np.bool_)
+    for mask in range(known.size):
+        known[mask] = several(np.uint32(mask), direct, adjacent)
     for voxel in range(first, last):
-        if number[voxel] < 0:
+        own = np.int64(number[voxel])
+        if own < 0:
             continue
-        node = node_of(number[voxel], count, zones, rising)
-        mask = older(number, voxel, offsets, rising)
-        touching = mask & direct
-        oldest = node
+        node = node_of(own, count, zones, rising)
+        oldest, mask = node, np.uint32(0)
+        # Without branches: which neighbours are older is random, and the processor would often guess wrongly.
         for k in range(offsets.size):
-            if touching >> np.uint32(k) & np.uint32(1):
-                oldest = min(oldest, node_of(number[voxel + offsets[k]], count, zones, rising))
+            other = np.int64(number[voxel + offsets[k]])
+            before = precedes(other, own, rising)
+            near = before & ((direct >> np.uint32(k)) & np.uint32(1) != 0)
+            oldest = min(oldest, node_of(other, count, zones, rising) if near else node)
+            mask |= np.uint32(before) << np.uint32(k)
         parent[node] = oldest
-        if touching and touching & ~component(mask, touching & (~touching + np.uint32(1)), adjacent):
+        if known[mask] if known.size else several(mask, direct, adjacent):
             if found == meeting.size:
                 larger = np.empty(2 * found, np.int64)
                 larger[:found] = meeting

@@ -22,7 +22,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from helpers_topology import broken_ring, vessels
+from helpers_topology import broken_ring, vessels, vessels_and_shells
 
 from softmorph_cli.io.reading import read
 from softmorph_cli.topology.betti import betti_numbers
@@ -103,6 +103,7 @@ def commands() -> None:
         ("vessels 96³, two gaps, box of 30³", tree, "1,0,0", box),
         ("vessels 96³, two gaps", tree, "1,0,0", whole),
         ("vessels 96³, two gaps, noise", tree_noisy, "1,0,0", whole),
+        ("vessels and shells 128³", vessels_and_shells(128), "1,0,0", whole),
     ]
     print("| map | from, to | voxels flipped | steps | time | memory |")  # noqa: T201
     print("|---" * 6 + "|")  # noqa: T201

@@ -17,6 +17,7 @@ from softmorph_cli import SoftSkeletonizer
 from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.filters.method import METHODS
 from softmorph_cli.losses import (
+    BettiMatchingLoss,
     SkeletonRecallLoss,
     SoftCLDiceLoss,
     SoftDiceCLDiceLoss,
@@ -34,8 +35,9 @@ LOSSES: dict[str, Callable[..., ChannelLoss]] = {
     "both": SoftDiceCLDiceLoss,
     "recall": SkeletonRecallLoss,
     "topological": lambda **how: TopologicalLoss((1, 0), **how),
+    "betti matching": BettiMatchingLoss,
 }
-WITH_SKELETON = [name for name in LOSSES if name not in ("dice", "topological")]
+WITH_SKELETON = [name for name in LOSSES if name not in ("dice", "topological", "betti matching")]
 WITH_TARGET = [name for name in LOSSES if name != "topological"]
 DIFFERENTIABLE = [name for name, method in METHODS.items() if method.differentiable]
 
@@ -272,7 +274,9 @@ def test_copies_and_moves_do_the_same(name: str) -> None:
 def test_a_compiled_loss_is_the_same(name: str) -> None:
     loss = LOSSES[name](softmax=True, to_onehot_y=True)
     given, target = 4 * noise(2, 3, 9, 10, dtype=torch.float32) - 2, labels(2, 3, 9, 10)
-    compiled = torch.compile(loss, backend="aot_eager", fullgraph=name not in ("recall", "topological"))
+    compiled = torch.compile(
+        loss, backend="aot_eager", fullgraph=name not in ("recall", "topological", "betti matching")
+    )
     for got, wanted in zip(
         _value_and_gradient(compiled, given, target), _value_and_gradient(loss, given, target), strict=True
     ):

@@ -210,6 +210,7 @@ def test_calls_that_do_not_fit_are_refused() -> None:
         (lambda: drawn(p, priors=numbers), "give the call a target, not priors"),
         (lambda: drawn.betti(target), "give the call a target, not priors"),
         (lambda: TopologicalLoss()(p), "there is no prior.*or a target"),
+        (lambda: TopologicalLoss(to_onehot_y=True).betti(target[:, :1]), r"how many channels.*channels=3"),
     ]
     for call, words in refused:
         with pytest.raises(InputError, match=words):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_each_item_is_taken_once() -> None:
     assert in_threads(once, range(500), 5, 10**6) == [k * k for k in range(500)]
     assert counts == [1] * 500
     assert in_threads(once, [], 5, 10**6) == []
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_after_an_error_nothing_else_is_begun(threads: int) -> None:
+    begun = []
+
+    def fails(k: int) -> None:
+        begun.append(k)
+        time.sleep(0.001)
+        if k == 7:
+            raise ValueError("seven")
+
+    with pytest.raises(ValueError, match="seven"):
+        in_threads(fails, range(10**5), threads, 10**6)
+    assert 8 <= len(begun) < 1000
 
 
 @pytest.mark.parametrize("space", [(20, 25), (8, 9, 10)], ids=str)

@@ -14,7 +14,7 @@ from softmorph_cli.topology.components import CONNECTIVITIES
 from softmorph_cli.topology.matching import Matched, match
 from softmorph_cli.topology.persistence import Bars, bars
 
-EVERY = [(dims, connectivity) for dims in (2,) for connectivity in CONNECTIVITIES[dims]]
+EVERY = [(dims, connectivity) for dims in (2, 3) for connectivity in CONNECTIVITIES[dims]]
 DIMENSIONS = [(dims, connectivity, k) for dims, connectivity in EVERY for k in range(dims)]
 
 
@@ -24,8 +24,13 @@ def two_maps(seed: int, dims: int) -> tuple[np.ndarray, np.ndarray]:
     shape = rng.integers(3, 6, dims) if dims == 2 else np.array([3, 3, 4])
     # Dark voxels in the inside make holes and cavities.
     common = rng.random(shape)
-    common[(slice(1, -1),) * dims] *= rng.choice([0.2, 1])
+    inside = (slice(1, -1),) * dims
+    common[inside] *= rng.choice([0.2, 1])
     first, second = (0.5 * common + 0.5 * rng.random(shape) for _ in range(2))
+    if seed % 2:
+        for one in (first, second):
+            one += 0.3 * (1 - one)
+            one[inside] *= 0.3
     if seed % 3 == 1:
         second = np.where(second > 0.4, 1.0, 0.0)
     if seed % 4 == 2:
@@ -45,7 +50,7 @@ def test_bars_are_matched_that_die_together_in_the_union(
     dims: int, connectivity: int, dimension: int
 ) -> None:
     seen = Counter[str]()
-    for seed in range(24 if dims == 2 else 12):
+    for seed in range(24 if dims == 2 else 8):
         first, second = two_maps(seed, dims)
         union = np.maximum(first, second)
         deaths = Counter[float]()
@@ -63,8 +68,8 @@ def test_bars_are_matched_that_die_together_in_the_union(
             else:
                 assert sum(here.values()) <= min(map(len, births))
         assert {key[2] for key in found} <= set(deaths)
-    assert seen["one"] > 2
-    assert seen["none"] > 2
+    assert seen["one"] > 1
+    assert seen["none"] > 1
 
 
 @pytest.mark.parametrize(("dims", "connectivity", "dimension"), DIMENSIONS)
@@ -72,13 +77,17 @@ def test_classes_that_live_until_0_have_the_position_of_two_flags(
     dims: int, connectivity: int, dimension: int
 ) -> None:
     seen = 0
-    for seed in range(12):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
-        shape = (8, 9) if dims == 2 else (4, 4, 5)
+        shape = (8, 9) if dims == 2 else (4, 5, 5)
         # Few voxels above 0 are many components, many are holes and cavities.
-        zeros = rng.random(shape) < ((0.7, 0.2) if dims == 2 else (0.8, 0.5, 0.1))[dimension]
+        above = rng.random(shape) > ((0.8, 0.2) if dims == 2 else (0.9, 0.5, 0.02))[dimension]
+        flipped = 0.03
+        if dimension == 2:
+            flipped = 0.005
+            above[1, 1, 1] = above[2, 3, 3] = False
         first, second = (
-            rng.integers(1, 4, shape) / 4 * (zeros ^ (rng.random(shape) < 0.9)) for _ in range(2)
+            rng.integers(1, 4, shape) / 4 * (above ^ (rng.random(shape) < flipped)) for _ in range(2)
         )
         union = cells((first > 0) | (second > 0), connectivity)
         filled = [vector for _, vector in boundaries(union, dimension + 1)]
@@ -133,8 +142,9 @@ def test_a_map_matches_itself(dims: int, connectivity: int) -> None:
             p = np.round(p, 1)
         matching = match(p, p, connectivity)
         assert matching.loss == 0
+        assert len(matching.dimensions[1].first) > 1
         for matched in matching.dimensions:
-            assert len(matched.pairs) == len(matched.first) > 0
+            assert len(matched.pairs) == len(matched.first)
             assert (matched.pairs[:, 0] == matched.pairs[:, 1]).all()
 
 
@@ -168,7 +178,7 @@ def test_a_bridge_in_the_union_joins_what_is_apart() -> None:
 
 def test_threads_do_not_change_the_matching() -> None:
     rng = np.random.default_rng(0)
-    p, g = (rng.random((240, 241)).astype(np.float32) for _ in range(2))
+    p, g = (rng.random((40, 41, 42)).astype(np.float32) for _ in range(2))
     one, three = match(p, g, threads=1), match(p, g, threads=3)
     for first, second in zip(one.dimensions, three.dimensions, strict=True):
         assert len(first.pairs) > 100
@@ -177,7 +187,7 @@ def test_threads_do_not_change_the_matching() -> None:
 
 
 def test_maps_without_a_voxel_above_0() -> None:
-    for shape in ((4, 5),):
+    for shape in ((4, 5), (3, 4, 5)):
         empty, full = np.zeros(shape), np.ones(shape)
         assert [len(matched.pairs) for matched in match(empty, full).dimensions] == [0] * len(shape)
         assert match(empty, full).loss == 1

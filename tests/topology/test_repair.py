@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_topology import broken_ring, noisy, vessels
+from helpers_topology import broken_ring, noisy, vessels, vessels_and_shells
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.reading import read
@@ -252,6 +252,16 @@ def test_the_longest_bars_are_those_in_probability() -> None:
     assert found.array[0][7, [4, 16]].max() < 0.5
 
 
+def test_all_gaps_close_in_few_steps() -> None:
+    # Before, from saddle to saddle: 3 steps and 156 voxels, of the mask 4 and 48.
+    p = vessels_and_shells(64)
+    for image, most in ((p, 156), ((p > 0.5).astype(np.float32), 48)):
+        found = repaired(image, 1, 0, 0)
+        assert found.before[0].numbers == (8, 2, 6)
+        assert (found.stopped, found.steps) == ("reached", 1)
+        assert flipped(image, found) <= most
+
+
 def test_voxels_that_are_not_cubic() -> None:
     p = vessels(32)[::2]
     found = repaired(p, 1, 0, 0, smooth=(0.5, 1.0, 1.0))
@@ -284,6 +294,21 @@ def test_classes_still_sum_to_one_and_unions_count() -> None:
     assert betti_numbers(found.array[1:].sum(axis=0) > 0.5).numbers == (1, 0)
     with pytest.raises(InputError, match="everywhere"):
         Repairer(kind="complete").repair(p, [Prior((0, 1, 2), (1, 0))])
+
+
+@pytest.mark.parametrize("kind", ["apart", "complete"])
+@pytest.mark.parametrize("seed", range(4))
+def test_classes_and_their_union_do_not_undo_each_other(kind: str, seed: int) -> None:
+    # Joined along each other, two classes enclose a hole, and opening it parts one of them.
+    rng = np.random.default_rng(seed)
+    noise = np.stack([noisy(np.full((24, 40), 0.5), rng.uniform(0.5, 2), 3 * seed + c) for c in range(3)])
+    p = classes() * noise / (1 - noise)
+    p /= p.sum(axis=0)
+    priors = [Prior((1,), (1, 0)), Prior((2,), (1, 0)), Prior((1, 2), (1, 0))]
+    found = Repairer(kind=kind).repair(p, priors)  # type: ignore[arg-type]
+    assert found.before[2].numbers != (1, 0)
+    assert found.stopped == "reached"
+    assert found.steps < 40
 
 
 def test_classes_without_their_background() -> None:

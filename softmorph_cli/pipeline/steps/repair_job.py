@@ -82,9 +82,8 @@ class GoalParameters:
     smooth: Annotated[
         str,
         Parameter(
-            "How wide a gap is bridged at a step: the standard deviation of the Gaussian by which the "
-            "neighbours of a voxel follow, such as 1vox or 0.5mm. Larger takes fewer steps and flips more "
-            "voxels.",
+            "How far the neighbours of a moved voxel follow it: the standard deviation of a Gaussian, such as 1vox "
+            "or 0.5mm. Larger makes wider bridges and flips more voxels.",
             "LENGTH",
         ),
     ] = "1vox"

@@ -44,7 +44,8 @@ class Simplification(Generic[T]):
     def __repr__(self) -> str:
         """Return a short text: the numbers of short bars and the largest change."""
         before, after = (",".join(map(str, numbers)) for numbers in (self.before, self.after))
-        return f"<Simplification: short bars {before} before, {after} after, largest change {self.change['max_abs']:.3g}>"
+        largest = self.change["max_abs"]
+        return f"<Simplification: short bars {before} before, {after} after, largest change {largest:.3g}>"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as in the JSON of `softmorph topology simplify`."""
@@ -74,7 +75,9 @@ def simplify(
     image: Array, persistence: float, **options: Unpack[ArrayOptions]
 ) -> Simplification[npt.NDArray[Any]]: ...
 @overload
-def simplify(image: Tensor, persistence: float, **options: Unpack[ArrayOptions]) -> Simplification[Tensor]: ...
+def simplify(
+    image: Tensor, persistence: float, **options: Unpack[ArrayOptions]
+) -> Simplification[Tensor]: ...
 @overload
 def simplify(image: Placed, persistence: float, **options: Unpack[Options]) -> Simplification[Volume]: ...
 def simplify(

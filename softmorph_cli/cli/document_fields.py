@@ -123,7 +123,10 @@ OBJECTS: Final[Mapping[str, Fields]] = {
         operation=("text", "Name of the operation."),
         method=("text or null", "How the binary filter was made soft."),
         parameters=("any", "Parameters in force, by name."),
-        iterations=("integer or null", "Iterations (of repair: steps, of simplify: rounds of moves) that were done."),
+        iterations=(
+            "integer or null",
+            "Iterations (of repair: steps, of simplify: rounds of moves) that were done.",
+        ),
         stop_reason=(
             "text or null",
             "Why it stopped: iterations, stable, tolerance, max_iterations, reached, stuck.",

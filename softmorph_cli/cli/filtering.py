@@ -196,10 +196,17 @@ def _how_they_ran(steps: Sequence[Filter], processed: Processed) -> Iterator[str
 
 def _how_it_ran(step: Filter, result: Result) -> str:
     if step.settings is None:
-        return step.operation
+        short = (result.document or {}).get("short_bars")
+        return step.operation if short is None else f"{step.operation} ({_shortened(**short)})"
     count = f"{result.iterations} iteration{'s' if result.iterations != 1 else ''}"
     lines = "; lines are not finished to one voxel" if result.finished is False else ""
     return f"{step.method_in_force}, {count} ({report.STOPPED[result.stop_reason]}{lines})"
+
+
+def _shortened(before: Sequence[int], after: Sequence[int]) -> str:
+    """Return the numbers of short bars before and after in words."""
+    one, other = (" ".join(map(str, numbers)) for numbers in (before, after))
+    return f"short bars {'b0 b1 b2'[: 3 * len(before) - 1]}: before {one}, after {other}"
 
 
 def _reached(document: Mapping[str, Any]) -> list[str]:

@@ -98,7 +98,7 @@ def repair(
     parameters = _parameters(goal, mask_options, reading, job)
     title = f"{source.name}{describe.which(volume, reading.time)}"
     warnings = _write(volume, result, target, output, parameters, title, job, backdrop)
-    certificate = job.certificate(_read_back(target, result, output.output_type))
+    certificate = job.certificate(read_back(target, result, output.output_type))
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
     changed = job.changes(found.array)
@@ -267,7 +267,7 @@ def _excuse(
     return f"the prior {'; '.join(wrong)} and is in {target}: {advice}."
 
 
-def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
+def read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
     """Return the probabilities that a written file contains, with the axis of channels first."""
     from softmorph_cli.io.reading import read
 

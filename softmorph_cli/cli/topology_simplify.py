@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar
 
 from softmorph_cli.cli import filtering
 from softmorph_cli.cli.options import Input, Output, Writing
-from softmorph_cli.errors import UsageError
+from softmorph_cli.cli.topology_repair import read_back
+from softmorph_cli.errors import NotReachedError, UsageError
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.pipeline.steps.simplifying import Simplify
+from softmorph_cli.pipeline.steps.simplifying import Simplify, left_over
 from softmorph_cli.system.parameters import check_all, declared
 
 
@@ -49,7 +50,12 @@ def simplify(
     Of components and cavities all are cancelled, by lowering and filling; of loops in 3D some may be left. What is left
     is counted, as the file stores it, and the exit status is then 3. No value changes by more than the persistence.
     """
-    step = Simplify(
-        persistence=options.persistence, connectivity=options.connectivity, region=reading.region
-    )
-    filtering.run("topology simplify", [step], source, target, replace(reading, region=None), writing)
+    step = Simplify(persistence=options.persistence, connectivity=options.connectivity, region=reading.region)
+    reading = replace(reading, region=None)
+    filtering.run("topology simplify", [step], source, target, reading, writing)
+    # The step has counted what the file should hold; this is what it holds. Of --argmax it holds labels.
+    if not writing.argmax:
+        grid = filtering.read_volume(source, reading)
+        left = step.short(read_back(target, grid, writing.output_type), grid)
+        if any(left):
+            raise NotReachedError(f"{target}: {left_over(left, step.length)}")

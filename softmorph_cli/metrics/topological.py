@@ -13,9 +13,11 @@ from softmorph_cli.metrics.metric import Metric, Reading
 from softmorph_cli.metrics.pair import PATCH, Mask, Pair
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.components import connectivities, count_graph_components, label_components
+from softmorph_cli.topology.matching import match
 
 _NAMES: Final = ("betti_0_error", "betti_1_error", "betti_2_error")
 _MATCHING: Final = ("betti_matching_0_error", "betti_matching_1_error", "betti_matching_2_error")
+_SOFT: Final = tuple(f"soft_{name}" for name in _MATCHING)
 
 
 def _whole(pair: Pair) -> Reading:
@@ -65,6 +67,14 @@ def _matching(pair: Pair) -> Reading:
         p + g - 2 * m for p, g, m in zip(*(betti.numbers for betti in pair.betti), matched, strict=True)
     ]
     return Reading(_named(_MATCHING, unmatched))
+
+
+def _soft_matching(pair: Pair) -> Reading:
+    arrays = [volume.array for volume in (pair.prediction, pair.reference)]
+    wide = np.float64 if any(array.dtype.itemsize > 4 for array in arrays) else np.float32
+    predicted, truth = (array.astype(wide, copy=False) for array in arrays)
+    matching = match(predicted, truth, pair.settings.connectivity, pair.settings.threads)
+    return Reading(_named(_SOFT, [matched.loss for matched in matching.dimensions]))
 
 
 def _both_in(first: Mask, second: Mask, connectivity: int) -> int:
@@ -156,5 +166,26 @@ METRICS: Final = (
         compute=_matching,
         asked_by=("expensive",),
         solid=_MATCHING[2:],
+    ),
+    Metric(
+        names=_SOFT,
+        title="Soft Betti matching errors",
+        definition=(
+            "The Betti matching loss of the probabilities p and the reference's values g as they are, without a "
+            "threshold, by dimension: the sum of 2 ((b - b')^2 + (d - d')^2) over matched persistence bars, with "
+            "births b, b' and deaths d, d', and of (b - d)^2 over all others of p and of g. Bars are matched if their "
+            "images in max(p, g) die with the same bar there. Of two masks it is betti_matching_k_error. It is a sum "
+            "over bars, those of noise among them. k = 2 is left out in 2D; an empty map has no bars."
+        ),
+        source=(
+            "Stucki et al., Topologically faithful image segmentation via induced matching of persistence barcodes, "
+            "ICML 2023; image persistence by union-find and, of loops in 3D, on discrete gradients"
+        ),
+        unit="1",
+        better="lower",
+        cost="4 s, 0.3 GB; of noise 20 s, 0.8 GB",
+        compute=_soft_matching,
+        asked_by=("expensive",),
+        solid=_SOFT[2:],
     ),
 )

@@ -1,4 +1,4 @@
-"""Connected components, Betti numbers, persistence bars, their matching, cancelling and losses, and topological repair."""
+"""Connected components, Betti numbers, persistence bars (matched, cancelled, as losses) and topological repair of maps."""
 
 __all__ = [
     "betti",

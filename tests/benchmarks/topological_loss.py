@@ -4,7 +4,8 @@ Run: OMP_NUM_THREADS=1 python tests/benchmarks/topological_loss.py [--repeats 5]
 
 The losses take turns in one run, and the smallest time of each counts: seconds, and CPU seconds of all threads. gudhi
 has one thread. "any loops" is a prior with any number of loops; "patch" is `patch=32` with the Betti numbers of a
-target, counted before; "random" is one such patch of each item, with a count in each call.
+target, counted before; "random" is one such patch of each item, with a count in each call. "Betti
+matching" is another loss, of the same maps and the target.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from softmorph_cli.bench import maps
-from softmorph_cli.losses import TopologicalLoss
+from softmorph_cli.losses import BettiMatchingLoss, TopologicalLoss
 from softmorph_cli.system import machine
 
 SHAPES = ((32, 1, 28, 28), (16, 1, 128, 128), (4, 1, 64, 64, 64))
@@ -88,11 +89,13 @@ def losses(target: Tensor) -> dict[str, Step]:
     patches = TopologicalLoss(patch=32, sigmoid=True, min_length=MIN_LENGTH)
     numbers = patches.betti(target)
     drawn = TopologicalLoss(patch=32, random_patch=True, sigmoid=True, min_length=MIN_LENGTH)
+    matching = BettiMatchingLoss(sigmoid=True)
     return {
         OURS: TopologicalLoss(prior, sigmoid=True, min_length=MIN_LENGTH),
         "any loops": TopologicalLoss((1, None, 0)[:dims], sigmoid=True, min_length=MIN_LENGTH),
         "patch": lambda logits: patches(logits, priors=numbers),
         "random": lambda logits: drawn(logits, target),
+        "Betti matching": lambda logits: matching(logits, target),
         GUDHI: by_gudhi(prior),
     }
 

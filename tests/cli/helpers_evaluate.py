@@ -20,7 +20,10 @@ KEYS = [
     "centreline_f1", "centreline_hd_mm", "centreline_hd95_mm",
 ]  # fmt: skip
 PATCHES = ["betti_0_error_patches", "betti_1_error_patches", "betti_2_error_patches"]
-MATCHING = ["betti_matching_0_error", "betti_matching_1_error", "betti_matching_2_error"]
+MATCHING = [
+    *("betti_matching_0_error", "betti_matching_1_error", "betti_matching_2_error"),
+    *("soft_betti_matching_0_error", "soft_betti_matching_1_error", "soft_betti_matching_2_error"),
+]
 SHAPE = (10, 16, 18)
 
 

@@ -12,7 +12,7 @@ from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.components import CONNECTIVITIES
 from softmorph_cli.topology.matching import match
 
-*_, MATCHING = topological.METRICS
+*_, MATCHING, SOFT = topological.METRICS
 EVERY = [(dims, connectivity) for dims in (2, 3) for connectivity in CONNECTIVITIES[dims]]
 
 
@@ -69,6 +69,27 @@ def test_masks_have_as_many_unmatched_bars_as_errors(dims: int, connectivity: in
         assert tuple(p + g - 2 * both for p, g, both in bars) == unmatched(first, second, connectivity)
         seen += [both > 0 and p + g > 2 * both for p, g, both in bars]
     assert (seen[:2] > 0).all()
+
+
+@pytest.mark.parametrize(("dims", "connectivity"), EVERY)
+def test_the_soft_errors_of_masks_are_those_of_masks(dims: int, connectivity: int) -> None:
+    rng = np.random.default_rng(dims)
+    first, second = (rng.random((9, 8, 7)[:dims]) < 0.7 for _ in range(2))
+    one = pair(first, second, connectivity=connectivity, expensive=True)
+    soft = [value for value in SOFT.compute(one).values.values() if value is not None]
+    assert tuple(soft) == unmatched(first, second, connectivity)
+    assert sum(soft) > 3
+
+
+def test_soft_errors_are_the_loss_of_each_dimension() -> None:
+    p = np.zeros((9, 16), np.float32)
+    p[1:6, 1:6], p[2:5, 2:5], p[3, 1], p[7, 12] = 0.8, 0.1, 0.4, 0.6
+    mask = np.zeros((9, 16), np.uint8)
+    mask[1:6, 1:6], mask[2:5, 2:5], mask[2, 14] = 1, 0, 1
+    components, loops, cavities = SOFT.compute(pair(p, mask, expensive=True)).values.values()
+    assert components == pytest.approx(2 * 0.2**2 + 0.6**2 + 1)
+    assert loops == pytest.approx(2 * (0.6**2 + 0.1**2))
+    assert cavities is None
 
 
 def test_a_mask_matches_itself_and_nothing_else_matches_an_empty_one() -> None:

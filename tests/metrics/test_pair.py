@@ -108,7 +108,8 @@ def test_names_in_the_json_are_unique() -> None:
     wanted = (
         "dice accuracy iou precision recall soft_dice cldice soft_cldice betti_0_error betti_1_error betti_2_error "
         "euler_error euler_ratio betti_0_error_patches betti_1_error_patches betti_2_error_patches "
-        "betti_matching_0_error betti_matching_1_error betti_matching_2_error smd opt_j_f1 hd95_mm assd_mm nsd diu "
+        "betti_matching_0_error betti_matching_1_error betti_matching_2_error soft_betti_matching_0_error "
+        "soft_betti_matching_1_error soft_betti_matching_2_error smd opt_j_f1 hd95_mm assd_mm nsd diu "
         "tree_length_detected branches_detected leakage centreline_precision centreline_recall centreline_f1 "
         "centreline_hd_mm centreline_hd95_mm"
     )

@@ -8,7 +8,7 @@ import pytest
 from helpers_drawn import CHANGES, is_moved, responses
 
 BETTI = {
-    *("betti_1_error", "betti_1_error_patches", "betti_matching_1_error"),
+    *("betti_1_error", "betti_1_error_patches", "betti_matching_1_error", "soft_betti_matching_1_error"),
     *("euler_error", "euler_ratio", "diu"),
 }
 CAVITY = {name.replace("_1_", "_2_") for name in BETTI}

@@ -12,7 +12,7 @@ from helpers_maps import topology, vessels
 from softmorph_cli.metrics import topological
 from softmorph_cli.metrics.metric import Metric
 
-WHOLE, RATIO, PATCHES, _ = topological.METRICS
+WHOLE, RATIO, PATCHES, *_ = topological.METRICS
 
 
 def ring(shape: tuple[int, ...] = (20, 20)) -> np.ndarray:

@@ -4,4 +4,13 @@ A step that measures (`measuring.Measuring`) passes the map on as it is and give
 class in a module of this package and name it in `registry`.
 """
 
-__all__ = ["inspecting", "measuring", "page", "registry", "repair_job", "repairing", "simplifying", "statistics"]
+__all__ = [
+    "inspecting",
+    "measuring",
+    "page",
+    "registry",
+    "repair_job",
+    "repairing",
+    "simplifying",
+    "statistics",
+]

@@ -24,7 +24,9 @@ CLASSES: Final = {2: ("components", "holes"), 3: ("components", "loops", "caviti
 
 def _above_zero(name: str, value: float) -> None:
     if not 0 < value <= 1:
-        raise UsageError(f"{named(name)} {value:g}: it must be above 0 and at most 1, such as {named(name, 0.1)}.")
+        raise UsageError(
+            f"{named(name)} {value:g}: it must be above 0 and at most 1, such as {named(name, 0.1)}."
+        )
 
 
 # Of the length of the bars that are cancelled.
@@ -69,6 +71,12 @@ class Simplify(Filter):
         if self.persistence is None:
             raise UsageError("simplify needs a persistence, as in simplify:persistence=0.1.")
 
+    @property
+    def length(self) -> float:
+        """The length below which bars are cancelled."""
+        assert self.persistence is not None  # which is checked when the filter is made
+        return self.persistence
+
     def written_as(self, rounded: Callable[[Any], Any]) -> Simplify:
         """Return the filter for a result that is written: it has no short bars after rounding either."""
         return replace(self, rounded=rounded)
@@ -77,47 +85,52 @@ class Simplify(Filter):
         """Return the simplified map; `shortfall` says which short bars are left."""
         import numpy as np
 
-        from softmorph_cli.io.select import box
         from softmorph_cli.metrics.statistics import change
         from softmorph_cli.topology.simplify import simplify
 
-        assert self.persistence is not None
         dims = volume.spatial_dims
         # Values that a file can hold are exchanged for such values only.
         start = volume.array if self.rounded is None else self.rounded(volume.array)
         result = np.array(start, volume.array.dtype)
-        spatial = result.shape[-dims:]
-        part = (slice(None),) * dims
-        if self.region is not None:
-            part = box(self.region, volume.spatial_axes, spatial, "the map")
-        before, after = np.zeros((2, dims), np.int64)
-        rounds = 0
-        for image in result.reshape(-1, *spatial):
-            before += self._short(image[part])
-            made = simplify(image[part], self.persistence, self.connectivity)
+        part = self._part(volume)
+        before, rounds = self.short(result, volume), 0
+        for image in result.reshape(-1, *volume.array.shape[-dims:]):
+            made = simplify(image[part], self.length, self.connectivity)
             image[part] = made.array
-            after += self._short(image[part])
             rounds += made.rounds
+        after = self.short(result, volume)
         document = {
-            "reached": not after.any(),
+            "reached": not any(after),
             "change": change(volume.array, result),
-            "short_bars": {"before": before.tolist(), "after": after.tolist()},
+            "short_bars": {"before": before, "after": after},
         }
         return Result(
             result,
             iterations=rounds,
-            stop_reason="stuck" if after.any() else "reached",
-            shortfall=left_over(after.tolist(), self.persistence) if after.any() else None,
+            stop_reason="stuck" if any(after) else "reached",
+            shortfall=left_over(after, self.length) if any(after) else None,
             document=document,
         )
 
-    def _short(self, image: npt.NDArray[Any]) -> tuple[int, ...]:
-        """Return the numbers of short bars of an image in each dimension."""
+    def short(self, array: npt.NDArray[Any], volume: Volume) -> list[int]:
+        """Return the numbers of short bars of each dimension of an array on the grid of a map, over all its images."""
         from softmorph_cli.topology.persistence import bars
         from softmorph_cli.topology.simplify import short_bars
 
-        assert self.persistence is not None
-        return short_bars(bars(image, self.connectivity), self.persistence)
+        part, spatial = self._part(volume), volume.array.shape[-volume.spatial_dims :]
+        counted = [
+            short_bars(bars(image[part], self.connectivity), self.length)
+            for image in array.reshape(-1, *spatial)
+        ]
+        return [sum(numbers) for numbers in zip(*counted, strict=True)]
+
+    def _part(self, volume: Volume) -> tuple[slice, ...]:
+        """Return the part of each image of a map that is simplified."""
+        from softmorph_cli.io.select import box
+
+        if self.region is None:
+            return (slice(None),) * volume.spatial_dims
+        return box(self.region, volume.spatial_axes, volume.array.shape[-volume.spatial_dims :], "the map")
 
 
 def left_over(short: list[int], persistence: float) -> str:

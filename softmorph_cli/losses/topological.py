@@ -163,7 +163,7 @@ class TopologicalLoss(ChannelLoss):
         """
         if self.random_patch:
             raise InputError(_UNKNOWN)
-        g = self.truth(target, channels)
+        g = self.truth(target, channels, "betti")
         masks = self._compared(g, (channels or target.shape[1]) - g.shape[1])
         space = masks.shape[2:]
         numbers = torch.tensor(self._counted(masks, self._places(len(masks), space)))

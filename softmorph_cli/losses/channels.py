@@ -101,12 +101,13 @@ class ChannelLoss(nn.Module):
             _note("include_background=False has no effect: there is a single channel, and it is kept.")
         return self._foreground(p)
 
-    def truth(self, target: Tensor, channels: int | None) -> Tensor:
+    def truth(self, target: Tensor, channels: int | None, method: str = "skeleton") -> Tensor:
         """Return the compared channels of a target, with values in [0, 1].
 
         Args:
             target: Target (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
             channels: Number of channels of the network; None for the number of channels of a target without labels.
+            method: The method of the loss that was called, for the message about missing `channels`.
 
         Raises:
             InputError: If shape or values do not fit, or the target holds labels and `channels` is None.
@@ -114,7 +115,8 @@ class ChannelLoss(nn.Module):
         _check_shape("target", target)
         if channels is None and self.to_onehot_y:
             raise InputError(
-                "labels do not tell how many channels the network has: say it too, such as channels=3."
+                "labels do not tell how many channels the network has: say it, as in "
+                f"{method}(target, channels=3)."
             )
         channels = channels or target.shape[1]
         if self.to_onehot_y and channels > 1:

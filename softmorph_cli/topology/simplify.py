@@ -180,7 +180,7 @@ def _without_cavities(image: Array, persistence: float, foreground: int, threads
 
 
 def _with_zeros_last(image: Array, zeros: npt.NDArray[np.bool_]) -> Array:
-    """Return a map with the order of the values of `image`, in which some of its zeros are above 0, below the others."""
+    """Return a map ordered as `image`, but with some of its zeros above 0 and below all other values."""
     least = np.finfo(image.dtype).tiny
     if not ((image > 0) & (image <= least)).any():
         return np.where(zeros, least, image)

@@ -52,7 +52,7 @@ class Simplification(Generic[T]):
         return {
             "reached": self.reached,
             "change": dict(self.change),
-            "short_bars": {"before": list(self.before), "after": list(self.after)},
+            "short_bars": {"count_before": list(self.before), "count_after": list(self.after)},
         }
 
 
@@ -131,7 +131,7 @@ def simplify(
     short = found.document["short_bars"]
     return Simplification(
         result if is_placed(image) else as_given(result.array, image),
-        tuple(short["before"]),
-        tuple(short["after"]),
+        tuple(short["count_before"]),
+        tuple(short["count_after"]),
         found.document["change"],
     )

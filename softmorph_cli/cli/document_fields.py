@@ -272,8 +272,11 @@ OBJECTS: Final[Mapping[str, Fields]] = {
         death_world=("list of number or null", "The same in world coordinates (x, y, z)."),
     ),
     "short_bars": _fields(
-        before=("list of integer", "Short bars before: components, loops (in 2D holes), in 3D cavities."),
-        after=("list of integer", "Short bars after, in the same order."),
+        count_before=(
+            "list of integer",
+            "Short bars before: components, loops (in 2D holes), in 3D cavities.",
+        ),
+        count_after=("list of integer", "Short bars after, in the same order."),
     ),
     "certificate": _fields(
         path=("text", "The file that was read back."),

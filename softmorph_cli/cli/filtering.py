@@ -203,10 +203,10 @@ def _how_it_ran(step: Filter, result: Result) -> str:
     return f"{step.method_in_force}, {count} ({report.STOPPED[result.stop_reason]}{lines})"
 
 
-def _shortened(before: Sequence[int], after: Sequence[int]) -> str:
+def _shortened(count_before: Sequence[int], count_after: Sequence[int]) -> str:
     """Return the numbers of short bars before and after in words."""
-    one, other = (" ".join(map(str, numbers)) for numbers in (before, after))
-    return f"short bars {'b0 b1 b2'[: 3 * len(before) - 1]}: before {one}, after {other}"
+    one, other = (" ".join(map(str, numbers)) for numbers in (count_before, count_after))
+    return f"short bars {'b0 b1 b2'[: 3 * len(count_before) - 1]}: before {one}, after {other}"
 
 
 def _reached(document: Mapping[str, Any]) -> list[str]:

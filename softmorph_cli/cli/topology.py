@@ -35,7 +35,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 topology = typer.Typer(
     cls=Group,
     help="Betti numbers and persistence bars of a map; repairing it; cancelling short bars.",
-    epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS),
+    epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS[:2]),
     no_args_is_help=True,
 )
 for _command in _COMMANDS:

@@ -1,4 +1,4 @@
-"""Connected components, Betti numbers, persistence bars (matched, cancelled, as losses) and topological repair of maps."""
+"""Connected components, Betti numbers, persistence bars with their losses and matching, and repair of maps."""
 
 __all__ = [
     "betti",

@@ -10,9 +10,8 @@ masks the numbers of bars that are matched are therefore the dimensions of the i
 H(J) in H(C), as in the Betti matching errors of masks.
 
 Sources: Stucki et al., *Topologically faithful image segmentation via induced matching of persistence barcodes* (ICML
-2023); Berger et al., *Pitfalls of topology-aware image segmentation* and *Topologically faithful multi-class
-segmentation in medical images* (MICCAI 2024) for uses; Bauer & Lesnick, *Induced matchings and the algebraic stability
-of persistence barcodes* (2015).
+2023); Berger et al., *Topologically faithful multi-class segmentation in medical images* (MICCAI 2024); Bauer &
+Lesnick, *Induced matchings and the algebraic stability of persistence barcodes* (2015).
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.system import machine
 from softmorph_cli.system.interruption import interruptible
-from softmorph_cli.topology.common_bars import Common, common_cavities, common_components
-from softmorph_cli.topology.common_loops import common_loops
 from softmorph_cli.topology.components import connectivities
-from softmorph_cli.topology.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.common_bars import Common, common_cavities, common_components
+from softmorph_cli.topology.engine.common_loops import common_loops
+from softmorph_cli.topology.engine.filtration import Filtration, Indices
 from softmorph_cli.topology.persistence import Diagram, check_map, check_memory, prepared, sorted_diagram
 
 

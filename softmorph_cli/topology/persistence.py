@@ -24,15 +24,17 @@ from softmorph_cli.system import machine
 from softmorph_cli.system.interruption import interruptible
 from softmorph_cli.system.machine import memory
 from softmorph_cli.system.parameters import in_shell, take_a_part
-from softmorph_cli.topology import union_find
 from softmorph_cli.topology.components import connectivities
-from softmorph_cli.topology.filtration import Filtration, Indices
-from softmorph_cli.topology.loops import loops
-from softmorph_cli.topology.order import lexicographic
+from softmorph_cli.topology.engine import union_find
+from softmorph_cli.topology.engine.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.loops import loops
+from softmorph_cli.topology.engine.order import lexicographic
 
 # Memory per voxel of the bounding box of p > 0, and per voxel above 0; measured are 20 and 30 to 110.
 _BOX_BYTES: Final = 25
 _VOXEL_BYTES: Final = 110
+# For so few voxels, limits of memory are not read and no thread is started, which would take longer than the bars.
+_SMALL: Final = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,13 @@ def _computed(
 ) -> tuple[dict[int, Diagram], int]:
     """Return the diagrams of some dimensions, and the connectivity of the foreground."""
     corner, box, foreground = prepared(image, connectivity)
-    check_memory(box)
-    # A long call of a kernel, during which the main thread handles signals.
-    pairs = interruptible(lambda: _pairs(box, foreground, dimensions, threads or machine.threads()))
+    pairs: dict[int, Indices]
+    if box.size <= _SMALL:
+        pairs = _pairs(box, foreground, dimensions, 1)
+    else:
+        check_memory(box)
+        # A long call of a kernel, during which the main thread handles signals.
+        pairs = interruptible(lambda: _pairs(box, foreground, dimensions, threads or machine.threads()))
     return {k: sorted_diagram(image, corner, box.shape, found)[0] for k, found in pairs.items()}, foreground
 
 

@@ -39,11 +39,11 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.betti import Betti, Labelled, betti_numbers
 from softmorph_cli.topology.components import connectivities
-from softmorph_cli.topology.link import LinkFunction, SigmoidLink, SoftmaxLink
 from softmorph_cli.topology.prior import Prior, check_betti
-from softmorph_cli.topology.repair_map import NEAREST, ChangingMap
-from softmorph_cli.topology.repair_moves import Snapshot, Tried
-from softmorph_cli.topology.repair_pieces import Aim, Array, Mask
+from softmorph_cli.topology.repairing.current_map import NEAREST, ChangingMap
+from softmorph_cli.topology.repairing.link import LinkFunction, SigmoidLink, SoftmaxLink
+from softmorph_cli.topology.repairing.moves import Snapshot, Tried
+from softmorph_cli.topology.repairing.pieces import Aim, Array, Mask
 
 Kind = Literal["apart", "complete", "rest"]
 Stopped = Literal["reached", "stuck", "max_steps"]

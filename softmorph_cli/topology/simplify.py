@@ -9,9 +9,10 @@ moves. For each voxel v with value f(v) there is always a level t > f(v) - P suc
 {f' >= t} that reaches f(v): raising voxels keeps that; lowering a component of peak b to its death d > b - P takes it
 from components within the peak only, for which f(v) <= b, and these have the level d > f(v) - P from then on, where an
 older, hence higher component is met. So f'(v) > f(v) - P; and f'(v) < f(v) + P likewise for the complement. Hence bars
-of 2 P and more stay, with ends that move by less than P (Cohen-Steiner, Edelsbrunner & Harer 2007). Shorter ones mostly
-stay as they are: only a bar of loops or cavities that begins inside a lowered component, or of components or loops
-inside a raised cavity, gets shorter.
+of 2 P and more stay, with ends that move by less than P (Cohen-Steiner, Edelsbrunner & Harer 2007). Shorter ones may
+get lost: a bar of loops or cavities that begins inside a lowered component, or of components or loops inside a raised
+cavity, gets shorter. Measured on 800 random maps before any move of loops: of 2,631 bars of components and 746 of holes
+in 2D that are not short, 1 end of a hole moved; in 3D none of 2,707 and 195, and of 1,652 loops 1,648 stayed.
 
 In 3D nothing is proven of loops: finding the smallest change is NP-hard (Attali et al. 2013), and here it is a search.
 The voxel at which a loop's disc closes is raised to the loop's birth, or the voxel at which the loop closes is lowered

@@ -56,6 +56,8 @@ ROWS = {
     ", or take --sort length.": "an order by what is not known",
     ", and --plot draws one: ": "bars of one of several channels",
     "or give each its prior with --priors FILE": "a repair of one of several channels",
+    "say what is cancelled: --persistence 0.1": "bars shorter than nothing in particular",
+    "--simplify needs the whole map in memory, not tiles": "bars of a map in tiles",
     "topology is asked for: --betti 1,0,0, or of several channels": "a repair of nothing in particular",
     "--levels exact goes with --method nested; others take a number.": "every value is a level, of another method",
     "--threshold goes with --hard: a soft skeleton has none.": "a threshold of a soft skeleton",

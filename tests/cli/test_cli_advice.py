@@ -252,6 +252,19 @@ TABLE = {
         mentions=("--priors",),
         code=2,
     ),
+    "bars shorter than nothing in particular": Row(
+        lambda: save("map.nii.gz", soft()[0]),
+        "topology simplify map.nii.gz out.nii.gz",
+        ("--persistence 0.1",),
+        code=2,
+    ),
+    "bars of a map in tiles": Row(
+        lambda: save("map.nii.gz", soft()),
+        "skeletonize map.nii.gz out.zarr --simplify 0.1 --memory 1GB",
+        ("leave --simplify out",),
+        code=2,
+        then={"leave --simplify out": "skeletonize map.nii.gz out.zarr --memory 1GB"},
+    ),
     "every value is a level, of another method": Row(
         lambda: save("map.nii.gz", soft()),
         "skeletonize map.nii.gz out.nii.gz -m levels --levels exact",

@@ -44,7 +44,7 @@ def test_a_process_writes_a_map_without_short_bars() -> None:
     assert min(before) > 0
     assert short(result, 0.1) == [0, 0]
     (step,) = ended.json["steps"]
-    assert step["short_bars"] == {"before": before, "after": [0, 0]}
+    assert step["short_bars"] == {"count_before": before, "count_after": [0, 0]}
     assert step["reached"] is True
     difference = np.abs(result.astype(np.float64) - image)
     assert step["change"]["max_abs"] == pytest.approx(float(difference.max()))
@@ -96,7 +96,7 @@ def test_loops_that_are_left_are_counted_and_end_with_3() -> None:
     assert (left[0], left[2]) == (0, 0)
     assert left[1] > 0
     (step,) = ended.json["steps"]
-    assert step["short_bars"] == {"before": short(left_over(), 0.3), "after": left}
+    assert step["short_bars"] == {"count_before": short(left_over(), 0.3), "count_after": left}
     assert step["reached"] is False
     assert (
         f"simplify: bars shorter than 0.3 are left of 0 components, {left[1]} loops, 0 cavities." in ended.err

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from helpers_drawn import pair
 from helpers_homology import boundaries, cells, rank, reduced
+from scipy.ndimage import gaussian_filter
 
 from softmorph_cli.metrics import topological
+from softmorph_cli.metrics.loops import kept_loops
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.components import CONNECTIVITIES
 from softmorph_cli.topology.matching import match
@@ -79,6 +81,24 @@ def test_the_soft_errors_of_masks_are_those_of_masks(dims: int, connectivity: in
     soft = [value for value in SOFT.compute(one).values.values() if value is not None]
     assert tuple(soft) == unmatched(first, second, connectivity)
     assert sum(soft) > 3
+
+
+@pytest.mark.parametrize("connectivity", [26, 6])
+def test_the_ranks_of_larger_maps_are_those_of_their_masks(connectivity: int) -> None:
+    # A map and a larger one: all bars of the larger one are image bars of it, so that the pairs are those of the other.
+    rng = np.random.default_rng(0)
+    seen: list[int] = []
+    for sigma in (0.7, 1.5):
+        small, more = (gaussian_filter(rng.random((16, 17, 18)), sigma) for _ in range(2))
+        small, more = ((one - one.min()) / np.ptp(one) for one in (small, more))
+        large = np.maximum(small, 0.7 * more)
+        loops = match(small, large, connectivity).dimensions[1]
+        births = loops.first.birth[loops.pairs[:, 0]]
+        for t, u in ((0.4, 0.4), (0.5, 0.4), (0.5, 0.5), (0.6, 0.5), (0.65, 0.6)):
+            rank_there = int(np.count_nonzero((births >= t) & (loops.end < u)))
+            assert rank_there == kept_loops(small >= t, large >= u, connectivity)
+            seen.append(rank_there)
+    assert np.count_nonzero(seen) > 4
 
 
 def test_soft_errors_are_the_loss_of_each_dimension() -> None:

@@ -33,6 +33,8 @@ def two_maps(seed: int, dims: int) -> tuple[np.ndarray, np.ndarray]:
             one[inside] *= 0.3
     if seed % 3 == 1:
         second = np.where(second > 0.4, 1.0, 0.0)
+    if seed % 4 == 3:
+        first, second = np.round(first, 1), np.round(second, 1)
     if seed % 4 == 2:
         first[first < 0.3] = second[second < 0.3] = 0
     return first, second

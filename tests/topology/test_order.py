@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from softmorph_cli.topology.order import lexicographic
+from softmorph_cli.topology.engine.order import lexicographic
 from softmorph_cli.topology.persistence import bars
 
 

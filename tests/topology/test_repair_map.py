@@ -12,9 +12,9 @@ from softmorph_cli.topology.betti import Labelled, betti_numbers
 from softmorph_cli.topology.components import connectivities, neighbourhood
 from softmorph_cli.topology.prior import Prior
 from softmorph_cli.topology.repair import Repairer, _Descent
-from softmorph_cli.topology.repair_kernels import Paths, distances
-from softmorph_cli.topology.repair_map import _gaussians
-from softmorph_cli.topology.repair_pieces import Pieces
+from softmorph_cli.topology.repairing.current_map import _gaussians
+from softmorph_cli.topology.repairing.pieces import Pieces
+from softmorph_cli.topology.repairing.searches import Paths, distances
 
 
 def coarse(p: np.ndarray) -> np.ndarray:

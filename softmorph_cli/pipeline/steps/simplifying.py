@@ -103,7 +103,7 @@ class Simplify(Filter):
         document = {
             "reached": not any(after),
             "change": change(volume.array, result),
-            "short_bars": {"before": before, "after": after},
+            "short_bars": {"count_before": before, "count_after": after},
         }
         return Result(
             result,

@@ -23,7 +23,7 @@ from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.ring import ring
 from softmorph_cli.topology.components import label_components
-from softmorph_cli.topology.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.filtration import Filtration, Indices
 
 # Nodes are numbered from the oldest to the youngest: first the zones, then the voxels as they are reached. A voxel of
 # value 0 has the number -k for zone k - 1. Bit k of a mask stands for neighbour k.

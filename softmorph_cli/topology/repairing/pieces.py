@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.topology.repair_kernels import Flat, Paths
+from softmorph_cli.topology.repairing.searches import Flat, Paths
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from softmorph_cli.topology.betti import Labelled
 from softmorph_cli.topology.components import connectivities
 from softmorph_cli.topology.persistence import Diagram, diagram
-from softmorph_cli.topology.repair_kernels import Flat, distances
-from softmorph_cli.topology.repair_map import ChangingMap, sampling
-from softmorph_cli.topology.repair_pieces import Aim, Array, Mask, Pieces
+from softmorph_cli.topology.repairing.current_map import ChangingMap, sampling
+from softmorph_cli.topology.repairing.pieces import Aim, Array, Mask, Pieces
+from softmorph_cli.topology.repairing.searches import Flat, distances
 
 # Array indices, shape (N, d).
 Indices = npt.NDArray[np.int64]

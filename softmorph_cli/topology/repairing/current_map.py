@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from softmorph_cli.topology.repair_kernels import Flat
-from softmorph_cli.topology.repair_pieces import Aim, Array, Mask
+from softmorph_cli.topology.repairing.pieces import Aim, Array, Mask
+from softmorph_cli.topology.repairing.searches import Flat
 
 if TYPE_CHECKING:
     from softmorph_cli.topology.prior import Prior

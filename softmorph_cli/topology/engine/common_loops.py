@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.kernels.thread_pool import Pool
-from softmorph_cli.topology import union_find
-from softmorph_cli.topology.common_bars import Common
-from softmorph_cli.topology.filtration import Filtration, Indices
-from softmorph_cli.topology.loops import Reduced
-from softmorph_cli.topology.matrix import Columns, reduce
+from softmorph_cli.topology.engine import union_find
+from softmorph_cli.topology.engine.common_bars import Common
+from softmorph_cli.topology.engine.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.loops import Reduced
+from softmorph_cli.topology.engine.matrix import Columns, reduce
 
 
 def common_loops(

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
-from softmorph_cli.topology.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.filtration import Filtration, Indices
 
 # The six directions from a voxel; direction d is opposite to d ^ 1.
 DIRECTIONS: Final = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)])

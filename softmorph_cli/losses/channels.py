@@ -101,13 +101,13 @@ class ChannelLoss(nn.Module):
             _note("include_background=False has no effect: there is a single channel, and it is kept.")
         return self._foreground(p)
 
-    def truth(self, target: Tensor, channels: int | None, caller: str = "skeleton") -> Tensor:
+    def truth(self, target: Tensor, channels: int | None, method: str = "skeleton") -> Tensor:
         """Return the compared channels of a target, with values in [0, 1].
 
         Args:
             target: Target (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
             channels: Number of channels of the network; None for the number of channels of a target without labels.
-            caller: Name of the method whose argument `channels` is, for messages.
+            method: The method of the loss that was called, for the message about missing `channels`.
 
         Raises:
             InputError: If shape or values do not fit, or the target holds labels and `channels` is None.
@@ -116,7 +116,7 @@ class ChannelLoss(nn.Module):
         if channels is None and self.to_onehot_y:
             raise InputError(
                 "labels do not tell how many channels the network has: say it, as in "
-                f"{caller}(target, channels=3)."
+                f"{method}(target, channels=3)."
             )
         channels = channels or target.shape[1]
         if self.to_onehot_y and channels > 1:

@@ -237,11 +237,11 @@ class TopologicalLoss(ChannelLoss):
         """Return the probability of the union of each prior's channels, shape (B, P, [D,] H, W)."""
         maps = []
         for channels in self.unions or ():
-            members = [channel - left_out for channel in channels]
+            members = [channel - left_out for channel in dict.fromkeys(channels)]
             if not members or min(members) < 0 or max(members) >= p.shape[1]:
                 kept = f"{left_out} to {p.shape[1] + left_out - 1}"
                 raise InputError(f"the prior of channels {channels} does not fit: {kept} are compared.")
-            if self.exclusive and len(set(members)) == p.shape[1] + left_out:
+            if self.exclusive and len(members) == p.shape[1] + left_out:
                 raise InputError("the union of all classes is everywhere; give a prior for fewer of them.")
             planes = p[:, members]
             maps.append(planes.sum(1).clamp(max=1) if self.exclusive else planes.max(1).values)
@@ -253,7 +253,7 @@ def _priors(prior: Any) -> tuple[list[tuple[int, ...]] | None, list[_Numbers] | 
     if prior is None:
         return None, None
     try:
-        given: list[Any] = [prior] if isinstance(prior, Prior) else list(prior)
+        given: list[Any] = [prior] if isinstance(prior, Prior) else list(_plain(prior))
         unions = None
         if given and all(isinstance(one, Prior) for one in given):
             unions, given = [one.channels for one in given], [one.betti for one in given]
@@ -285,8 +285,7 @@ def _per_item(priors: Any, items: int, count: int, along: tuple[int, ...], dims:
 
     `along` holds the number of patches along each axis, and is empty without patches.
     """
-    given = priors.tolist() if hasattr(priors, "tolist") else priors
-    table = np.array(given, dtype=object)
+    table = np.array(_plain(priors), dtype=object)
     whole = (items, count, *along, dims)
     if table.shape == (items, dims) and not along:
         table = np.repeat(table, count, axis=0)
@@ -298,6 +297,11 @@ def _per_item(priors: Any, items: int, count: int, along: tuple[int, ...], dims:
             f"priors of shape {table.shape} do not fit {items} items of {dims} spatial axes: give {accepted}."
         )
     return [[_number(one) for one in row] for row in table.reshape(-1, dims)]
+
+
+def _plain(given: Any) -> Any:
+    """Return an array or a tensor as nested lists, anything else as it is."""
+    return given.tolist() if hasattr(given, "tolist") else given
 
 
 def _number(given: Any) -> int | None:

@@ -100,8 +100,8 @@ def topological_losses(
     images = maps.detach().to("cpu", wide).numpy()
     wanted = np.array(
         [[-1 if number is None else number for number in numbers] for numbers in asked], np.int64
-    )
-    found = _ends(images, parts, wanted.reshape(-1, maps.ndim - 1), connectivity, min_length, threads)
+    ).reshape(-1, maps.ndim - 1)
+    found = _ends(images, parts, wanted, connectivity, min_length, threads)
     voxels, owner, sign = (torch.from_numpy(part).to(maps.device) for part in found)
     values = torch.where(voxels >= 0, maps.flatten()[voxels.clamp(min=0)].to(wide), 0)
     squared = (values[0] - values[1]).square()

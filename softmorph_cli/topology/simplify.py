@@ -25,7 +25,7 @@ Bauer, Lange & Wardetzky, *Optimal topological simplification of discrete functi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -112,8 +112,8 @@ def simplify(
     [[0.9  0.85 0.85 0.2 ]]
     """
     foreground = check_map(image, connectivity)
-    # Half precision is held by single precision, in which the kernels work.
-    start = image if image.dtype.itemsize > 2 else image.astype(np.float32)
+    # The kernels work on native single and double precision, in C order.
+    start = np.ascontiguousarray(image, np.float64 if image.dtype.itemsize > 4 else np.float32)
     found, rounds = _cancel(start, persistence, foreground, threads), 0
     if image.ndim == 3:
         found, rounds = _Loops(start, persistence, foreground, threads).shorten(found)
@@ -165,18 +165,30 @@ def _without_cavities(image: Array, persistence: float, foreground: int, threads
     """Raise each cavity whose bar is short to its birth; return None if there is none."""
     dims = image.ndim
     background = connectivities(dims, foreground)[1]
-    # Bars that die at 0 have no voxel of death. The least number above 0 in place of enclosed zeros gives them one.
+    # Bars that die at 0 have no voxel of death. A number below all values above 0, in enclosed zeros, gives them one.
     labels, _ = label_components(np.pad(image == 0, 1, constant_values=True), background)
     inner = (slice(1, -1),) * dims
     zeros = (image == 0) & (labels[inner] != labels[(0,) * dims])
-    ordered = np.where(zeros, np.finfo(image.dtype).tiny, image)
-    bars = diagram(ordered, dims - 1, foreground, threads)
+    ordered = diagram(_with_zeros_last(image, zeros), dims - 1, foreground, threads)
+    birth, death = (image[tuple(at.T)] for at in (ordered.birth_at, ordered.death_at))
+    bars = replace(ordered, birth=birth, death=death)
     bars = bars[_short(bars, persistence, dims - 1)]
     if not len(bars):
         return None
     box = np.pad(-image, 1, constant_values=-np.inf)
     _lower(box, bars.death_at + 1, -bars.birth, background)
     return -box[inner]
+
+
+def _with_zeros_last(image: Array, zeros: npt.NDArray[np.bool_]) -> Array:
+    """Return a map ordered as `image`, but with some of its zeros above 0 and below all other values."""
+    least = np.finfo(image.dtype).tiny
+    if not ((image > 0) & (image <= least)).any():
+        return np.where(zeros, least, image)
+    # Softmax leaves subnormal numbers, below which there may be none.
+    _, ranks = np.unique(image, return_inverse=True)
+    ranks = ranks.reshape(image.shape) + 2
+    return np.where(image > 0, ranks, zeros) / float(ranks.max())
 
 
 def _lower(box: Array, at: npt.NDArray[np.int64], levels: Array, connectivity: int) -> None:

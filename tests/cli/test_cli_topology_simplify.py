@@ -122,6 +122,10 @@ def test_a_region_changes_alone_and_channels_are_simplified_apart(tmp_path: Path
     both = softmorph_cli.simplify(Volume(images, axes="CYX"), 0.1)
     for one, image in zip(both.image.array, images, strict=True):
         np.testing.assert_array_equal(one, softmorph_cli.simplify(image, 0.1).image)
+    # Of arrays whose first axis is the fastest, images along two axes are no views.
+    several = np.stack([images, images[::-1]])
+    fastest = softmorph_cli.simplify(Volume(np.asfortranarray(several), axes="TCYX"), 0.1)
+    np.testing.assert_array_equal(fastest.image.array, np.stack([both.image.array, both.image.array[::-1]]))
     assert list(both.before) == (np.array(short(images[0], 0.1)) + short(images[1], 0.1)).tolist()
 
 

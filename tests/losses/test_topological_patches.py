@@ -105,6 +105,16 @@ def test_labels_backgrounds_and_unions_of_a_target() -> None:
     assert torch.equal(unions.betti(target, channels=3), plain.betti((target > 0).float()))
 
 
+def test_a_channel_counts_once_in_a_union_and_a_prior_may_be_a_tensor() -> None:
+    p = noise(2, 3, 12, 13).softmax(1)
+    once, twice = (
+        TopologicalLoss([Prior(channels, (1, 0))], exclusive=True)(p) for channels in ((1, 2), (2, 1, 2, 1))
+    )
+    torch.testing.assert_close(once, twice)
+    for prior in (torch.tensor([1, 0]), np.array([1, 0]), torch.tensor([[1, 0], [1, 0], [1, 0]])):
+        assert torch.equal(TopologicalLoss(prior)(p), TopologicalLoss((1, 0))(p))
+
+
 def test_a_random_patch_is_one_of_the_map() -> None:
     p, target = noise(3, 2, 20, 24), masks(3, 2, 20, 24)
     loss = TopologicalLoss(patch=(9, 24), random_patch=True, reduction="none")
@@ -210,7 +220,10 @@ def test_calls_that_do_not_fit_are_refused() -> None:
         (lambda: drawn(p, priors=numbers), "give the call a target, not priors"),
         (lambda: drawn.betti(target), "give the call a target, not priors"),
         (lambda: TopologicalLoss()(p), "there is no prior.*or a target"),
-        (lambda: TopologicalLoss(to_onehot_y=True).betti(target[:, :1]), r"how many channels.*channels=3"),
+        (
+            lambda: TopologicalLoss(to_onehot_y=True).betti(target[:, :1]),
+            r"how many channels.*betti\(target, channels=3\)",
+        ),
     ]
     for call, words in refused:
         with pytest.raises(InputError, match=words):

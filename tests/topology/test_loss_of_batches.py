@@ -91,6 +91,15 @@ def test_a_batch_has_the_loss_and_gradient_of_its_maps_in_any_number_of_threads(
         torch.testing.assert_close(weight[k] * torch.autograd.grad(single, leaf)[0], gradient[k])
 
 
+@pytest.mark.parametrize("shape", [(0, 8, 9), (0, 4, 5, 6), (2, 0, 9)], ids=str)
+def test_no_maps_and_maps_without_voxels(shape: tuple[int, ...]) -> None:
+    batch = torch.rand(shape, requires_grad=True)
+    losses = topological_losses(batch, [(1, 0, 2)[: len(shape) - 1]] * shape[0])
+    # No bar is there where one is asked for.
+    assert losses.tolist() == [1.0] * shape[0]
+    assert torch.autograd.grad(losses.sum(), batch)[0].shape == shape
+
+
 def test_maps_are_computed_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     together, bars = threading.Barrier(2), persistence.bars
 

@@ -137,6 +137,34 @@ def test_half_precision_is_kept() -> None:
     assert [short(result, 0.25, 26)[k] for k in (0, 2)] == [0, 0]
 
 
+@pytest.mark.parametrize("persistence", [1e-40, 0.1])
+@pytest.mark.parametrize("shape", [(12, 13), (8, 9, 10)])
+def test_zeros_among_the_least_numbers_above_0(shape: tuple[int, ...], persistence: float) -> None:
+    # As a softmax in single precision leaves them: 0 to 3 times the least number above 0, and larger ones.
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 4, shape).astype(np.float32) * np.nextafter(np.float32(0), np.float32(1))
+    image[..., 5:] = np.where(rng.random(image[..., 5:].shape) < 0.3, 0.5, image[..., 5:])
+    assert short(image, persistence, 3**image.ndim - 1)[-1] > 0
+    for connectivity in (3**image.ndim - 1, 2 * image.ndim):
+        result = simplify(image, persistence, connectivity).array
+        left = short(result, persistence, connectivity)
+        assert (left[0], left[-1]) == (0, 0)
+        assert changed(image, result) < persistence
+        assert set(np.unique(result)) <= set(np.unique(image))
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (4, 5, 6)])
+def test_any_order_of_bytes_and_axes(shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(1).random(shape).astype(np.float32)
+    wanted = simplify(image, 0.2).array
+    assert (wanted != image).any()
+    turned = np.flip(np.ascontiguousarray(np.flip(image)))
+    for other in (np.asfortranarray(image), turned, image.astype(">f4"), image.astype(">f8")):
+        found = simplify(other, 0.2).array
+        assert found.dtype == other.dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("persistence", [0.05, 0.2])
 def test_nearly_all_short_loops_of_noisy_vessels_are_cancelled(persistence: float) -> None:
     image = noisy(vessels(24), 1.0, 3)

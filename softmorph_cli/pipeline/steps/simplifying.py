@@ -91,7 +91,8 @@ class Simplify(Filter):
         dims = volume.spatial_dims
         # Values that a file can hold are exchanged for such values only.
         start = volume.array if self.rounded is None else self.rounded(volume.array)
-        result = np.array(start, volume.array.dtype)
+        # In C order, in which images along several axes are views.
+        result = np.array(start, volume.array.dtype, order="C")
         part = self._part(volume)
         before, rounds = self.short(result, volume), 0
         for image in result.reshape(-1, *volume.array.shape[-dims:]):

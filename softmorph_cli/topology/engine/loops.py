@@ -21,6 +21,7 @@ from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.topology.engine import discrete_gradient
 from softmorph_cli.topology.engine.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.growth import ROOM
 from softmorph_cli.topology.engine.matrix import Columns, coordinates, in_parts, product, reduce
 from softmorph_cli.topology.engine.union_find import Merged
 
@@ -78,15 +79,7 @@ def push(number, count, start, end, direction, rising, heap, size):
         return size
     return insert(heap, size, 8 * first + direction if first > second else 8 * second + (direction ^ 1))
 
-@njit("int64[::1](int64[::1], int64, int64)", nogil=True, cache=True)
-def room(values, count, more):
-    """Return an array with the first `count` values and room for `more`."""
-    if count + more <= values.size:
-        return values
-    larger = np.empty(2 * (count + more), np.int64)
-    larger[:count] = values[:count]
-    return larger
-
+{room}
 @njit(
     "Tuple((int64[::1], int64[::1], int64))({index}[::1], int64[::1], int64[::1], uint8[::1], boolean, int64[::1],"
     " int64, int64[::1], int64)",
@@ -330,5 +323,6 @@ def _kernels(index: str) -> Any:
         critical=discrete_gradient.CRITICAL,
         with_voxel=discrete_gradient.WITH_VOXEL,
         index=index,
+        room=ROOM,
     )
     return source_cache.load(f"loops_{index}", text)

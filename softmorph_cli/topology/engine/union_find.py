@@ -24,6 +24,7 @@ from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.ring import ring
 from softmorph_cli.topology.components import label_components
 from softmorph_cli.topology.engine.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.growth import ROOM
 
 # Nodes are numbered from the oldest to the youngest: first the zones, then the voxels as they are reached. A voxel of
 # value 0 has the number -k for zone k - 1. Bit k of a mask stands for neighbour k.
@@ -38,6 +39,7 @@ PLACE = np.zeros(32, np.int64)
 for k in range(32):
     PLACE[(0x077CB531 << k & 0xFFFFFFFF) >> 27] = k
 
+{room}
 @njit("boolean(int64, int64, boolean)", nogil=True, cache=True)
 def precedes(other, own, rising):
     """Return whether a voxel with the number `other` is reached before one above 0 with the number `own`."""
@@ -106,10 +108,7 @@ def links(number, offsets, adjacent, direct, zones, first, last, rising, parent)
             mask |= np.uint32(before) << np.uint32(k)
         parent[node] = oldest
         if known[mask] if known.size else several(mask, direct, adjacent):
-            if found == meeting.size:
-                larger = np.empty(2 * found, np.int64)
-                larger[:found] = meeting
-                meeting = larger
+            meeting = room(meeting, found, 1)
             meeting[found] = node
             found += 1
     return meeting[:found].copy()
@@ -333,7 +332,7 @@ def _forest(
 
 @cache
 def _kernels(index: str) -> Any:
-    return source_cache.load(f"merge_{index}", _KERNELS.format(index=index))
+    return source_cache.load(f"merge_{index}", _KERNELS.format(index=index, room=ROOM))
 
 
 def _pairs(filtration: Filtration, birth: npt.NDArray[Any], death: npt.NDArray[Any]) -> Indices:

@@ -167,7 +167,7 @@ def carry(number, order, states, cells, to_number, to_order, to_states, steps, f
         if other >= 0:
             waiting = insert(voxels, waiting, other)
         size = push(to_number, count, voxel, voxel + steps[d], d, rising, heap, 0)
-        # The ways of both ends lead to older voxels; where they meet, they cancel over Z/2.
+        # The paths from both ends lead to older voxels; where the paths meet, they cancel over Z/2.
         while waiting:
             age, odd = voxels[0], False
             while waiting and voxels[0] == age:
@@ -297,7 +297,7 @@ def loops(
     owners, edges = cells.squares, cells.edges >> 3
     paired = cells.paired >= 0
     births, deaths = edges[cells.paired[paired]], owners[paired]
-    # Loops that no voxel above 0 fills.
+    # Loops that no voxel above 0 fills; `lasting` has the age of the voxel at which each is born.
     if rising:
         unpaired = np.bincount(owners[~paired], minlength=len(some))
         lasting = np.repeat(np.arange(len(some)), np.where(some, unpaired - merges[::-1], 0))
@@ -313,6 +313,7 @@ def loops(
 
 
 def _steps(filtration: Filtration) -> Indices:
+    """Return the flat offsets of the six directions from a voxel."""
     return filtration.offsets(discrete_gradient.DIRECTIONS)
 
 

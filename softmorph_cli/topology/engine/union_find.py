@@ -115,6 +115,7 @@ def links(number, offsets, adjacent, direct, zones, first, last, rising, parent)
 
 @njit("int64({index}[::1], int64)", nogil=True, cache=True)
 def root(parent, node):
+    """Return the root of a node's tree, and halve the path to it."""
     while parent[node] != node:
         parent[node] = parent[parent[node]]
         node = np.int64(parent[node])
@@ -215,14 +216,19 @@ class Forest:
     _around: tuple[Any, ...]
 
     def merge(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-        """Merge; return for each node the position where the component that begins at it ends, or -1, and merges."""
+        """Merge the components at the nodes `meeting`, which changes `parent`: roots are then what never ends.
+
+        Returns:
+            For each node the position, in the order of the voxels, where the component that begins at it ends, or -1;
+            for each voxel in the order the number of components that end there.
+        """
         death = np.full(len(self.parent), -1, self.number.dtype)
         merges = np.zeros(len(self.filtration.order), np.uint8)
         self._kernel("merge", death, merges)
         return death, merges
 
     def merge_ages(self, ages: Indices) -> Indices:
-        """Merge components that have ages of two kinds.
+        """Merge components that have ages of two kinds; `parent` changes as by `merge`.
 
         Args:
             ages: The age of each node, of both kinds, shape (2, nodes), larger for younger; becomes that of the
@@ -312,6 +318,16 @@ def _forest(
     *,
     rises: bool,
 ) -> Forest:
+    """Return the forest in which each voxel is linked to its oldest neighbour.
+
+    Args:
+        filtration: The voxels in order.
+        number: For each voxel its position in the order, or -1 - its zone; flat.
+        zones: Number of zones.
+        connectivity: Connectivity of the components.
+        pool: The threads.
+        rises: Whether voxels are linked as the threshold rises.
+    """
     dims = filtration.box.ndim
     around = ring(dims)
     full = connectivity > 2 * dims

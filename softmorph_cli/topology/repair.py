@@ -22,8 +22,8 @@ voxels only, so this algorithm differs from gradient descent:
 
 Each step computes the voxels around its moves anew (module `repairing.current_map`), labels the components of each
 mask, and computes the persistence bars where loops in 3D are wrong or bars have to be compared by length. The Betti
-numbers of the result are counted once more, in another way. On rings and vessels with gaps and specks this takes 1 to 4 steps and flips
-at most a sixth of the voxels that Adam with the gradient of the whole loss does in 17 to 46
+numbers of the result are counted once more, in another way. On rings and vessels with gaps and specks this takes 1 to 4
+steps and flips at most a sixth of the voxels that Adam with the gradient of the whole loss does in 17 to 46
 (tests/benchmarks/repairs.py).
 """
 

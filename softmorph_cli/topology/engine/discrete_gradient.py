@@ -172,9 +172,10 @@ def critical_cells(
 
     Returns:
         The state of each edge of the star of each voxel, in the order of the filtration, shape (6 N,): its low four
-        bits are the number in `SQUARES` of the square that cancels it, or `CRITICAL`, `WITH_VOXEL` for an edge that
-        cancels the voxel, 15 for none; the high bits are its rank in the spanning forest. The critical edges as 8 x age +
-        direction, ascending. The critical squares as 16 x age + number, ascending.
+        bits are the number in `SQUARES` of the square that cancels it, `CRITICAL`, `WITH_VOXEL` for an edge that
+        cancels the voxel, or 15 where the star lacks the edge; the high bits are the rank of the edge in the spanning
+        forest. The critical edges as 8 x age + direction, ascending. The critical squares as 16 x age + number,
+        ascending.
     """
     states = np.empty(6 * len(filtration.order), np.uint8)
     offsets = filtration.offsets(np.array(_NEIGHBOURS))

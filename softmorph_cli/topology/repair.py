@@ -20,10 +20,10 @@ voxels only, so this algorithm differs from gradient descent:
 - The squared change, summed over the voxels and weighted by lambda, pulls every voxel back as far as it does not cross
   the threshold again.
 
-Each step computes anew what the voxels around its moves need (module `repair_map`), labels the components of each mask,
-and where loops in 3D are wrong, or bars have to be compared by length, the persistence bars. The Betti numbers of the
-result are counted once more by themselves. On rings and vessels with gaps and specks this takes 1 to 4 steps and flips
-at most a sixth of the voxels that Adam with the gradient of the whole loss does in 17 to 46
+Each step computes the voxels around its moves anew (module `repairing.current_map`), labels the components of each
+mask, and computes the persistence bars where loops in 3D are wrong or bars have to be compared by length. The Betti
+numbers of the result are counted once more, in another way. On rings and vessels with gaps and specks this takes 1 to 4
+steps and flips at most a sixth of the voxels that Adam with the gradient of the whole loss does in 17 to 46
 (tests/benchmarks/repairs.py).
 """
 

@@ -189,6 +189,21 @@ def test_a_loop_that_is_weak_at_one_voxel() -> None:
     assert changed(image, result) == 0.0625
 
 
+@pytest.mark.parametrize("connectivity", [6, 26])
+def test_moves_of_loops_lose_no_long_bar(connectivity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(connectivity)
+    images = [rng.random((6, 6, 6)).astype(np.float32) for _ in range(8)]
+    moved = [simplify(image, 0.3, connectivity) for image in images]
+    monkeypatch.setattr("softmorph_cli.topology.simplify._TRIALS", 0)
+    for image, found in zip(images, moved, strict=True):
+        before, after = (
+            [int((b[:, 0] - b[:, 1] >= 0.3).sum()) for b in judged(array, connectivity)]
+            for array in (simplify(image, 0.3, connectivity).array, found.array)
+        )
+        assert all(old <= new for old, new in zip(before, after, strict=True))
+    assert sum(found.rounds for found in moved) > 0
+
+
 def test_what_is_no_map_is_refused() -> None:
     with pytest.raises(InputError, match="floating-point"):
         simplify(np.zeros((3, 3), np.uint8), 0.1)

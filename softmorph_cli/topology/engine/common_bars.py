@@ -58,7 +58,7 @@ def replaced(nodes, edges, tree):
     found = np.full(len(edges), -1, np.int64)
     for k in range(len(edges)):
         a, b = edges[k, 0], edges[k, 1]
-        # The way from b to the root a is the rest of the cycle.
+        # The path from b to the root a is the rest of the cycle.
         lift(parent, tag, a)
         node, last = b, b
         while parent[node] >= 0:
@@ -142,7 +142,7 @@ def common_cavities(
 
 @dataclass(frozen=True)
 class _Side:
-    """The cavities of one of two maps.
+    """The cavities of one of two maps, and the deaths of their image bars in the union of the maps.
 
     Attributes:
         bars: Flat indices of the voxels of births and deaths, shape (N, 2).

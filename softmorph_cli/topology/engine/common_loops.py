@@ -43,8 +43,9 @@ def common_loops(
     """
     inside = np.pad(np.ones([size - 2 for size in union.shape], bool), 1)
     both = Filtration.whole(union, np.flatnonzero(inside))
-    # Equal voxels of a map are in the order of the union. In the order of their positions the gradient would lead from
-    # one end of a constant region to the other, and cycles of the other map would have to be followed over all of it.
+    # Voxels of equal value in one map have the order that they have in the union. In the order of their positions the
+    # gradient would lead from one end of a constant region to the other, and cycles of the other map would have to be
+    # followed over all of it.
     orders = [both, *(Filtration.whole(box, both.order) for box in maps)]
     whole, *complexes = (_complex(one, foreground, pool) for one in orders)
     first, second = (_Side.of(one, whole, pool) for one in complexes)

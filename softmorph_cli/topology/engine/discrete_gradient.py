@@ -27,6 +27,7 @@ import numpy.typing as npt
 from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.topology.engine.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.growth import ROOM
 
 # The six directions from a voxel; direction d is opposite to d ^ 1.
 DIRECTIONS: Final = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)])
@@ -116,15 +117,7 @@ def match(mask, edges):
                     removed = True
     return critical | squares << 6
 
-@njit("int64[::1](int64[::1], int64)", nogil=True, cache=True)
-def room(values, count):
-    """Return an array with the first `count` values and room for 12 more."""
-    if count + 12 <= values.size:
-        return values
-    larger = np.empty(2 * values.size + 12, np.int64)
-    larger[:count] = values[:count]
-    return larger
-
+{room}
 @njit(
     "Tuple((int64[::1], int64[::1]))({index}[::1], int64[::1], int64, int64, boolean, uint8[::1])",
     nogil=True, cache=True,
@@ -152,7 +145,7 @@ def gradient(number, offsets, first, last, rising, states):
             states[6 * own + d] = star[d]
         if critical:
             age = count - 1 - own if rising else own
-            edges, squares = room(edges, edge_count), room(squares, square_count)
+            edges, squares = room(edges, edge_count, 6), room(squares, square_count, 12)
             for d in range(6):
                 if critical >> d & 1:
                     edges[edge_count] = 8 * age + d
@@ -179,9 +172,10 @@ def critical_cells(
 
     Returns:
         The state of each edge of the star of each voxel, in the order of the filtration, shape (6 N,): its low four
-        bits are the number in `SQUARES` of the square that cancels it, or `CRITICAL`, 13 for an edge that cancels the
-        voxel, 15 for none; the high bits are its rank in the spanning forest. The critical edges as 8 x age +
-        direction, ascending. The critical squares as 16 x age + number, ascending.
+        bits are the number in `SQUARES` of the square that cancels it, `CRITICAL`, `WITH_VOXEL` for an edge that
+        cancels the voxel, or 15 where the star lacks the edge; the high bits are the rank of the edge in the spanning
+        forest. The critical edges as 8 x age + direction, ascending. The critical squares as 16 x age + number,
+        ascending.
     """
     states = np.empty(6 * len(filtration.order), np.uint8)
     offsets = filtration.offsets(np.array(_NEIGHBOURS))
@@ -212,6 +206,7 @@ def _kernels(index: str) -> Any:
         critical=CRITICAL,
         absent=_ABSENT,
         index=index,
+        room=ROOM,
     )
     return source_cache.load(f"gradient_{index}", text)
 

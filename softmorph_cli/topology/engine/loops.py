@@ -21,6 +21,7 @@ from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.topology.engine import discrete_gradient
 from softmorph_cli.topology.engine.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.growth import ROOM
 from softmorph_cli.topology.engine.matrix import Columns, coordinates, in_parts, product, reduce
 from softmorph_cli.topology.engine.union_find import Merged
 
@@ -78,15 +79,7 @@ def push(number, count, start, end, direction, rising, heap, size):
         return size
     return insert(heap, size, 8 * first + direction if first > second else 8 * second + (direction ^ 1))
 
-@njit("int64[::1](int64[::1], int64, int64)", nogil=True, cache=True)
-def room(values, count, more):
-    """Return an array with the first `count` values and room for `more`."""
-    if count + more <= values.size:
-        return values
-    larger = np.empty(2 * (count + more), np.int64)
-    larger[:count] = values[:count]
-    return larger
-
+{room}
 @njit(
     "Tuple((int64[::1], int64[::1], int64))({index}[::1], int64[::1], int64[::1], uint8[::1], boolean, int64[::1],"
     " int64, int64[::1], int64)",
@@ -174,7 +167,7 @@ def carry(number, order, states, cells, to_number, to_order, to_states, steps, f
         if other >= 0:
             waiting = insert(voxels, waiting, other)
         size = push(to_number, count, voxel, voxel + steps[d], d, rising, heap, 0)
-        # The ways of both ends lead to older voxels; where they meet, they cancel over Z/2.
+        # The paths from both ends lead to older voxels; where the paths meet, they cancel over Z/2.
         while waiting:
             age, odd = voxels[0], False
             while waiting and voxels[0] == age:
@@ -304,7 +297,7 @@ def loops(
     owners, edges = cells.squares, cells.edges >> 3
     paired = cells.paired >= 0
     births, deaths = edges[cells.paired[paired]], owners[paired]
-    # Loops that no voxel above 0 fills.
+    # Loops that no voxel above 0 fills; `lasting` has the age of the voxel at which each is born.
     if rising:
         unpaired = np.bincount(owners[~paired], minlength=len(some))
         lasting = np.repeat(np.arange(len(some)), np.where(some, unpaired - merges[::-1], 0))
@@ -320,6 +313,7 @@ def loops(
 
 
 def _steps(filtration: Filtration) -> Indices:
+    """Return the flat offsets of the six directions from a voxel."""
     return filtration.offsets(discrete_gradient.DIRECTIONS)
 
 
@@ -330,5 +324,6 @@ def _kernels(index: str) -> Any:
         critical=discrete_gradient.CRITICAL,
         with_voxel=discrete_gradient.WITH_VOXEL,
         index=index,
+        room=ROOM,
     )
     return source_cache.load(f"loops_{index}", text)

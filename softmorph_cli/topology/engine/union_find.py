@@ -24,6 +24,7 @@ from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.ring import ring
 from softmorph_cli.topology.components import label_components
 from softmorph_cli.topology.engine.filtration import Filtration, Indices
+from softmorph_cli.topology.engine.growth import ROOM
 
 # Nodes are numbered from the oldest to the youngest: first the zones, then the voxels as they are reached. A voxel of
 # value 0 has the number -k for zone k - 1. Bit k of a mask stands for neighbour k.
@@ -38,6 +39,7 @@ PLACE = np.zeros(32, np.int64)
 for k in range(32):
     PLACE[(0x077CB531 << k & 0xFFFFFFFF) >> 27] = k
 
+{room}
 @njit("boolean(int64, int64, boolean)", nogil=True, cache=True)
 def precedes(other, own, rising):
     """Return whether a voxel with the number `other` is reached before one above 0 with the number `own`."""
@@ -106,16 +108,14 @@ def links(number, offsets, adjacent, direct, zones, first, last, rising, parent)
             mask |= np.uint32(before) << np.uint32(k)
         parent[node] = oldest
         if known[mask] if known.size else several(mask, direct, adjacent):
-            if found == meeting.size:
-                larger = np.empty(2 * found, np.int64)
-                larger[:found] = meeting
-                meeting = larger
+            meeting = room(meeting, found, 1)
             meeting[found] = node
             found += 1
     return meeting[:found].copy()
 
 @njit("int64({index}[::1], int64)", nogil=True, cache=True)
 def root(parent, node):
+    """Return the root of a node's tree, and halve the path to it."""
     while parent[node] != node:
         parent[node] = parent[parent[node]]
         node = np.int64(parent[node])
@@ -216,14 +216,19 @@ class Forest:
     _around: tuple[Any, ...]
 
     def merge(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-        """Merge; return for each node the position where the component that begins at it ends, or -1, and merges."""
+        """Merge the components at the nodes `meeting`, which changes `parent`: roots are then what never ends.
+
+        Returns:
+            For each node the position, in the order of the voxels, where the component that begins at it ends, or -1;
+            for each voxel in the order the number of components that end there.
+        """
         death = np.full(len(self.parent), -1, self.number.dtype)
         merges = np.zeros(len(self.filtration.order), np.uint8)
         self._kernel("merge", death, merges)
         return death, merges
 
     def merge_ages(self, ages: Indices) -> Indices:
-        """Merge components that have ages of two kinds.
+        """Merge components that have ages of two kinds; `parent` changes as by `merge`.
 
         Args:
             ages: The age of each node, of both kinds, shape (2, nodes), larger for younger; becomes that of the
@@ -313,6 +318,16 @@ def _forest(
     *,
     rises: bool,
 ) -> Forest:
+    """Return the forest in which each voxel is linked to its oldest neighbour.
+
+    Args:
+        filtration: The voxels in order.
+        number: For each voxel its position in the order, or -1 - its zone; flat.
+        zones: Number of zones.
+        connectivity: Connectivity of the components.
+        pool: The threads.
+        rises: Whether voxels are linked as the threshold rises.
+    """
     dims = filtration.box.ndim
     around = ring(dims)
     full = connectivity > 2 * dims
@@ -333,7 +348,7 @@ def _forest(
 
 @cache
 def _kernels(index: str) -> Any:
-    return source_cache.load(f"merge_{index}", _KERNELS.format(index=index))
+    return source_cache.load(f"merge_{index}", _KERNELS.format(index=index, room=ROOM))
 
 
 def _pairs(filtration: Filtration, birth: npt.NDArray[Any], death: npt.NDArray[Any]) -> Indices:

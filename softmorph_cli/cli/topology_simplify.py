@@ -48,7 +48,8 @@ def simplify(
     """Cancel the components, loops and cavities of a map that last for less than a given persistence.
 
     Of components and cavities all are cancelled, by lowering and filling; of loops in 3D some may be left. What is left
-    is counted, as the file stores it, and the exit status is then 3. No value changes by more than the persistence.
+    is counted, as the file stores it, and the exit status is then 3. No value changes by more than the persistence,
+    besides the rounding of a file that holds integers.
     """
     step = Simplify(persistence=options.persistence, connectivity=options.connectivity, region=reading.region)
     reading = replace(reading, region=None)

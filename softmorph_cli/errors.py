@@ -31,7 +31,7 @@ STATUSES: Final = {
     3: Status(
         "not-reached",
         "All results are written, and a goal that was asked for is not met: the Betti numbers of topology repair, the "
-        "fit of a prior.",
+        "short bars of topology simplify, the fit of a prior.",
     ),
     130: Status(
         "interrupted", "Interrupted by Ctrl-C; files that were not finished are as they were before."

@@ -262,7 +262,7 @@ OBJECTS: Final[Mapping[str, Fields]] = {
         dimension=("integer", "0 component, 1 loop (2D: hole), 2 cavity."),
         birth=("number", "Largest threshold at which it is there."),
         death=("number", "Threshold at which it joins an older one, or is filled."),
-        length=("number", "Birth minus death."),
+        length=("number", "Birth minus death: the persistence of the bar."),
         birth_voxel=("list of integer", "Array index of the voxel where it is born."),
         death_voxel=(
             "list of integer or null",

@@ -55,8 +55,9 @@ def numbers(
 ) -> None:
     """Betti numbers of a map: at a threshold, along all thresholds, and its longest persistence bars.
 
-    A bar is a component, loop or cavity that lives between two thresholds, its birth and its death; both are listed
-    with their voxels. Voxel indices are those of the array, z first; world coordinates those of the file.
+    A bar is a component, loop or cavity that exists between two thresholds: as the threshold is lowered, it appears at
+    its birth, and at its death it meets an older component or is filled. Birth - death is its persistence; short bars
+    are mostly noise. Voxel indices are those of the array, z first; world coordinates those of the file.
     """
     from softmorph_cli.pipeline import describe
 
@@ -293,6 +294,7 @@ def _show(
                 *_places(frame, born),
                 f"{death:.4g}",
                 *_places(frame, died),
+                f"{birth - death:.4g}",
             ]
             for dimension, birth, death, born, died in _longest(one.bars, output.top)
         ]
@@ -301,12 +303,12 @@ def _show(
         places = [f"at\n({axes})", *([f"in {sign(frame.suffix)}\n(x y z)"] if _in_world(frame) else [])]
         counted_from = "voxels count from the corner of --region" if cut else ""
         more = f"{left:,} more bar{'s' if left > 1 else ''}; --top 0 shows all" if left else ""
-        columns = ("", "birth", *places, "death", *places)
+        columns = ("", "birth", *places, "death", *places, "persistence")
         report.table(
             f"longest bars{' of ' + one.name if one.name else ''}",
             columns,
             rows,
             err=False,
             footer="; ".join(part for part in (more, counted_from) if part) if rows else "none: the map is 0",
-            figures=2 + 2 * len(places),
+            figures=3 + 2 * len(places),
         )

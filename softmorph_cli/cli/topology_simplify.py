@@ -47,9 +47,11 @@ def simplify(
 ) -> None:
     """Cancel the components, loops and cavities of a map that last for less than a given persistence.
 
-    Of components and cavities all are cancelled, by lowering and filling; of loops in 3D some may be left. What is left
-    is counted, as the file stores it, and the exit status is then 3. No value changes by more than the persistence,
-    besides the rounding of a file that holds integers.
+    As the threshold is lowered, each appears at its birth, and at its death it meets an older one or is filled; birth
+    - death is its persistence. Components and cavities (in 2D holes) are all cancelled, by lowering and filling;
+    loops in 3D as far as a search finds changes. Where some are left, OUT is written all the same, they are counted
+    as OUT stores them, and the exit status is 3. No value changes by more than the persistence, besides the rounding
+    of a file that holds integers.
     """
     step = Simplify(persistence=options.persistence, connectivity=options.connectivity, region=reading.region)
     reading = replace(reading, region=None)

@@ -25,6 +25,7 @@ Bauer, Lange & Wardetzky, *Optimal topological simplification of discrete functi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
@@ -90,7 +91,11 @@ class Simplified:
 
 
 def simplify(
-    image: Array, persistence: float, connectivity: int | None = None, threads: int | None = None
+    image: Array,
+    persistence: float,
+    connectivity: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Simplified:
     """Cancel the persistence bars of a map that are shorter than `persistence`.
 
@@ -102,6 +107,7 @@ def simplify(
         persistence: Bars with birth - death below it are cancelled; above 0.
         connectivity: Connectivity of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
         threads: Number of threads; None for the default of this process.
+        progress: Callback that receives, before each trial of moves of loops, its number from 1 and the largest number.
 
     Raises:
         InputError: As `persistence.bars`.
@@ -116,7 +122,7 @@ def simplify(
     start = np.ascontiguousarray(image, np.float64 if image.dtype.itemsize > 4 else np.float32)
     found, rounds = _cancel(start, persistence, foreground, threads), 0
     if image.ndim == 3:
-        found, rounds = _Loops(start, persistence, foreground, threads).shorten(found)
+        found, rounds = _Loops(start, persistence, foreground, threads).shorten(found, progress)
     return Simplified(found.astype(image.dtype, copy=False), rounds)
 
 
@@ -222,18 +228,20 @@ class _Loops:
         self.start, self.persistence = start, persistence
         self.foreground, self.threads = foreground, threads
 
-    def shorten(self, found: Array) -> tuple[Array, int]:
+    def shorten(self, found: Array, progress: Callable[[int, int], None] | None) -> tuple[Array, int]:
         """Return the map with the loops cancelled as far as moves are found, and the number of rounds kept."""
         before = bars(found, self.foreground, self.threads)
         # The moves of all loops at once, then of parts of them: every `parts`-th loop, so that a part is spread out.
         rounds, parts, part, fill, failed = 0, 1, 0, True, 0
-        for _ in range(_TRIALS):
+        for trial in range(1, _TRIALS + 1):
             loops = before.diagrams[1]
             loops = loops[_short(loops, self.persistence, 1)]
             if not len(loops) or (failed == 2 * parts and parts > len(loops)):
                 break
             if failed == 2 * parts:
                 parts, part, failed = 4 * parts, 0, 0
+            if progress is not None:
+                progress(trial, _TRIALS)
             moved = self._moved(found, loops[np.arange(part % len(loops), len(loops), parts)], fill=fill)
             tried = _cancel(moved, self.persistence, self.foreground, self.threads)
             after = bars(tried, self.foreground, self.threads)

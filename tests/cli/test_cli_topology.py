@@ -248,7 +248,7 @@ def test_memory_that_does_not_suffice_is_refused_in_words(monkeypatch: pytest.Mo
     run("topology", "numbers", "v.nii.gz", "--no-bars")
 
 
-@pytest.mark.parametrize("name", ["numbers", "repair"])
+@pytest.mark.parametrize("name", ["numbers", "repair", "simplify"])
 def test_each_help_has_a_sentence_and_two_examples(name: str) -> None:
     shown = run("topology", name, "--help").out
     assert shown.count(f"softmorph topology {name} ") >= 2
@@ -257,7 +257,7 @@ def test_each_help_has_a_sentence_and_two_examples(name: str) -> None:
 def test_the_examples_of_help_work() -> None:
     from softmorph_cli.cli.topology import _COMMANDS
 
-    save("vessels.nii.gz", vessels(12))
+    save("vessels.nii.gz", vessels(16))  # of smaller ones simplify leaves short loops, with exit status 3
     save("softmax.nii.gz", vessels(12))
     save("roads.png", (255 * broken_ring()).astype(np.uint8))
     Path("priors.toml").write_text("[[prior]]\nchannels = [0]\nbetti = [1, 0, 0]\n")

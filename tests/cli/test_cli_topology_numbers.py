@@ -146,13 +146,26 @@ def test_words() -> None:
 def test_where_a_bar_ends() -> None:
     save("v.nii.gz", vessels(16))
     shown = run("topology", "numbers", "v.nii.gz", "--region", "2:,:,:").out
-    assert "at (z y x) outside, in mm (x y z) -" in shown
+    assert "at (z y x) -, in mm (x y z) -" in shown
     assert "voxels count from the corner of --region" in shown
     assert not any(line.endswith(" ") for line in shown.splitlines())
     # Without a size of voxels the world would be the array's indices again.
     np.save("bare.npy", broken_ring())
     shown = run("topology", "numbers", "bare.npy").out
-    assert "death 0, at (y x) outside" in shown
+    assert "death 0, at (y x) -, persistence" in shown
     assert "(x y z)" not in shown
     np.save("zero.npy", np.zeros((5, 5), np.float32))
     assert "none: the map is 0" in run("topology", "numbers", "zero.npy").out
+
+
+def test_the_table_has_the_persistence_of_each_bar() -> None:
+    image = np.zeros((3, 9), np.float32)
+    image[1, 1:8] = (0.75, 0.75, 0.25, 0.5, 0.5, 0.25, 0.5)
+    save("p.npy", image)
+    shown = run("topology", "numbers", "p.npy").out
+    # By hand: the component of 0.75 lasts to 0; both of 0.5 meet an older one at 0.25.
+    assert re.findall(r"birth ([\d.]+), .*death ([\d.]+), .*persistence ([\d.]+)$", shown, re.MULTILINE) == [
+        ("0.75", "0", "0.75"),
+        ("0.5", "0.25", "0.25"),
+        ("0.5", "0.25", "0.25"),
+    ]

@@ -11,7 +11,10 @@ import pytest
 from helpers_cli import load, process, refused, run, save
 
 import softmorph_cli
+from softmorph_cli.filters.settings import Progress
 from softmorph_cli.io.reading import read
+from softmorph_cli.pipeline.steps.simplifying import Simplify
+from softmorph_cli.pipeline.steps.simplifying import left_over as left_over_words
 from softmorph_cli.topology.persistence import bars
 from softmorph_cli.volume import Volume
 
@@ -178,3 +181,23 @@ def test_a_step_without_a_persistence_and_tiles_are_refused() -> None:
         code=2,
         says="--simplify needs the whole map in memory, not tiles: leave --simplify out",
     )
+
+
+def test_loops_that_are_left_are_explained() -> None:
+    told = "The search for changes of at most 0.3 in each voxel has found none that cancel these loops."
+    assert left_over_words([0, 4, 0], 0.3).endswith(told)
+    for short_ones in ([0, 4], [1, 4, 0], [0, 4, 1]):
+        assert told not in left_over_words(short_ones, 0.3)
+
+
+def test_every_trial_of_moves_is_told() -> None:
+    told: list[Progress] = []
+    volume = Volume(np.stack([left_over(), left_over()]), axes="CZYX")
+    result = Simplify(persistence=0.3).run(volume, told.append)
+    # At least as many trials as rounds that were kept; each says of which image it is.
+    assert len(told) >= result.iterations > 0
+    assert {(one.operation, one.parts) for one in told} == {("simplify", 2)}
+    for part in (1, 2):
+        trials = [one.iteration for one in told if one.part == part]
+        assert trials == list(range(1, len(trials) + 1))
+        assert all(one.iterations is not None and one.iterations >= len(trials) for one in told)

@@ -85,6 +85,7 @@ class Simplify(Filter):
         """Return the simplified map; `shortfall` says which short bars are left."""
         import numpy as np
 
+        from softmorph_cli.filters.settings import Progress
         from softmorph_cli.metrics.statistics import change
         from softmorph_cli.topology.simplify import simplify
 
@@ -95,8 +96,14 @@ class Simplify(Filter):
         result = np.array(start, volume.array.dtype, order="C")
         part = self._part(volume)
         before, rounds = self.short(result, volume), 0
-        for image in result.reshape(-1, *volume.array.shape[-dims:]):
-            made = simplify(image[part], self.length, self.connectivity)
+        images = result.reshape(-1, *volume.array.shape[-dims:])
+        for number, image in enumerate(images, 1):
+
+            def tell(trial: int, most: int, number: int = number) -> None:
+                if progress is not None:
+                    progress(Progress(self.operation, trial, most, None, number, len(images)))
+
+            made = simplify(image[part], self.length, self.connectivity, progress=tell)
             image[part] = made.array
             rounds += made.rounds
         after = self.short(result, volume)
@@ -137,4 +144,8 @@ class Simplify(Filter):
 def left_over(short: list[int], persistence: float) -> str:
     """Return the sentence that says how many short bars of each dimension are left."""
     counted = ", ".join(f"{number:,} {name}" for number, name in zip(short, CLASSES[len(short)], strict=True))
-    return f"simplify: bars shorter than {persistence:g} are left of {counted}."
+    told = f"simplify: bars shorter than {persistence:g} are left of {counted}."
+    if len(short) == 3 and not (short[0] or short[2]):
+        searched = f"The search for changes of at most {persistence:g} in each voxel"
+        told += f" {searched} has found none that cancel these loops."
+    return told

@@ -183,7 +183,7 @@ ROWS = {
     "this map needs about": "a map too large to filter",
     "filter tile by tile into a .zarr with --memory": "a map too large to read",
     "are needed, such as --memory": "too little memory for tiles",
-    "count without bars": "loops that no memory holds",
+    "count without bars": "bars that no memory holds",
     "cannot hold what lies between passes": "a full disk between passes",
     "Free some space or see to the folder's permissions": "a full disk for what is known to be done",
     "needs the --scratch DIR": "a run without what it kept",

@@ -240,7 +240,7 @@ TABLE = {
         ("--memory 200MB",),
         without="--memory 1MB",
     ),
-    "loops that no memory holds": Row(
+    "bars that no memory holds": Row(
         large,
         "topology numbers map.npy",
         ("--region", "softmorph topology numbers --no-bars"),
@@ -248,7 +248,7 @@ TABLE = {
             "--region": "topology numbers map.npy --region 0:8,0:16,0:16",
             "softmorph topology numbers --no-bars": "topology numbers map.npy --no-bars",
         },
-        where=memory(40 << 20),
+        where=memory(30 << 20),
     ),
     "a full disk between passes": Row(
         large,

@@ -248,7 +248,7 @@ TABLE = {
             "--region": "topology numbers map.npy --region 0:8,0:16,0:16",
             "softmorph topology numbers --no-bars": "topology numbers map.npy --no-bars",
         },
-        where=memory(30 << 20),
+        where=memory(10 << 20),
     ),
     "a full disk between passes": Row(
         large,

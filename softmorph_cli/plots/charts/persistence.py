@@ -59,6 +59,17 @@ def draw_persistence(
         curves.step(thresholds, count, where="post", color=color, linewidth=1.6)
         # For the legend alone.
         curves.plot([], [], color=color, marker=mark, markerfacecolor="none", linewidth=1.6, label=name)
+    diagram.text(
+        1,
+        1.02,
+        f"large: persistence above {_LONG:g}",
+        transform=diagram.transAxes,
+        ha="right",
+        va="bottom",
+        color=TEXT,
+        family=FONT,
+        size=points(LETTER + 1),
+    )
     _set_count_ticks(curves, max(int(count.max()) for count in counts))
     # Above the axes, where no curve passes.
     curves.legend(

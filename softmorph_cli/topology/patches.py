@@ -36,7 +36,7 @@ def check_patch(patch: Any) -> int | tuple[int, ...] | None:
         sizes = [index(size) for size in patch] if hasattr(patch, "__iter__") else [index(patch)]
     except TypeError:
         sizes = []
-    if not sizes or min(sizes) < 1:
+    if not sizes or min(sizes) < 1 or isinstance(patch, bool):
         raise UsageError(f"patch {patch!r}: whole numbers of voxels are needed, such as 32 or (16, 64, 64).")
     return tuple(sizes) if hasattr(patch, "__iter__") else sizes[0]
 

@@ -17,6 +17,8 @@ NAMES: Final = ("b0", "b1", "b2")
 ANY: Final = "any"
 # The Betti numbers that are asked for, None for any number.
 BettiPrior = Sequence[int | None]
+# More voxels than a map in memory has.
+_MOST: Final = 2**40
 _EXAMPLE: Final = 'channels = ["artery", "vein"] and betti = [1, 0, 0]'
 
 
@@ -138,7 +140,7 @@ def check_betti(betti: BettiPrior, dims: int) -> tuple[int | None, ...]:
         dims: Number of spatial axes of the map: 2 or 3.
 
     Raises:
-        InputError: If there are more or fewer numbers than axes, or a number is negative.
+        InputError: If there are more or fewer numbers than axes, or a number is negative or larger than any map has.
     """
     asked = _text(betti)
     if len(betti) != dims:
@@ -150,6 +152,8 @@ def check_betti(betti: BettiPrior, dims: int) -> tuple[int | None, ...]:
         )
     if min(number or 0 for number in betti) < 0:
         raise InputError(f"the prior {asked} has a negative number; Betti numbers count things: 0, 1, 2, ...")
+    if max(number or 0 for number in betti) > _MOST:
+        raise InputError(f"the prior {asked} has a number above {_MOST}, and no map has so many things.")
     return tuple(betti)
 
 

@@ -183,6 +183,7 @@ def test_training_reaches_the_numbers_of_each_patch() -> None:
         ),
         (lambda: TopologicalLoss([(1, 0)] * 2, patch=(8, 9)), r"patch=\(8, 9\) excludes a prior"),
         (lambda: TopologicalLoss(patch=0), "patch 0: whole numbers of voxels"),
+        (lambda: TopologicalLoss(patch=True), "patch True: whole numbers of voxels"),
         (lambda: TopologicalLoss(patch=2.5), r"patch 2\.5: whole numbers of voxels"),  # type: ignore[arg-type]
         (lambda: TopologicalLoss(patch=(8, -1)), r"patch \(8, -1\): whole numbers"),
         (lambda: TopologicalLoss(patch=()), r"patch \(\): whole numbers"),
@@ -212,6 +213,8 @@ def test_calls_that_do_not_fit_are_refused() -> None:
         ),
         (lambda: loss(p, priors=numbers[:, :, 1:]), r"shape \(2, 2, 1, 3, 2\) do not fit"),
         (lambda: loss(p, target[:1]), "they must agree"),
+        (lambda: TopologicalLoss((2**63, 0))(p), "a number above 1099511627776"),
+        (lambda: TopologicalLoss()(p, priors=[(1e20, 0)] * 2), "a number above 1099511627776"),
         (lambda: loss(p, 3 * target), "the target lies in"),
         (
             lambda: TopologicalLoss(patch=(6, 6, 6))(p, target),

@@ -108,10 +108,10 @@ class Labelled:
 def _betti(padded: npt.NDArray[np.bool_], b0: int, enclosed: int, foreground: int) -> Betti:
     """Return the Betti numbers of a mask with a border, of which the components are counted."""
     if padded.ndim == 2:
-        return Betti(b0, enclosed, None, b0 - enclosed, foreground)
+        return Betti.of((b0, enclosed), foreground)
     # By Alexander duality a 26-connected foreground has the characteristic of its 6-connected background, less 1.
     euler = _euler(padded) if foreground == 6 else _euler(~padded) - 1
-    return Betti(b0, b0 + enclosed - euler, enclosed, euler, foreground)
+    return Betti.of((b0, b0 + enclosed - euler, enclosed), foreground)
 
 
 def _euler(mask: npt.NDArray[np.bool_], axis: int = 0) -> int:

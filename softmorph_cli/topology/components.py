@@ -95,3 +95,14 @@ def row_ranges(shape: tuple[int, ...], voxels: int) -> Iterator[slice]:
     """Return consecutive ranges of the first axis that have at most `voxels` voxels each, but at least one row."""
     step = max(1, voxels // math.prod(shape[1:]))
     return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))
+
+
+def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the bounding box of a mask, empty for an empty mask."""
+    slices: list[slice] = []
+    for axis in range(mask.ndim):
+        # What was found along earlier axes makes the rest smaller.
+        part = mask[tuple(slices)]
+        at = np.flatnonzero(part.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        slices.append(slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0))
+    return tuple(slices)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.system import machine
 from softmorph_cli.topology.matching import Matched, match_dimensions
+from softmorph_cli.topology.patches import in_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,21 +92,16 @@ def _terms(
     dimensions: Sequence[int],
 ) -> tuple[_Terms, npt.NDArray[np.int64]]:
     """Return the ends of all terms of all pairs, shape (2, M, 1 + d), their weights, and the pair of each term."""
-    # Small maps, one for each thread; the threads share a large map.
-    pool = Pool(machine.threads(), first.size)
-    within = pool.threads if len(first) == 1 else 1
+    threads = machine.threads()
+    # Few pairs are computed one after the other, each by all threads.
+    inner = threads if len(first) < threads else 1
 
-    def some(start: int, stop: int) -> list[list[_Terms]]:
-        return [
-            [
-                _of_dimension(matched)
-                for matched in match_dimensions(a, b, dimensions, connectivity, within).dimensions
-            ]
-            for a, b in zip(first[start:stop], second[start:stop], strict=True)
-        ]
+    def terms_of(pair: tuple[npt.NDArray[Any], npt.NDArray[Any]]) -> list[_Terms]:
+        matching = match_dimensions(*pair, dimensions, connectivity, inner)
+        return [_of_dimension(matched) for matched in matching.dimensions]
 
     empty = (np.empty((2, 0, first.ndim), np.int64), np.empty(0, first.dtype))
-    each = [terms for part in (pool.share(some, len(first)) if len(first) else []) for terms in part]
+    each = in_threads(terms_of, list(zip(first, second, strict=True)), threads // inner, first.size)
     flat = [empty, *(one for terms in each for one in terms)]
     counts = [sum(len(weights) for _, weights in terms) for terms in each]
     ends = np.concatenate([ends for ends, _ in flat], axis=1)

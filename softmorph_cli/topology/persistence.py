@@ -11,9 +11,9 @@ cavities (all classes in 2D) are computed by union-find, loops in 3D from a disc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from softmorph_cli.system import machine
 from softmorph_cli.system.interruption import interruptible
 from softmorph_cli.system.machine import memory
 from softmorph_cli.system.parameters import in_shell, take_a_part
-from softmorph_cli.topology.components import connectivities
+from softmorph_cli.topology.components import bounding_box, connectivities
 from softmorph_cli.topology.engine import union_find
 from softmorph_cli.topology.engine.filtration import Filtration, Indices
 from softmorph_cli.topology.engine.loops import loops
@@ -35,6 +35,7 @@ _BOX_BYTES: Final = 25
 _VOXEL_BYTES: Final = 110
 # For so few voxels, limits of memory are not read and no thread is started, which would take longer than the bars.
 _SMALL: Final = 1 << 12
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,8 @@ def bars(image: npt.NDArray[Any], connectivity: int | None = None, threads: int 
         InputError: If the map does not have 2 or 3 axes or does not hold floating-point numbers in [0, 1], the
             connectivity does not exist, or memory does not suffice.
     """
-    dimensions = range(image.ndim)
-    found, foreground = _computed(image, dimensions, connectivity, threads)
-    return Bars(tuple(found[dimension] for dimension in dimensions), foreground)
+    found = diagrams(image, range(image.ndim), connectivity, threads)
+    return Bars(tuple(found), connectivities(image.ndim, connectivity)[0])
 
 
 def diagram(
@@ -126,22 +126,33 @@ def diagram(
 
     The other arguments and the errors are those of `bars`.
     """
-    return _computed(image, (dimension,), connectivity, threads)[0][dimension]
+    return diagrams(image, (dimension,), connectivity, threads)[0]
 
 
-def _computed(
-    image: npt.NDArray[Any], dimensions: Sequence[int], connectivity: int | None, threads: int | None
-) -> tuple[dict[int, Diagram], int]:
-    """Return the diagrams of some dimensions, and the connectivity of the foreground."""
+def diagrams(
+    image: npt.NDArray[Any],
+    dimensions: Sequence[int],
+    connectivity: int | None = None,
+    threads: int | None = None,
+) -> list[Diagram]:
+    """Return the persistence bars of a map in each of some dimensions; arguments and errors are those of `diagram`."""
     corner, box, foreground = prepared(image, connectivity)
-    pairs: dict[int, Indices]
+    pairs = computed(lambda: _pairs(box, foreground, dimensions, threads or machine.threads()), box)
+    return [sorted_diagram(image, corner, box.shape, pairs[dimension])[0] for dimension in dimensions]
+
+
+def computed(work: Callable[[], Value], box: npt.NDArray[Any], maps: int = 1) -> Value:
+    """Return what kernels compute of a box, if memory suffices for the bars of so many maps.
+
+    Raises:
+        InputError: If the bars need more memory than the system would grant before killing the process.
+    """
     if box.size <= _SMALL:
-        pairs = _pairs(box, foreground, dimensions, 1)
-    else:
-        check_memory(box)
-        # A long call of a kernel, during which the main thread handles signals.
-        pairs = interruptible(lambda: _pairs(box, foreground, dimensions, threads or machine.threads()))
-    return {k: sorted_diagram(image, corner, box.shape, found)[0] for k, found in pairs.items()}, foreground
+        return work()
+    _check_memory(box, maps)
+    # A long call of kernels, during which the main thread handles signals.
+    found: Value = interruptible(work)
+    return found
 
 
 def check_map(image: npt.NDArray[Any], connectivity: int | None) -> int:
@@ -165,25 +176,14 @@ def prepared(
     The box is an array of float32 or float64 with the values of the map and a border of zeros, one voxel wide.
     """
     foreground = check_map(image, connectivity)
-    slices = _bounding_box(image > 0)
+    slices = bounding_box(image > 0)
     corner = np.array([along.start for along in slices])
     exact = np.float64 if image.dtype.itemsize > 4 else np.float32
     return corner, np.pad(image[slices].astype(exact, copy=False), 1), foreground
 
 
-def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the bounding box of a mask, empty for an empty mask."""
-    slices: list[slice] = []
-    for axis in range(mask.ndim):
-        # What was found along earlier axes makes the rest smaller.
-        part = mask[tuple(slices)]
-        at = np.flatnonzero(part.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        slices.append(slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0))
-    return tuple(slices)
-
-
-def check_memory(box: npt.NDArray[Any], maps: int = 1) -> None:
-    """Raise InputError if the bars of so many maps need more memory than the system would grant before killing it."""
+def _check_memory(box: npt.NDArray[Any], maps: int) -> None:
+    """Raise InputError if memory does not suffice for the bars of so many maps."""
     above = int(np.count_nonzero(box))
     needed, limit = maps * (_BOX_BYTES * box.size + _VOXEL_BYTES * above), memory()
     if limit is not None and needed > limit:

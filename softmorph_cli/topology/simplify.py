@@ -34,7 +34,9 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.kernels import source_cache
-from softmorph_cli.topology.components import connectivities, label_components, neighbourhood
+from softmorph_cli.rules.neighborhood import neighbors
+from softmorph_cli.topology.components import connectivities, label_components
+from softmorph_cli.topology.engine.growth import ROOM
 from softmorph_cli.topology.persistence import Bars, Diagram, bars, check_map, diagram
 
 Array = npt.NDArray[Any]
@@ -47,6 +49,7 @@ _KERNEL: Final = '''\
 from numba import njit
 import numpy as np
 
+{room}
 @njit("void({dtype}[::1], int64[::1], {dtype}[::1], int64[::1])", nogil=True, cache=True)
 def lower(values, seeds, levels, offsets):
     stack = np.empty(1024, np.int64)
@@ -59,10 +62,7 @@ def lower(values, seeds, levels, offsets):
         while size:
             size -= 1
             voxel = stack[size]
-            if size + offsets.size > stack.size:
-                larger = np.empty(2 * stack.size, np.int64)
-                larger[:size] = stack[:size]
-                stack = larger
+            stack = room(stack, size, offsets.size)
             for offset in offsets:
                 other = voxel + offset
                 if values[other] > level:
@@ -74,7 +74,7 @@ def lower(values, seeds, levels, offsets):
 
 @cache
 def _kernel(dtype: str) -> Any:
-    return source_cache.load(f"lower_{dtype}", _KERNEL.format(dtype=dtype)).lower
+    return source_cache.load(f"lower_{dtype}", _KERNEL.format(dtype=dtype, room=ROOM)).lower
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,8 @@ def _lower(box: Array, at: npt.NDArray[np.int64], levels: Array, connectivity: i
     # Parts are disjoint or nested, and the outermost is lowered first, so that each voxel is lowered once.
     order = np.argsort(levels, kind="stable")
     seeds = np.ravel_multi_index(tuple(at[order].T), box.shape)
-    steps = np.argwhere(neighbourhood(box.ndim, connectivity)) - 1
-    offsets = steps[steps.any(axis=1)] @ (np.array(box.strides, np.int64) // box.itemsize)
+    steps = np.array(neighbors(connectivity, box.ndim))
+    offsets = steps @ (np.array(box.strides, np.int64) // box.itemsize)
     _kernel(box.dtype.name)(box.reshape(-1), seeds, levels[order], offsets)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.topology.patches import Place
-from softmorph_cli.topology.persistence import Diagram, bars, diagram
+from softmorph_cli.topology.persistence import Diagram, diagrams
 
 # Voxels of a stack; larger maps are stacks of one.
 _VOXELS: Final = 1 << 15
@@ -111,13 +111,6 @@ class Stack:
             yield np.where(inside, at, -1), self.parts[owner], np.where(sought[kept], -1, 1)
 
     def _diagrams(self, connectivity: int | None, threads: int) -> Iterator[tuple[int, Diagram]]:
-        """Yield each dimension whose number is not any, with its bars."""
+        """Return each dimension whose number is not any, with its bars."""
         asked = [dimension for dimension, number in enumerate(self.wanted[0]) if number >= 0]
-        # Loops in 3D need the bars of all dimensions.
-        if len(asked) == self.image.ndim or (self.image.ndim == 3 and 1 in asked):
-            together = bars(self.image, connectivity, threads).diagrams
-            yield from ((dimension, together[dimension]) for dimension in asked)
-        else:
-            yield from (
-                (dimension, diagram(self.image, dimension, connectivity, threads)) for dimension in asked
-            )
+        return zip(asked, diagrams(self.image, asked, connectivity, threads), strict=True)

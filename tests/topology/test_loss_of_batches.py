@@ -101,13 +101,13 @@ def test_no_maps_and_maps_without_voxels(shape: tuple[int, ...]) -> None:
 
 
 def test_maps_are_computed_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    together, bars = threading.Barrier(2), persistence.bars
+    together, diagrams = threading.Barrier(2), persistence.diagrams
 
     def meeting(*of_map: Any) -> Any:
         together.wait(30)  # until another map is being computed
-        return bars(*of_map)
+        return diagrams(*of_map)
 
-    monkeypatch.setattr("softmorph_cli.topology.stacks.bars", meeting)
+    monkeypatch.setattr("softmorph_cli.topology.stacks.diagrams", meeting)
     batch = distinct(2, 130, 130)
     topological_losses(batch, [(1, 0)] * 2, threads=2)
 

@@ -150,9 +150,7 @@ def _rows_from(matrix: Columns, first: int, last: int) -> Columns:
     begin = np.cumsum(lengths) - lengths
     rows = matrix.rows[np.arange(len(column)) - begin[column] + matrix.begin[column]]
     kept = (rows >= first) & (rows < last)
-    lengths = np.bincount(column[kept], minlength=len(matrix))
-    end = np.cumsum(lengths)
-    return Columns(rows[kept] - first, end - lengths, end)
+    return Columns.one_by_one(rows[kept] - first, np.cumsum(np.bincount(column[kept], minlength=len(matrix))))
 
 
 def _relative_position(first: Columns, second: Columns) -> Indices:

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.thread_pool import Pool
+from softmorph_cli.rules.ring import ring
 from softmorph_cli.topology.engine.filtration import Filtration, Indices
 from softmorph_cli.topology.engine.growth import ROOM
 
@@ -34,7 +35,6 @@ DIRECTIONS: Final = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 
 # The two directions of each square of a star, and the three of each cube.
 SQUARES: Final = [(a, b) for a, b in itertools.combinations(range(6), 2) if a // 2 != b // 2]
 _CUBES: Final = list(itertools.product((0, 1), (2, 3), (4, 5)))
-_NEIGHBOURS: Final = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 
 # The state of an edge in a star: the number of the square that cancels it, or one of these.
 CRITICAL: Final = 12
@@ -178,7 +178,7 @@ def critical_cells(
         ascending.
     """
     states = np.empty(6 * len(filtration.order), np.uint8)
-    offsets = filtration.offsets(np.array(_NEIGHBOURS))
+    offsets = filtration.offsets(np.array(ring(3).offsets))
     kernel = _kernels(filtration.number.dtype.name).gradient
 
     def part(first: int, last: int) -> tuple[Indices, Indices]:
@@ -214,4 +214,4 @@ def _kernels(index: str) -> Any:
 def _mask(directions: tuple[int, ...] | list[int]) -> int:
     """Return the bit mask of the neighbours that the cell of a star along some directions contains."""
     parts = [part for k in range(1, len(directions) + 1) for part in itertools.combinations(directions, k)]
-    return sum(1 << _NEIGHBOURS.index(tuple(DIRECTIONS[list(part)].sum(axis=0).tolist())) for part in parts)
+    return ring(3).bits({tuple(DIRECTIONS[list(part)].sum(axis=0).tolist()) for part in parts})

@@ -139,6 +139,11 @@ class Columns:
     begin: Indices
     end: Indices
 
+    @classmethod
+    def one_by_one(cls, rows: Indices, end: Indices) -> Columns:
+        """Return columns of which each begins where the one before it ends."""
+        return cls(rows, np.concatenate([[0], end[:-1]])[: len(end)], end)
+
     def __getitem__(self, index: npt.NDArray[Any]) -> Columns:
         """Return the columns that an array of indices or a boolean mask selects."""
         return Columns(self.rows, self.begin[index], self.end[index])
@@ -173,7 +178,7 @@ def coordinates(vectors: Columns, reduced: Columns, column_of: Indices) -> Colum
     found, end = _kernels().coordinates(
         vectors.rows, vectors.begin, vectors.end, column_of, reduced.rows, reduced.begin, reduced.end
     )
-    return Columns(found, np.concatenate([[0], end[:-1]])[: len(end)], end)
+    return Columns.one_by_one(found, end)
 
 
 def product(matrix: Columns, chosen: Columns) -> Columns:
@@ -181,7 +186,7 @@ def product(matrix: Columns, chosen: Columns) -> Columns:
     found, end = _kernels().product(
         chosen.rows, chosen.begin, chosen.end, matrix.rows, matrix.begin, matrix.end
     )
-    return Columns(found, np.concatenate([[0], end[:-1]])[: len(end)], end)
+    return Columns.one_by_one(found, end)
 
 
 def in_parts(part: Callable[[int, int], tuple[Indices, Indices]], count: int, pool: Pool) -> Columns:
@@ -193,9 +198,9 @@ def in_parts(part: Callable[[int, int], tuple[Indices, Indices]], count: int, po
     begin, end = np.empty((2, count), np.int64)
     rows, used = [], 0
     for first, (found, ends) in enumerate(pool.share(lambda first, _: part(first, stride), stride)):
+        columns = Columns.one_by_one(found, ends)
         rows.append(found)
-        end[first::stride] = used + ends
-        begin[first::stride] = used + np.concatenate([[0], ends[:-1]])[: len(ends)]
+        begin[first::stride], end[first::stride] = used + columns.begin, used + columns.end
         used += len(found)
     return Columns(np.concatenate(rows), begin, end)
 

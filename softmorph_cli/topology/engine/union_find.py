@@ -122,24 +122,38 @@ def root(parent, node):
     return node
 
 @njit(
+    "Tuple((int64, int64))({index}[::1], int64[::1], int64[::1], uint32[::1], uint32, int64, boolean, int64,"
+    " int64[::1])",
+    nogil=True, cache=True,
+)
+def around(number, order, offsets, adjacent, direct, zones, rising, node, nodes):
+    """Write one node of each component around the voxel of `node`; return the voxel's position, and how many."""
+    count = order.size
+    position = zones + count - 1 - node if rising else node
+    voxel = order[position]
+    mask = older(number, voxel, offsets, rising)
+    touching, found = mask & direct, 0
+    while touching:
+        seed = touching & (~touching + np.uint32(1))
+        other = np.int64(number[voxel + offsets[PLACE[np.uint32(seed * np.uint32(0x077CB531)) >> np.uint32(27)]]])
+        touching &= ~component(mask, seed, adjacent)
+        nodes[found] = node_of(other, count, zones, rising)
+        found += 1
+    return position, found
+
+@njit(
     "void({index}[::1], int64[::1], int64[::1], uint32[::1], uint32, int64, boolean, {index}[::1], int64[::1],"
     " {index}[::1], uint8[::1])",
     nogil=True, cache=True,
 )
 def merge(number, order, offsets, adjacent, direct, zones, rising, parent, meeting, death, merges):
     """Merge the components that meet at the nodes `meeting`, oldest first."""
-    count = order.size
+    nodes = np.empty(offsets.size, np.int64)
     for node in meeting:
-        position = zones + count - 1 - node if rising else node
-        voxel = order[position]
-        mask = older(number, voxel, offsets, rising)
-        touching = mask & direct
+        position, count = around(number, order, offsets, adjacent, direct, zones, rising, node, nodes)
         own = root(parent, node)
-        while touching:
-            seed = touching & (~touching + np.uint32(1))
-            other = np.int64(number[voxel + offsets[PLACE[np.uint32(seed * np.uint32(0x077CB531)) >> np.uint32(27)]]])
-            touching &= ~component(mask, seed, adjacent)
-            other = root(parent, node_of(other, count, zones, rising))
+        for k in range(count):
+            other = root(parent, nodes[k])
             if other != own:
                 old, young = min(other, own), max(other, own)
                 death[young] = position
@@ -148,7 +162,7 @@ def merge(number, order, offsets, adjacent, direct, zones, rising, parent, meeti
                 own = old
 
 @njit(
-    "int64[:, ::1]({index}[::1], int64[::1], int64[::1], uint32[::1], uint32, int64, boolean, {index}[::1],"
+    "int64[::1]({index}[::1], int64[::1], int64[::1], uint32[::1], uint32, int64, boolean, {index}[::1],"
     " int64[::1], int64[:, ::1])",
     nogil=True, cache=True,
 )
@@ -157,35 +171,26 @@ def merge_ages(number, order, offsets, adjacent, direct, zones, rising, parent, 
 
     A component has an age of each of two kinds, the least of its nodes; the younger component's age comes first.
     """
-    count = order.size
     # A voxel that is linked later is younger, in either kind, than any class that lives when two components merge.
     for node in range(parent.size - 1, -1, -1):
         for kind in range(2):
             ages[kind, parent[node]] = min(ages[kind, parent[node]], ages[kind, node])
-    events, found = np.empty((1024, 5), np.int64), 0
+    events, found = np.empty(1024, np.int64), 0
+    nodes = np.empty(offsets.size, np.int64)
     for node in meeting:
-        position = zones + count - 1 - node if rising else node
-        voxel = order[position]
-        mask = older(number, voxel, offsets, rising)
-        touching = mask & direct
+        position, count = around(number, order, offsets, adjacent, direct, zones, rising, node, nodes)
         own = root(parent, node)
-        while touching:
-            seed = touching & (~touching + np.uint32(1))
-            other = np.int64(number[voxel + offsets[PLACE[np.uint32(seed * np.uint32(0x077CB531)) >> np.uint32(27)]]])
-            touching &= ~component(mask, seed, adjacent)
-            other = root(parent, node_of(other, count, zones, rising))
+        for k in range(count):
+            other = root(parent, nodes[k])
             if other != own:
-                if found == len(events):
-                    larger = np.empty((2 * found, 5), np.int64)
-                    larger[:found] = events
-                    events = larger
                 old, young = min(other, own), max(other, own)
-                events[found, 0] = position
+                events = room(events, found, 5)
+                events[found] = position
                 for kind in range(2):
                     first, second = ages[kind, old], ages[kind, young]
                     ages[kind, old] = min(first, second)
-                    events[found, 1 + 2 * kind], events[found, 2 + 2 * kind] = max(first, second), min(first, second)
-                found += 1
+                    events[found + 1 + 2 * kind], events[found + 2 + 2 * kind] = max(first, second), min(first, second)
+                found += 5
                 parent[young] = old
                 own = old
     return events[:found].copy()
@@ -238,7 +243,7 @@ class Forest:
             For each merge the position of its voxel, and for either kind the age of the younger and of the older
             component, shape (N, 5).
         """
-        events: Indices = self._kernel("merge_ages", ages)
+        events: Indices = self._kernel("merge_ages", ages).reshape(-1, 5)
         return events
 
     def _kernel(self, name: str, *results: npt.NDArray[Any]) -> Any:

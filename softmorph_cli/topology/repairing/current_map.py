@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from softmorph_cli.topology.components import bounding_box
 from softmorph_cli.topology.repairing.pieces import Aim, Array, Mask
 from softmorph_cli.topology.repairing.searches import Flat
 
@@ -187,17 +188,9 @@ def _distances(mask: Mask, voxel: Sequence[float]) -> Array:
     result = np.zeros(mask.shape, np.float32)
     if mask.any() and not mask.all():
         # The nearest other voxel is beside the bounding box, or in it.
-        box = tuple(
-            slice(max(0, int(along.min()) - 1), int(along.max()) + 2)
-            for along in (np.flatnonzero(mask.any(axis=other)) for other in _other_axes(mask.ndim))
-        )
+        box = tuple(slice(max(0, along.start - 1), along.stop + 1) for along in bounding_box(mask))
         result[box] = distance_transform_edt(mask[box], sampling=voxel)
     return result
-
-
-def _other_axes(dims: int) -> list[tuple[int, ...]]:
-    """Return for each axis the other axes."""
-    return [tuple(other for other in range(dims) if other != axis) for axis in range(dims)]
 
 
 def _gaussians(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.kernels import source_cache
-from softmorph_cli.topology.components import neighbourhood
+from softmorph_cli.rules.neighborhood import neighbors
 
 Array = npt.NDArray[Any]
 # Flat indices (C order) of voxels.
@@ -139,9 +139,8 @@ class Paths:
         self, labels: npt.NDArray[np.int32], connectivity: int, heights: Array, doublings: Array, past: float
     ) -> None:
         self._labels, self._heights, self._doublings, self._past = labels, heights, doublings, past
-        steps = np.argwhere(neighbourhood(labels.ndim, connectivity)) - 1
+        steps = np.array(neighbors(connectivity, labels.ndim))
         strides = np.array(labels.strides) // labels.itemsize
-        steps = steps[steps.any(axis=1)]
         self._offsets = steps @ strides
         # Of ways through as many voxels the straight one is the best.
         self._weights = 1 + _DIAGONAL * (np.abs(steps).sum(axis=1) - 1)
